@@ -1,0 +1,7 @@
+"""fxsolve: solve the loops of a PyTorch program in parallel, with the same values."""
+
+from fxsolve.compiler import Compiled, compile, explain
+from fxsolve.errors import FxSolveError
+from fxsolve.stages import capture, emit, partition, schedule
+
+__all__ = ["Compiled", "FxSolveError", "capture", "compile", "emit", "explain", "partition", "schedule"]

@@ -1,0 +1,1 @@
+"""Lowering of a schedule to an ordinary, readable PyTorch module."""

@@ -1,0 +1,132 @@
+"""The emitted graph while it grows, and the node of every named value in it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+from torch.fx.proxy import GraphAppendingTracer
+from torch.utils import _pytree as pytree
+
+from fxsolve.partitioner.arguments import Arguments, Values
+from fxsolve.partitioner.readable import readable_target
+from fxsolve.system.spec import Block, Stacked, System, inputs_of
+from fxsolve.tracer.program import Program
+
+
+@dataclass(frozen=True)
+class NoiseInput:
+    """One noise placeholder of an emitted module: these draws of the program, stacked along a new first dimension."""
+
+    draws: tuple[int, ...]
+    stacked: bool
+
+
+class Emission:
+    """Collects nodes, attributes and the noise placeholders of one emitted module."""
+
+    def __init__(self, program: Program, system: System) -> None:
+        self.graph = fx.Graph()
+        self.attributes: dict[str, Any] = {}
+        self.values: dict[str, fx.Node] = {}
+        self.stacks: dict[tuple[str, ...], fx.Node] = {}
+        self.noise: list[NoiseInput] = []
+        self._open(program, system)
+
+    def _open(self, program: Program, system: System) -> None:
+        """Placeholders for inputs and noise, in the program's order, and `get_attr` for what the model owns."""
+        nodes = {node.name: node for node in program.module.graph.nodes}
+        inputs = [name for name in program.roles if program.roles[name] == "input"]
+        draws = [name for name in program.roles if program.roles[name] == "noise"]
+        for name in inputs:
+            self.values[name] = self.graph.placeholder(name)
+        self._open_noise(draws, system)
+        used = {name for equation in system.equations for name in inputs_of(equation)} | set(system.outputs)
+        for name in system.inputs:
+            node = nodes[name]
+            if node.op == "get_attr" and name in used:
+                self.values[name] = self.attribute(str(node.target), _resolve(program.module, str(node.target)))
+
+    def _open_noise(self, draws: list[str], system: System) -> None:
+        """Draws that a loop reads step by step, and nothing else reads, come as one stack."""
+        number = {name: k for k, name in enumerate(draws)}
+        readers = _reader_counts(system)
+        grouped: dict[str, tuple[str, ...]] = {}
+        for repeat in system.repeats:
+            for read in repeat.reads:
+                if isinstance(read, Stacked) and all(s in number and readers[s] == 1 for s in read.sources):
+                    grouped.update(dict.fromkeys(read.sources, read.sources))
+        for name in draws:
+            group = grouped.get(name)
+            if group is None:
+                self.values[name] = self.graph.placeholder(name)
+                self.noise.append(NoiseInput((number[name],), False))
+            elif group not in self.stacks:
+                self.stacks[group] = self.graph.placeholder(f"{name}_steps")
+                self.noise.append(NoiseInput(tuple(number[member] for member in group), True))
+
+    def attribute(self, target: str, value: Tensor | nn.Module) -> fx.Node:
+        """A node for an object that the emitted module holds under `target`."""
+        self.attributes[target] = value
+        return self.graph.get_attr(target)
+
+    def call(self, function: Any, *arguments: Any, **options: Any) -> fx.Node:
+        """A call of `function`; ATen ops are called by their readable names."""
+        return self.graph.call_function(readable_target(function), arguments, options)
+
+    def named(self, name: str, function: Any, *arguments: Any) -> fx.Node:
+        """A call whose result is `name` in the emitted code."""
+        return self.graph.create_node("call_function", readable_target(function), arguments, {}, name)
+
+    def inline(self, block: Block) -> None:
+        """Copy the calls of a block into the graph."""
+        copied: dict[fx.Node, Any] = {}
+        names = iter(block.inputs)
+        for node in block.body.graph.nodes:
+            if node.op == "placeholder":
+                copied[node] = self.values[next(names)]
+            elif node.op == "output":
+                self.values.update(zip(block.outputs, (copied[result] for result in node.args[0]), strict=True))
+            else:
+                copied[node] = self.graph.node_copy(node, lambda source: copied[source])
+                copied[node].target = readable_target(node.target)
+
+    def proxies(self) -> Values:
+        """The named values as proxies: torch functions called on them grow this graph."""
+        tracer = GraphAppendingTracer(self.graph)
+
+        def constant(name: str, value: Tensor) -> fx.Proxy:
+            return fx.Proxy(self.attribute(name, value), tracer)
+
+        named = {name: fx.Proxy(node, tracer) for name, node in self.values.items()}
+        stacks = {names: fx.Proxy(node, tracer) for names, node in self.stacks.items()}
+        return Values(named, stacks, constant)
+
+    @staticmethod
+    def nodes(arguments: Arguments) -> Arguments:
+        """Solver arguments made of proxies, as arguments of a graph node."""
+        parts = pytree.tree_map_only(fx.Proxy, lambda proxy: proxy.node, arguments.flat())
+        return Arguments(*parts)
+
+    def finish(self, outputs: Iterable[str], name: str) -> fx.GraphModule:
+        """The emitted module; parameters in it are the model's own objects."""
+        self.graph.output(tuple(self.values[output] for output in outputs))
+        self.graph.lint()
+        return fx.GraphModule(self.attributes, self.graph, class_name=name)
+
+
+def _reader_counts(system: System) -> dict[str, int]:
+    counts: dict[str, int] = dict.fromkeys(system.inputs, 0)
+    for equation in system.equations:
+        for name in inputs_of(equation):
+            counts[name] = counts.get(name, 0) + 1
+    for name in system.outputs:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _resolve(module: nn.Module, target: str) -> Any:
+    value: Any = module
+    for part in target.split("."):
+        value = getattr(value, part)
+    return value

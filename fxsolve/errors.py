@@ -1,0 +1,33 @@
+"""Every error that fxsolve raises on purpose; each message says what was found, where, and what to do."""
+
+
+class FxSolveError(Exception):
+    """Base of all errors raised by fxsolve."""
+
+
+class CaptureError(FxSolveError):
+    """The program cannot be recorded as equations; the original can still run."""
+
+
+class SideEffectError(CaptureError):
+    """The program changes a tensor or an attribute that outlives the call."""
+
+
+class PartitionError(FxSolveError):
+    """The recorded calls cannot be written as the requested system."""
+
+
+class ScheduleError(FxSolveError):
+    """A schedule does not parse, or does not fit its system."""
+
+
+class EmitError(FxSolveError):
+    """A schedule cannot be emitted as a module."""
+
+
+class GuardError(FxSolveError):
+    """A value that was read while recording came out differently in this run."""
+
+
+class InputError(FxSolveError):
+    """A file, factory or option given by the user cannot be used."""

@@ -1,0 +1,104 @@
+"""The run-time arguments of a repeat's loop, from named values: tensors when probing, fx proxies when emitting."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxsolve.partitioner.batch import device_of, table_tensor
+from fxsolve.system.spec import Invariant, Lag, Prefix, Repeat, Slices, Stacked, Table
+
+
+def _as_it_is(_: str, value: Tensor) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Values:
+    """Named values; `stacks` holds lists of names that exist as one tensor, `constant` makes a value of a tensor."""
+
+    named: Mapping[str, Any]
+    stacks: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    constant: Callable[[str, Tensor], Any] = _as_it_is
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a solver call takes beside the loop itself."""
+
+    initial: tuple[tuple[Any, ...], ...]
+    buffers: tuple[Any, ...]
+    per_step: tuple[Any, ...]
+    shared: tuple[Any, ...]
+
+    def flat(self) -> tuple[Any, Any, Any, Any]:
+        return self.initial, self.buffers, self.per_step, self.shared
+
+
+def step_arguments(repeat: Repeat, values: Values) -> Arguments:
+    """For a loop that runs step by step: per-step values are tensors (T, ...), tuples of tensors, or numbers."""
+    return _arguments(repeat, values, [_stepwise(read, values, f"{repeat.name}_{j}") for j, read in _per_step(repeat)])
+
+
+def sweep_arguments(repeat: Repeat, values: Values) -> Arguments:
+    """For a sweep over many steps: per-step values are tensors (T, ...)."""
+    return _arguments(repeat, values, [_stacked(repeat, j, read, values) for j, read in _per_step(repeat)])
+
+
+def _arguments(repeat: Repeat, values: Values, per_step: list[Any]) -> Arguments:
+    named = values.named
+    return Arguments(
+        initial=tuple(tuple(named[name] for name in read.initial) for read in repeat.reads if isinstance(read, Lag)),
+        buffers=tuple(named[read.initial] for read in repeat.reads if isinstance(read, Prefix)),
+        per_step=tuple(per_step),
+        shared=tuple(named[read.source] for read in repeat.reads if isinstance(read, Invariant)),
+    )
+
+
+def _per_step(repeat: Repeat) -> list[tuple[int, Slices | Stacked | Table]]:
+    return [(j, read) for j, read in enumerate(repeat.reads) if isinstance(read, (Slices, Stacked, Table))]
+
+
+def _stepwise(read: Slices | Stacked | Table, values: Values, name: str) -> Any:
+    match read:
+        case Slices():
+            return _sliced(read, values, name)
+        case Stacked(sources):
+            if sources in values.stacks:
+                return values.stacks[sources]
+            return tuple(values.named[source] for source in sources)
+        case Table(numbers):
+            return _as_range(numbers)
+
+
+def _stacked(repeat: Repeat, position: int, read: Slices | Stacked | Table, values: Values) -> Any:
+    match read:
+        case Stacked(sources) if sources not in values.stacks:
+            return torch.stack([values.named[source] for source in sources])
+        case Table():
+            return values.constant(f"{repeat.name}_table{position}", table_tensor(read, device_of(repeat)))
+        case _:
+            return _stepwise(read, values, f"{repeat.name}_{position}")
+
+
+def _sliced(read: Slices, values: Values, name: str) -> Any:
+    """source.select(dim, index[t]) for all t, (T, ...): a view where the index counts up."""
+    source = values.named[read.source]
+    moved = source if read.dim == 0 else torch.movedim(source, read.dim, 0)
+    start, length = read.index[0], len(read.index)
+    if read.index == tuple(range(start, start + length)):
+        return torch.narrow(moved, 0, start, length)
+    if read.index == tuple(range(start, start - length, -1)):
+        return torch.flip(torch.narrow(moved, 0, read.index[-1], length), [0])
+    return moved[values.constant(f"{name}_index", torch.tensor(read.index))]
+
+
+def _as_range(numbers: tuple[int | float, ...]) -> range | tuple[int | float, ...]:
+    """The same numbers, shorter to read where they count up or down."""
+    if len(numbers) < 2 or not all(isinstance(number, int) for number in numbers):
+        return numbers
+    start, distance = int(numbers[0]), int(numbers[1] - numbers[0])
+    counted = range(start, start + distance * len(numbers), distance) if distance else range(0)
+    return counted if tuple(counted) == numbers else numbers

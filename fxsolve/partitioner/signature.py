@@ -1,0 +1,144 @@
+"""A graph as integers: one label per call, and for every argument slot the call that it reads."""
+
+import operator
+from collections.abc import Collection, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import fx
+
+from fxsolve.structure.periods import IntArray
+from fxsolve.structure.slots import Value
+
+_TENSOR = "tensor"
+_INT = "int"
+_FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The call nodes of a graph in order, without `getitem`s, which are read as outputs of the call they project.
+
+    Slot s of call i reads output `outputs[slots[i] + s]` of call `sources[slots[i] + s]`; a negative source
+    -1 - j is leaf number j (a placeholder or attribute). `numbers` holds the Python ints and floats of call i from
+    `number_slots[i]` on: they are no part of its label, so calls that differ only in a number have equal labels.
+    """
+
+    nodes: tuple[fx.Node, ...]
+    leaves: tuple[fx.Node, ...]
+    labels: IntArray
+    slots: IntArray
+    sources: IntArray
+    outputs: IntArray
+    number_slots: IntArray
+    numbers: tuple[int | float, ...]
+    values: dict[fx.Node, Value]
+
+    def arguments(self, call: int) -> list[Value]:
+        """The value that each argument slot of a call reads."""
+        span = slice(self.slots[call], self.slots[call + 1])
+        return [Value(int(c), int(o)) for c, o in zip(self.sources[span], self.outputs[span], strict=True)]
+
+    def numbers_of(self, call: int) -> tuple[int | float, ...]:
+        """The Python numbers among the arguments of a call."""
+        return self.numbers[self.number_slots[call] : self.number_slots[call + 1]]
+
+    def node_of(self, value: Value) -> fx.Node:
+        """The node that stands for `value`: a leaf, a call, or the `getitem` that projects one output of a call."""
+        if value.call < 0:
+            return self.leaves[-1 - value.call]
+        node = self.nodes[value.call]
+        if value.output < 0:
+            return node
+        return next(u for u in node.users if u.target is operator.getitem and u.args[1] == value.output)
+
+
+def is_projection(node: fx.Node) -> bool:
+    """Whether `node` picks one output of a call that has several."""
+    return node.op == "call_function" and node.target is operator.getitem
+
+
+def read_calls(graph: fx.Graph, ignored: Collection[fx.Node] = ()) -> Calls:
+    """Flatten `graph` to integers, without the `ignored` calls; about 10 us a call."""
+    nodes: list[fx.Node] = []
+    leaves: list[fx.Node] = []
+    values: dict[fx.Node, Value] = {}
+    label_of: dict[Hashable, int] = {}
+    labels: list[int] = []
+    slots, sources, outputs = [0], [], []
+    number_slots, numbers = [0], []
+    for node in graph.nodes:
+        if node in ignored:
+            continue
+        if node.op in ("placeholder", "get_attr"):
+            leaves.append(node)
+            values[node] = Value(-len(leaves), -1)
+        elif is_projection(node):
+            values[node] = Value(values[node.args[0]].call, node.args[1])  # pyright: ignore
+        elif node.op == "call_function":
+            read: list[fx.Node] = []
+            template = (node.target, _template((node.args, node.kwargs), read, numbers))
+            specs = tuple(source.meta["spec"][::2] for source in read)  # shape and dtype
+            labels.append(label_of.setdefault((template, specs, _output_specs(node)), len(label_of)))
+            for source in read:
+                sources.append(values[source].call)
+                outputs.append(values[source].output)
+            values[node] = Value(len(nodes), -1)
+            nodes.append(node)
+            slots.append(len(sources))
+            number_slots.append(len(numbers))
+    return Calls(
+        nodes=tuple(nodes),
+        leaves=tuple(leaves),
+        labels=np.array(labels, np.int64),
+        slots=np.array(slots, np.int64),
+        sources=np.array(sources, np.int64),
+        outputs=np.array(outputs, np.int64),
+        number_slots=np.array(number_slots, np.int64),
+        numbers=tuple(numbers),
+        values=values,
+    )
+
+
+def _output_specs(node: fx.Node) -> Hashable:
+    spec = node.meta["spec"]
+    return spec[::2] if hasattr(spec, "shape") else tuple(None if s is None else s[::2] for s in spec)
+
+
+def _template(argument: Any, read: list[fx.Node], numbers: list[int | float]) -> Hashable:
+    """The structure of an argument with tensors and numbers taken out, in one fixed order."""
+    if isinstance(argument, fx.Node):
+        read.append(argument)
+        return _TENSOR
+    if isinstance(argument, int) and not isinstance(argument, bool):
+        numbers.append(argument)
+        return _INT
+    if isinstance(argument, float):
+        numbers.append(argument)
+        return _FLOAT
+    if isinstance(argument, (tuple, list)):
+        return tuple([_template(item, read, numbers) for item in argument])
+    if isinstance(argument, dict):
+        return tuple([(key, _template(argument[key], read, numbers)) for key in sorted(argument)])
+    if isinstance(argument, slice):
+        return ("slice", _template((argument.start, argument.stop, argument.step), read, numbers))
+    return argument
+
+
+def map_arguments(argument: Any, tensors: Iterator[Any], numbers: Iterator[Any]) -> Any:
+    """Rebuild an argument, replacing its tensors and numbers, in the order in which `read_calls` met them."""
+    if isinstance(argument, fx.Node):
+        return next(tensors)
+    if isinstance(argument, (int, float)) and not isinstance(argument, bool):
+        return next(numbers)
+    if isinstance(argument, (tuple, list)):
+        return type(argument)([map_arguments(item, tensors, numbers) for item in argument])
+    if isinstance(argument, dict):
+        return {key: map_arguments(argument[key], tensors, numbers) for key in sorted(argument)}
+    if isinstance(argument, slice):
+        start, stop, step = (
+            map_arguments(part, tensors, numbers) for part in (argument.start, argument.stop, argument.step)
+        )
+        return slice(start, stop, step)
+    return argument

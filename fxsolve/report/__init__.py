@@ -1,0 +1,1 @@
+"""What was found, chosen, rejected and measured, as data and as text, JSON or HTML."""

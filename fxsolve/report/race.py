@@ -1,0 +1,63 @@
+"""Time two programs in turn on equal inputs and equal random numbers."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fxsolve.report.difference import compare
+from fxsolve.report.report import Check
+from fxsolve.report.units import digits, time_text
+
+Program = Callable[..., Any]
+Inputs = Callable[[], tuple[tuple[Any, ...], Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Race:
+    """Median seconds of one call of each program, and the largest difference between results of equal calls."""
+
+    calls: int
+    original_seconds: float
+    emitted_seconds: float
+    check: Check
+
+
+def race(original: Program, emitted: Program, inputs: Inputs, calls: int, tolerance: float) -> Race:
+    """Call both programs `calls` times in turn; `inputs()` makes fresh (args, kwargs) for each call."""
+    times: tuple[list[float], list[float]] = ([], [])
+    checks = []
+    for seed in range(calls):
+        expected = _timed(original, inputs, seed, times[0])
+        result = _timed(emitted, inputs, seed, times[1])
+        checks.append(compare(result, expected, tolerance))
+    worst = max(check.max_difference for check in checks)
+    check = Check(worst, all(check.bitwise for check in checks), tolerance)
+    return Race(calls, statistics.median(times[0]), statistics.median(times[1]), check)
+
+
+def race_text(result: Race, schedule: str) -> str:
+    """The times, their ratio and the difference, one per line."""
+    check = result.check
+    difference = "bitwise equal" if check.bitwise else f"{check.max_difference:.3g} (tolerance {check.tolerance:g})"
+    rows = (
+        ("original", time_text(result.original_seconds)),
+        ("compiled", f"{time_text(result.emitted_seconds)}  {schedule}"),
+        ("ratio", f"{digits(result.original_seconds / result.emitted_seconds)}x, medians of {result.calls} calls each"),
+        ("difference", difference),
+    )
+    return "\n".join(f"{name:<12}{value}" for name, value in rows)
+
+
+def _timed(program: Program, inputs: Inputs, seed: int, spent: list[float]) -> Any:
+    args, kwargs = inputs()
+    torch.manual_seed(seed)
+    start = time.perf_counter()
+    result = program(*args, **kwargs)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    spent.append(time.perf_counter() - start)
+    return result

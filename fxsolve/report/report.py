@@ -1,0 +1,93 @@
+"""The report as data: every number in it was measured or derived, and says which."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Basis = Literal["measured", "derived", "not tried"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One schedule that was weighed for a loop; `seconds` is one run of the whole loop."""
+
+    schedule: str
+    backend: str
+    seconds: float | None
+    basis: Basis
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoopReport:
+    """One rolled loop: what was found, what one step and one sweep cost, and which schedules were weighed.
+
+    `calls` counts the ops of one step, `reads` has one readable line per read, `causal` is "proved",
+    "not shown: REASON", or empty where the question does not arise. `basis` holds for both costs; `sweeps` is the
+    number that the choice counted on.
+    """
+
+    name: str
+    source: str
+    length: int
+    calls: int
+    reads: tuple[str, ...]
+    chosen: Candidate
+    rejected: tuple[Candidate, ...] = ()
+    depth: int | None = None
+    causal: str = ""
+    step_seconds: float | None = None
+    sweep_seconds: float | None = None
+    sweeps: int | None = None
+    basis: Basis = "measured"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The emitted module against the outputs of the recorded run."""
+
+    max_difference: float
+    bitwise: bool
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One solve in the last call: `prefix` leading steps are final, `change` is max |s_new - s_old|."""
+
+    loop: str
+    method: str
+    sweeps: int
+    length: int
+    status: str
+    change: float
+    prefix: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is known about one compiled program.
+
+    `seconds` pairs each stage with the time spent in it; `original_seconds` and `emitted_seconds` are one call of
+    each, measured.
+    """
+
+    program: str
+    status: Literal["emitted", "left alone"]
+    reason: str = ""
+    signature: str = ""
+    schedule: str = "original"
+    loops: tuple[LoopReport, ...] = ()
+    notes: tuple[str, ...] = ()
+    calls: int = 0
+    draws: int = 0
+    guards: int = 0
+    seconds: tuple[tuple[str, float], ...] = ()
+    original_seconds: float | None = None
+    emitted_seconds: float | None = None
+    check: Check | None = None
+    runs: tuple[Run, ...] = ()
+
+    def __str__(self) -> str:
+        from fxsolve.report.text import report_text
+
+        return report_text(self, ascii=True)

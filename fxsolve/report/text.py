@@ -1,0 +1,201 @@
+"""The report as text for a person."""
+
+import io
+from itertools import groupby
+from typing import TextIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+from fxsolve.report.units import count, digits, place, span, time_text
+
+# rich replaces a box without `ascii=True` by one full of + and | where the encoding is not UTF-8
+ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+def report_text(report: Report, ascii: bool = False, width: int = 80) -> str:
+    """`report` as plain text, `width` columns wide; `ascii` escapes everything outside ASCII."""
+    buffer = io.TextIOWrapper(io.BytesIO(), encoding="ascii" if ascii else "utf-8", errors="backslashreplace")
+    console = Console(file=buffer, width=width, highlight=False, markup=False, emoji=False, no_color=True)
+    console.print(render(report, ASCII_HEAD if ascii else box.SIMPLE_HEAD), crop=False)
+    buffer.seek(0)
+    return "\n".join(line.rstrip() for line in buffer.read().splitlines()) + "\n"
+
+
+def print_report(report: Report, stream: TextIO) -> None:
+    """Print to `stream`: in colour on a terminal, as plain ASCII anywhere else."""
+    encoding = (getattr(stream, "encoding", None) or "ascii").lower()
+    if not stream.isatty() or not encoding.startswith("utf"):
+        stream.write(report_text(report, ascii=True))
+        return
+    Console(file=stream, highlight=False, markup=False, emoji=False).print(render(report, box.SIMPLE_HEAD), crop=False)
+
+
+def render(report: Report, head: box.Box) -> Group:
+    """The report as something that rich can print."""
+    parts: list[RenderableType] = [_title(report), _status(report), _facts(report)]
+    best = "chosen" if report.status == "emitted" else "best"
+    for loop in report.loops:
+        parts += ["", _loop_title(loop), _indent(_loop_facts(loop)), "", _indent(_candidates(loop, best, head))]
+    if report.runs:
+        parts += ["", _heading("last call"), _indent(_runs(report.runs, head))]
+    if report.seconds:
+        parts += ["", _heading("compilation"), _indent(_stages(report.seconds, head))]
+    if report.notes:
+        parts += ["", _heading("notes"), *(_indent(_note(note)) for note in report.notes)]
+    return Group(*parts)
+
+
+def _title(report: Report) -> Text:
+    return Text.assemble(("fxsolve report: ", "dim"), (report.program, "bold"))
+
+
+def _heading(text: str) -> Text:
+    return Text(text, style="bold cyan")
+
+
+def _indent(part: RenderableType) -> Padding:
+    return Padding(part, (0, 0, 0, 2))
+
+
+def _status(report: Report) -> Text:
+    """One unbroken line, so that `left alone: REASON` can be searched for."""
+    if report.status == "left alone":
+        return Text(f"left alone: {report.reason}", style="yellow", no_wrap=True, overflow="ignore")
+    return Text(f"emitted{f': {report.reason}' if report.reason else ''}", style="green")
+
+
+def _facts(report: Report) -> Table:
+    rows = [
+        ("schedule", Text(report.schedule)),
+        ("inputs", Text(report.signature)),
+        ("recorded", Text(_recorded(report) if report.calls else "")),
+        ("one call", _one_call(report)),
+        ("values", _exactness(report.check)),
+    ]
+    return _pairs(rows)
+
+
+def _pairs(rows: list[tuple[str, Text]]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", min_width=len("schedule:"), no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        if value.plain:
+            grid.add_row(Text(f"{name}:"), value)
+    return grid
+
+
+def _recorded(report: Report) -> str:
+    counts = ((report.calls, "op"), (report.draws, "random draw"), (report.guards, "guard"))
+    return ", ".join(count(number, noun) for number, noun in counts)
+
+
+def _one_call(report: Report) -> Text:
+    times = (("original", report.original_seconds), ("emitted", report.emitted_seconds))
+    text = Text(", ".join(f"{name} {time_text(seconds)}" for name, seconds in times if seconds is not None))
+    if report.original_seconds and report.emitted_seconds:
+        ratio = report.original_seconds / report.emitted_seconds
+        text.append(f": {digits(ratio)}x", style="bold green" if ratio >= 1 else "bold yellow")
+    return text
+
+
+def _exactness(check: Check | None) -> Text:
+    if check is None:
+        return Text()
+    if check.bitwise:
+        return Text("bitwise equal to the recorded run", style="green")
+    style = "" if check.max_difference <= check.tolerance else "bold red"
+    difference = f"max difference {check.max_difference:.2e} from the recorded run"
+    return Text(f"{difference}, tolerance {check.tolerance:.0e}", style=style)
+
+
+def _loop_title(loop: LoopReport) -> Text:
+    return Text.assemble(
+        ("loop ", "bold cyan"),
+        (loop.name, "bold cyan"),
+        f": {count(loop.length, 'step')} of {count(loop.calls, 'op')}",
+        (f", {place(loop.source)}" if loop.source else "", "dim"),
+    )
+
+
+def _loop_facts(loop: LoopReport) -> Table:
+    rows = [
+        ("reads", Text("\n".join(loop.reads))),
+        ("depth", Text("" if loop.depth is None else f"{loop.depth:,} of {count(loop.length, 'step')}")),
+        ("causal", Text(loop.causal, style="" if loop.causal == "proved" else "yellow")),
+        ("cost", Text(_cost(loop))),
+        ("sweeps", Text("" if loop.sweeps is None else f"{loop.sweeps:,} of at most {loop.length:,}")),
+    ]
+    return _pairs(rows)
+
+
+def _cost(loop: LoopReport) -> str:
+    costs = (("one step", loop.step_seconds), ("one sweep", loop.sweep_seconds))
+    known = [f"{name} {time_text(seconds)}" for name, seconds in costs if seconds is not None]
+    return ", ".join([*known, loop.basis]) if known else ""
+
+
+def _table(head: box.Box) -> Table:
+    return Table(box=head, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 1))
+
+
+def _candidates(loop: LoopReport, best: str, head: box.Box) -> Table:
+    table = _table(head)
+    table.add_column("", no_wrap=True)
+    table.add_column("time", no_wrap=True, justify="right")
+    table.add_column("basis", no_wrap=True)
+    table.add_column("backend", no_wrap=True)
+    table.add_column("schedule, and why", overflow="fold")
+    table.add_row(*_candidate(best, loop.chosen), style="green")
+    for candidate in loop.rejected:
+        table.add_row(*_candidate("rejected", candidate))
+    return table
+
+
+def _candidate(verdict: str, candidate: Candidate) -> tuple[Text, ...]:
+    cells = (verdict, time_text(candidate.seconds), candidate.basis, candidate.backend)
+    what = Text.assemble((candidate.schedule, "bold"), f"\n{candidate.reason}" if candidate.reason else "")
+    return (*(Text(cell) for cell in cells), what)
+
+
+def _runs(runs: tuple[Run, ...], head: box.Box) -> Table:
+    """Neighbouring solves of one loop that ended alike share a row."""
+    table = _table(head)
+    table.add_column("loop", overflow="fold")
+    table.add_column("method", overflow="fold")
+    for numbers in ("solves", "sweeps", "steps", "final"):
+        table.add_column(numbers, no_wrap=True, justify="right")
+    table.add_column("change", no_wrap=True, justify="right")
+    table.add_column("ended", overflow="fold")
+    for (loop, method, status), group in groupby(runs, key=lambda run: (run.loop, run.method, run.status)):
+        table.add_row(Text(loop), Text(method), *_solves(list(group)), Text(status))
+    return table
+
+
+def _solves(runs: list[Run]) -> tuple[str, ...]:
+    steps, final = sum(run.length for run in runs), sum(run.prefix for run in runs)
+    change = max(run.change for run in runs)
+    residual = "0" if change == 0 else f"{change:.1e}"
+    return f"{len(runs):,}", span([run.sweeps for run in runs]), f"{steps:,}", f"{final:,}", residual
+
+
+def _stages(seconds: tuple[tuple[str, float], ...], head: box.Box) -> Table:
+    table = _table(head)
+    table.add_column("stage")
+    table.add_column("time", no_wrap=True, justify="right")
+    for stage, spent in (*seconds, ("total", sum(spent for _, spent in seconds))):
+        table.add_row(Text(stage), time_text(spent), style="bold" if stage == "total" else "")
+    return table
+
+
+def _note(note: str) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("-", Text(note))
+    return grid

@@ -1,0 +1,81 @@
+"""The report as JSON, and back."""
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from fxsolve.errors import InputError
+from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+
+FORMAT = "fxsolve-report-1"
+
+
+def to_json(report: Report) -> str:
+    """JSON with the fields of `Report` as keys; numbers that JSON lacks are written "inf", "-inf" and "nan"."""
+    return json.dumps({"format": FORMAT, **_finite(asdict(report))}, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def from_json(text: str) -> Report:
+    """The report that `to_json` wrote; `InputError` for any other text."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"not a report: the text is not JSON ({error})") from error
+    if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+        raise InputError(f'not a report: the key "format" must be "{FORMAT}"')
+    try:
+        return _report(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"not a report: {type(error).__name__}: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _report(data: dict[str, Any]) -> Report:
+    return Report(
+        **{
+            **data,
+            "loops": tuple(_loop(loop) for loop in data["loops"]),
+            "notes": tuple(data["notes"]),
+            "seconds": tuple((stage, float(seconds)) for stage, seconds in data["seconds"]),
+            "original_seconds": _seconds(data["original_seconds"]),
+            "emitted_seconds": _seconds(data["emitted_seconds"]),
+            "check": None if data["check"] is None else _check(data["check"]),
+            "runs": tuple(Run(**{**run, "change": float(run["change"])}) for run in data["runs"]),
+        }
+    )
+
+
+def _loop(data: dict[str, Any]) -> LoopReport:
+    return LoopReport(
+        **{
+            **data,
+            "reads": tuple(data["reads"]),
+            "chosen": _candidate(data["chosen"]),
+            "rejected": tuple(_candidate(entry) for entry in data["rejected"]),
+            "step_seconds": _seconds(data["step_seconds"]),
+            "sweep_seconds": _seconds(data["sweep_seconds"]),
+        }
+    )
+
+
+def _candidate(data: dict[str, Any]) -> Candidate:
+    return Candidate(**{**data, "seconds": _seconds(data["seconds"])})
+
+
+def _check(data: dict[str, Any]) -> Check:
+    difference, tolerance = float(data["max_difference"]), float(data["tolerance"])
+    return Check(max_difference=difference, bitwise=bool(data["bitwise"]), tolerance=tolerance)
+
+
+def _seconds(value: float | str | None) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,53 @@
+"""Gauss-Seidel on a rolled loop: the steps in order, which is the program itself."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.solution import Solution, publish
+
+
+def gauss_seidel(
+    loop: Loop,
+    initial: tuple[tuple[Tensor, ...], ...],
+    buffers: tuple[Tensor, ...],
+    per_step: tuple[Any, ...],
+    shared: tuple[Any, ...],
+) -> tuple[Tensor, ...]:
+    """Run the T steps in order; `loop.body` is the body of one step.
+
+    `initial[j]` are the `distance` values of lag j before the first step, oldest first. Each buffer is cloned once
+    and then written in place. Returns the stacks (T, ...), the last values and the final buffers.
+    """
+    states = [deque(values, maxlen=lag.distance) for values, lag in zip(initial, loop.lags, strict=True)]
+    filled = [buffer.clone() for buffer in buffers]
+    stacks: list[list[Tensor]] = [[] for _ in loop.stacked]
+    outputs: tuple[Tensor, ...] = ()
+    for t, *arriving in zip(range(loop.length), *map(_steps, per_step), strict=True):
+        outputs = loop.body(*[state[0] for state in states], *filled, *arriving, *shared)
+        if filled:
+            outputs = _separate(outputs, filled)
+        for buffer, spec in zip(filled, loop.buffer_specs, strict=True):
+            buffer.select(spec.dim, spec.index[t]).copy_(outputs[spec.output])
+        for state, lag in zip(states, loop.lags, strict=True):
+            state.append(outputs[lag.output])
+        for stack, number in zip(stacks, loop.stacked, strict=True):
+            stack.append(outputs[number])
+    publish(Solution(loop.name, "gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length))
+    last = [outputs[number] for number in loop.last]
+    return (*map(torch.stack, stacks), *last, *filled)
+
+
+def _steps(item: Any) -> Iterable[Any]:
+    """The values of a per-step input, one for each step."""
+    return item.unbind(0) if isinstance(item, Tensor) else item
+
+
+def _separate(outputs: tuple[Tensor, ...], buffers: list[Tensor]) -> tuple[Tensor, ...]:
+    """Clone every output that is a view of a buffer: the next write would change it."""
+    stores = {buffer.untyped_storage().data_ptr() for buffer in buffers}
+    return tuple(value.clone() if value.untyped_storage().data_ptr() in stores else value for value in outputs)

@@ -1,0 +1,46 @@
+"""What a solver did: counts and residuals, handed to whoever observes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["sequential", "fixed point", "converged", "exact", "finished sequentially"]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One solve of one loop.
+
+    `sweeps` counts evaluations of the body over its steps (a sequential run counts its steps); `prefix` is the
+    number of leading steps known to be final; `change` is max |s_new - s_old| of the last sweep.
+    """
+
+    name: str
+    method: str
+    length: int
+    sweeps: int
+    status: Status
+    change: float = 0.0
+    prefix: int = 0
+
+
+_observers: ContextVar[tuple[list[Solution], ...]] = ContextVar("fxsolve_observers", default=())
+
+
+@contextmanager
+def observe() -> Iterator[list[Solution]]:
+    """Collect the `Solution` of every solver call made inside the block, in order."""
+    seen: list[Solution] = []
+    token = _observers.set((*_observers.get(), seen))
+    try:
+        yield seen
+    finally:
+        _observers.reset(token)
+
+
+def publish(solution: Solution) -> None:
+    """Hand `solution` to the observers around this call."""
+    for seen in _observers.get():
+        seen.append(solution)

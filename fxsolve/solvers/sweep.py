@@ -1,0 +1,33 @@
+"""The batched body of a loop for the window lengths that its schedule uses."""
+
+from torch import Tensor, nn
+
+
+class Sweep(nn.Module):
+    """outputs = body(reads), each output (n, ...): `n<length>` for the lengths traced, one step by hand for n = 1.
+
+    The reads come in the order of `Loop.body`. The first `stacked` positions tell n; `tables` are positions whose
+    values the one-step body takes as Python numbers; positions in `whole` are not stacked (buffers and shared values).
+    """
+
+    def __init__(
+        self, step: nn.Module, windows: dict[int, nn.Module], whole: tuple[int, ...], tables: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        self.step = step
+        self.windows = nn.ModuleDict({f"n{length}": module for length, module in windows.items()})
+        self.whole = whole
+        self.tables = tables
+
+    def forward(self, *reads: Tensor) -> tuple[Tensor, ...]:
+        length = next(len(read) for position, read in enumerate(reads) if position not in self.whole)
+        name = f"n{length}"
+        if name in self.windows:
+            return self.windows[name](*reads)
+        rows = [self._row(position, read) for position, read in enumerate(reads)]
+        return tuple(output.unsqueeze(0) for output in self.step(*rows))
+
+    def _row(self, position: int, read: Tensor) -> Tensor | int | float:
+        if position in self.whole:
+            return read
+        return read[0].item() if position in self.tables else read[0]

@@ -1,0 +1,82 @@
+"""The stages of the compiler as functions of values: each can be called alone."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fxsolve.codegen.emit import Emitted
+from fxsolve.codegen.emit import emit as emit_module
+from fxsolve.errors import InputError
+from fxsolve.partitioner.partition import Partition
+from fxsolve.partitioner.partition import partition as partition_program
+from fxsolve.scheduler.auto import decide
+from fxsolve.scheduler.decision import Decision
+from fxsolve.scheduler.demote import demote_unproved
+from fxsolve.scheduler.text import parse_schedule
+from fxsolve.solvers.stop import Stop
+from fxsolve.tracer.capture import capture as capture_program
+from fxsolve.tracer.program import Program
+
+BACKENDS = ("inductor", "eager")
+
+
+def capture(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
+    """Run `program(*args, **kwargs)` once and return it as a functional ATen graph. Raises `CaptureError`."""
+    return capture_program(program, args, kwargs)
+
+
+def partition(program: Program) -> Partition:
+    """Find the equations of a program: its loops rolled, everything else in blocks."""
+    return partition_program(program)
+
+
+def schedule(
+    program: Program,
+    partition: Partition,
+    text: str = "auto",
+    backend: str = "inductor",
+    tolerance: float | None = None,
+) -> Decision:
+    """Decide how each loop is solved: `text` is a schedule, or "auto" for the cheapest by measurement.
+
+    `tolerance` is the stop test of Jacobi sweeps, absolute and relative; None takes the default of each dtype, 0 asks
+    for the bitwise fixed point of the batched map and rules out compiled steps. Raises `ScheduleError`.
+    """
+    check_backend(backend)
+    if text == "auto":
+        return decide(program, partition.system, "eager" if tolerance == 0 else backend, as_stop(tolerance))
+    return demote_unproved(program, partition.system, parse_schedule(text, partition.system))
+
+
+def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:
+    """The executable module of a decision."""
+    return emit_module(program, partition.system, decision.schedule, decision.fused, as_stop(tolerance))
+
+
+def as_stop(tolerance: float | None) -> Stop | None:
+    """The stop test that a user's tolerance means."""
+    if tolerance is None:
+        return None
+    if not tolerance >= 0:
+        raise InputError(f"tolerance is {tolerance!r}; it must be 0 or a positive number")
+    return Stop(tolerance, tolerance)
+
+
+def check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise InputError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}")
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each stage, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def time(self, stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""Graph mathematics on integers: periods and slots of label sequences."""

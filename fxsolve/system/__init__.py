@@ -1,0 +1,1 @@
+"""The intermediate representation: equations, their laws, their reference evaluator and their text."""

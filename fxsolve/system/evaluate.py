@@ -1,0 +1,82 @@
+"""The reference evaluator: one Gauss-Seidel sweep over the equations, simple and slow."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fxsolve.system.spec import (
+    AllSteps,
+    Block,
+    FinalBuffer,
+    Invariant,
+    Lag,
+    LastStep,
+    Prefix,
+    Read,
+    Repeat,
+    Slices,
+    Stacked,
+    System,
+    Table,
+    Write,
+)
+
+Values = Mapping[str, Tensor]
+Steps = list[tuple[Tensor, ...]]
+
+
+def evaluate(system: System, values: Values) -> tuple[Tensor, ...]:
+    """Evaluate the equations in order from a value for each of `system.inputs`; returns `system.outputs`."""
+    known = {name: values[name] for name in system.inputs}
+    for equation in system.equations:
+        known.update(_block(equation, known) if isinstance(equation, Block) else _repeat(equation, known))
+    return tuple(known[name] for name in system.outputs)
+
+
+def _block(block: Block, known: Values) -> dict[str, Tensor]:
+    results = block.body(*[known[name] for name in block.inputs])
+    return dict(zip(block.outputs, results, strict=True))
+
+
+def _repeat(repeat: Repeat, known: Values) -> dict[str, Tensor]:
+    steps: Steps = []
+    for t in range(repeat.length):
+        steps.append(repeat.body(*[_value(read, t, steps, known) for read in repeat.reads]))
+    return {write.name: _written(write, repeat, steps, known) for write in repeat.writes}
+
+
+def _value(read: Read, t: int, steps: Steps, known: Values) -> Tensor | int | float:
+    """What `read` gives to step t when `steps` are the outputs of the steps before it."""
+    match read:
+        case Invariant(source):
+            return known[source]
+        case Stacked(sources):
+            return known[sources[t]]
+        case Slices(source, dim, index):
+            return known[source].select(dim, index[t])
+        case Table(values):
+            return values[t]
+        case Lag(output, initial):
+            return steps[t - read.distance][output] if t >= read.distance else known[initial[t]]
+        case Prefix():
+            return _buffer(read, steps, known)
+
+
+def _buffer(read: Prefix, steps: Steps, known: Values) -> Tensor:
+    buffer = known[read.initial]
+    for index, outputs in zip(read.index, steps, strict=False):
+        buffer = torch.select_scatter(buffer, outputs[read.output], read.dim, index)
+    return buffer
+
+
+def _written(write: Write, repeat: Repeat, steps: Steps, known: Values) -> Tensor:
+    match write:
+        case AllSteps(_, output):
+            return torch.stack([outputs[output] for outputs in steps])
+        case LastStep(_, output):
+            return steps[-1][output]
+        case FinalBuffer(_, number):
+            read = repeat.reads[number]
+            assert isinstance(read, Prefix)
+            return _buffer(read, steps, known)

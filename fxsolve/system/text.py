@@ -1,0 +1,139 @@
+"""Systems as text for a reader: what each equation reads and writes, and how steps depend on one another."""
+
+from collections.abc import Iterable
+
+from torch import fx
+
+from fxsolve.system.spec import (
+    AllSteps,
+    Block,
+    Equation,
+    FinalBuffer,
+    Invariant,
+    Lag,
+    LastStep,
+    Prefix,
+    Read,
+    Repeat,
+    Slices,
+    Stacked,
+    System,
+    Table,
+    Write,
+    inputs_of,
+    outputs_of,
+)
+
+_MOST = 6
+
+
+def system_text(system: System) -> str:
+    """List the equations, with one line for each read of a repeat."""
+    lines = [f"inputs: {_names(system.inputs)}"]
+    for equation in system.equations:
+        lines += _block_lines(equation) if isinstance(equation, Block) else _repeat_lines(equation)
+    return "\n".join([*lines, f"outputs: {_names(system.outputs)}"])
+
+
+def pattern_text(system: System) -> str:
+    """List, one equation a line, the equations that it needs and the earlier steps that a step of it reads."""
+    writer = {name: equation.name for equation in system.equations for name in outputs_of(equation)}
+    return "\n".join(_pattern_line(equation, writer) for equation in system.equations)
+
+
+def index_text(index: tuple[int | float, ...]) -> str:
+    """Write numbers as ranges: 0..783, 62..0 by -2, or single entries where they follow no rule."""
+    runs = list(_runs(index))
+    shown = ", ".join(map(_run_text, runs[:_MOST]))
+    return shown if len(runs) <= _MOST else f"{shown}, ... ({len(index)} in all)"
+
+
+def _block_lines(block: Block) -> list[str]:
+    return [f"{block.name}: {_ops(block.body)}, {_names(block.inputs)} -> {_names(block.outputs)}"]
+
+
+def _repeat_lines(repeat: Repeat) -> list[str]:
+    source = f", {repeat.source}" if repeat.source else ""
+    written = ", ".join(_write_text(write, repeat) for write in repeat.writes)
+    head = f"{repeat.name} x {repeat.length}: {_ops(repeat.body)}{source} -> {written or 'nothing'}"
+    arguments = [node.name for node in repeat.body.graph.nodes if node.op == "placeholder"]
+    reads = zip(arguments, repeat.reads, strict=True)
+    return [head, *(f"  {argument}: {_read_text(read)}" for argument, read in reads)]
+
+
+def _read_text(read: Read) -> str:
+    match read:
+        case Invariant(source):
+            return f"{source}, the same at every step"
+        case Stacked(sources):
+            return f"one of {_names(sources)} at each step"
+        case Slices(source, dim, index):
+            return f"{source} at {index_text(index)} along dim {dim}"
+        case Table(values):
+            return f"the number {index_text(values)}"
+        case Lag(output, initial):
+            return f"lag {read.distance} of output {output}, initially {_names(initial)}"
+        case Prefix(output, initial, dim, index):
+            return f"buffer {initial}, output {output} written at {index_text(index)} along dim {dim}"
+
+
+def _write_text(write: Write, repeat: Repeat) -> str:
+    match write:
+        case AllSteps(name, output):
+            return f"{name} (output {output}, all steps)"
+        case LastStep(name, output):
+            return f"{name} (output {output}, last step)"
+        case FinalBuffer(name, number):
+            read = repeat.reads[number]
+            return f"{name} (buffer {read.initial})" if isinstance(read, Prefix) else f"{name} (read {number})"
+
+
+def _pattern_line(equation: Equation, writer: dict[str, str]) -> str:
+    needs = dict.fromkeys(writer[name] for name in inputs_of(equation) if name in writer)
+    after = f" after {', '.join(needs)}" if needs else ""
+    if isinstance(equation, Block):
+        return f"{equation.name}{after}"
+    return f"{equation.name} x {equation.length}{after}: {_dependence(equation.reads)}"
+
+
+def _dependence(reads: Iterable[Read]) -> str:
+    """Which earlier steps step t reads."""
+    lags = sorted({read.distance for read in reads if isinstance(read, Lag)})
+    earlier = [f"x_(t-{distance})" for distance in lags]
+    if any(isinstance(read, Prefix) for read in reads):
+        earlier.append("x_<t")
+    return f"x_t reads {', '.join(earlier)}" if earlier else "steps are independent"
+
+
+def _ops(body: fx.GraphModule) -> str:
+    count = sum(node.op.startswith("call_") for node in body.graph.nodes)
+    return f"{count} op" if count == 1 else f"{count} ops"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    if not names:
+        return "nothing"
+    shown = names if len(names) <= _MOST else (*names[:2], "...", names[-1])
+    return ", ".join(shown)
+
+
+def _runs(index: tuple[int | float, ...]) -> Iterable[tuple[int | float, int | float, int]]:
+    """The longest arithmetic progressions, greedily: (first, step, count)."""
+    start = 0
+    while start < len(index):
+        stop = start + 1
+        step = index[stop] - index[start] if stop < len(index) else 0
+        while stop < len(index) and index[stop] - index[stop - 1] == step:
+            stop += 1
+        yield index[start], step, stop - start
+        start = stop
+
+
+def _run_text(run: tuple[int | float, int | float, int]) -> str:
+    first, step, count = run
+    if count == 1:
+        return str(first)
+    if step == 0:
+        return f"{first} ({count} times)"
+    last = first + step * (count - 1)
+    return f"{first}..{last}" if step == 1 else f"{first}..{last} by {step}"

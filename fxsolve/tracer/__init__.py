@@ -1,0 +1,1 @@
+"""Capture: one recorded run of an unmodified PyTorch program becomes a functional ATen graph."""

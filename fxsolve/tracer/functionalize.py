@@ -1,0 +1,179 @@
+"""Functionalize: a raw record that writes into tensors becomes one that only makes new tensors.
+
+The raw graph is replayed under `torch.func.functionalize` on meta tensors: nothing is computed a second time. What each
+recorded call returns is known from its spec; only the views and scatters that functionalization adds are run, on meta.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fxsolve.errors import CaptureError
+from fxsolve.tracer.pause import paused_collector
+from fxsolve.tracer.program import TensorSpec
+from fxsolve.tracer.record import Record
+from fxsolve.tracer.tape import Tape, spec_of
+
+aten = torch.ops.aten
+_META = torch.device("meta")
+
+
+class _Rewriter(TorchDispatchMode, Tape):
+    """Writes the calls that come out of functionalization; `step` is the raw call that is being replayed."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # no user code runs here that could be under compilation; skipping costs 3 us a call
+
+    def __init__(self, step: fx.Node) -> None:
+        TorchDispatchMode.__init__(self)
+        Tape.__init__(self)
+        self.step = step
+        self._alive: list[Any] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is aten.copy.default and _replaces(*args[:2]):
+            return args[1]
+        if func is aten.copy_.default:
+            # Handing back what was written into a leaf: this can only be noise, which nobody looks at afterwards.
+            return args[0]
+        if self._is_step(func):
+            return self._write_step(func, args, kwargs)
+        device = next((_device(self.node_of(arg).meta["spec"]) for arg in args if isinstance(arg, Tensor)), None)
+        return self._append(func, args, kwargs, func(*args, **_on_meta(kwargs)), device)
+
+    def _write_step(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        spec = self.step.meta["spec"]
+        step = self.step.target
+        if not (isinstance(step, OpOverload) and step._schema.is_mutable and _is_dense(spec)):
+            return self._append(function, args, kwargs, _empty(spec), _device(spec))
+        # A write keeps the strides of its target. They decide in which order later sums add up, so they are kept too,
+        # except where the target has gaps: then the result is scattered into a larger tensor.
+        result = self._append(function, args, kwargs, function(*args, **_on_meta(kwargs)), spec.device)
+        if result.stride() == spec.stride:
+            return result
+        like = (result, spec.shape, spec.stride)
+        empty = self._append(aten.new_empty_strided.default, like, {}, _empty(spec), spec.device)
+        return self._append(aten.copy.default, (empty, result), {}, _empty(spec), spec.device)
+
+    def _append(
+        self,
+        function: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        device: torch.device | None,
+    ) -> Any:
+        # Functionalization holds these tensors in C++ only; their identity must outlive that.
+        self._alive.append(result)
+        node_args = tuple(self.as_nodes(arg) for arg in args)
+        node_kwargs = {key: device if value == _META else self.as_nodes(value) for key, value in kwargs.items()}
+        self.write(function, node_args, node_kwargs, result, self.step.meta["source"], device)
+        return result
+
+    def _is_step(self, function: OpOverload) -> bool:
+        """Whether `function` is the raw operator of the step, or its form without mutation."""
+        target = self.step.target
+        variant = isinstance(target, OpOverload) and target._schema.name.removesuffix("_") == function._schema.name
+        return variant and not function.is_view and "spec" in self.step.meta
+
+    def node_of(self, tensor: Tensor) -> fx.Node:
+        node = self.find(tensor)
+        if node is None:
+            raise CaptureError(f"{self.step.meta['source']}: the in-place writes of this program cannot be followed.")
+        return node
+
+    def add_leaf(self, leaf: fx.Node) -> Tensor:
+        meta, target = leaf.meta, str(leaf.target)
+        if leaf.op == "placeholder":
+            node = self.placeholder(target, meta["spec"], meta["source"])
+        else:
+            node = self.attribute(target, meta["spec"], meta["source"], leaf.name)
+        tensor = _empty(meta["spec"])
+        self._alive.append(tensor)
+        self.bind(tensor, node)
+        return tensor
+
+
+def _empty(spec: Any) -> Any:
+    if isinstance(spec, TensorSpec):
+        return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=_META)
+    return None if spec is None else tuple(_empty(item) for item in spec)
+
+
+def _device(spec: Any) -> torch.device:
+    return spec.device if isinstance(spec, TensorSpec) else next(item.device for item in spec if item is not None)
+
+
+def _on_meta(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {key: _META if isinstance(value, torch.device) else value for key, value in kwargs.items()}
+
+
+def _is_dense(spec: Any) -> bool:
+    """Whether a single tensor's entries fill its memory without gaps, in any order of the dimensions."""
+    if not isinstance(spec, TensorSpec):
+        return False
+    sizes = sorted((stride, size) for stride, size in zip(spec.stride, spec.shape, strict=True) if size != 1)
+    expected = 1
+    for stride, size in sizes:
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _replaces(target: Tensor, value: Tensor) -> bool:
+    """Whether a copy of `value` into `target` is `value` itself."""
+    if value.shape != target.shape or value.dtype != target.dtype or value.device != target.device:
+        return False
+    return value.stride() == target.stride() or (value.is_contiguous() and not _is_dense(spec_of(target)))
+
+
+def functionalize(record: Record) -> Record:
+    """The same record without any call that writes into an argument.
+
+    Raises:
+        CaptureError: functionalization does not support a call, or loses track of a tensor.
+    """
+    if not record.mutates:
+        return record
+    try:
+        return replace(record, graph=_replay(record.graph), mutates=False)
+    except (RuntimeError, NotImplementedError) as error:
+        raise CaptureError(f"the in-place writes of this program cannot be followed: {error}") from error
+
+
+def _is_idle_expand(node: fx.Node) -> bool:
+    """Whether an `expand` changes no size: the inverse of `expand` rounds, x + (y - x), so none is left to invert."""
+    return node.target is aten.expand.default and node.all_input_nodes[0].meta["spec"].shape == node.meta["spec"].shape
+
+
+def _replay(graph: fx.Graph) -> fx.Graph:
+    leaves = [node for node in graph.nodes if node.op in ("placeholder", "get_attr")]
+    calls = [node for node in graph.nodes if node.op == "call_function"]
+    outputs: Any = graph.output_node().args[0]
+    rewriter = _Rewriter(calls[0])
+    values = [rewriter.add_leaf(node) for node in leaves]
+
+    def run(*values: Tensor) -> list[Tensor]:
+        known = dict(zip(leaves, values, strict=True))
+        for node in calls:
+            rewriter.step = node
+            if _is_idle_expand(node):
+                known[node] = known[node.all_input_nodes[0]]
+                continue
+            args = fx.map_arg(node.args, known.__getitem__)
+            known[node] = node.target(*args, **fx.map_arg(node.kwargs, known.__getitem__))
+        return [known[node] for node in outputs]
+
+    with paused_collector(), torch.no_grad(), rewriter:
+        results = torch.func.functionalize(run, remove="mutations")(*values)
+    rewriter.graph.output(tuple(rewriter.node_of(result) for result in results))
+    return rewriter.graph

@@ -1,0 +1,14 @@
+"""Which tensors fxsolve handles."""
+
+import torch
+from torch import Tensor, nn
+
+from fxsolve.errors import CaptureError
+
+
+def refuse_unusual(tensor: Tensor, what: str) -> None:
+    """Raise CaptureError for a tensor subclass or a layout without strides."""
+    if type(tensor) not in (Tensor, nn.Parameter):
+        raise CaptureError(f"{what} is a {type(tensor).__name__}; fxsolve handles plain tensors and parameters.")
+    if tensor.layout != torch.strided:
+        raise CaptureError(f"{what} has layout {tensor.layout}; fxsolve handles strided tensors, convert it first.")

@@ -1,0 +1,177 @@
+"""Values of tensors that reach Python: guarded where they pass the dispatcher, refused where they bypass it."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from fxsolve.errors import CaptureError
+from fxsolve.tracer.source import user_line
+
+if TYPE_CHECKING:
+    from fxsolve.tracer.recorder import Recorder
+
+aten = torch.ops.aten
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool((a == b).all())
+
+
+def _allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    return bool(torch.isclose(a, b, rtol, atol, equal_nan).all())
+
+
+def _count_nonzero(x: Tensor) -> int:
+    return int(torch.count_nonzero(x))
+
+
+def _count_selected(x: Tensor, mask: Tensor) -> int:
+    return _count_nonzero(torch.broadcast_tensors(x, mask)[1])
+
+
+def _count_masks(x: Tensor, indices: list[Tensor | None]) -> None:
+    for index in indices:
+        if index is not None and index.dtype in (torch.bool, torch.uint8):
+            _count_nonzero(index)
+
+
+def _sum_repeats(repeats: Tensor, output_size: int | None = None) -> None:
+    if output_size is None:
+        int(repeats.sum())
+
+
+# What such an operator returns is computed again from recorded calls that end in one scalar read.
+_PREDICATES: Mapping[OpOverload, Callable[..., bool]] = {
+    aten.equal.default: _equal,
+    aten.allclose.default: _allclose,
+}
+
+# The size of the result depends on values: the reads that fix it.
+_SIZES: Mapping[OpOverload, Callable[..., Any]] = {
+    aten.nonzero.default: _count_nonzero,
+    aten.masked_select.default: _count_selected,
+    aten.index.Tensor: _count_masks,
+    aten.repeat_interleave.Tensor: _sum_repeats,
+}
+
+
+# These say nothing about values, and what they say is the same in every run with these shapes and devices.
+_METADATA = frozenset({aten.is_same_size.default, aten.is_pinned.default, torch.ops.prim.device.default})
+
+
+def _returns_tensor(function: OpOverload) -> bool:
+    return not function._schema.returns or any("Tensor" in str(value.type) for value in function._schema.returns)
+
+
+def is_read(function: OpOverload) -> bool:
+    """Whether Python learns something about values from this operator: a number, or the size of its result."""
+    return torch.Tag.dynamic_output_shape in function.tags or not _returns_tensor(function)
+
+
+def guard_read(recorder: "Recorder", function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operator by which Python learns about values, and guard what it learned.
+
+    Raises:
+        CaptureError: there is no rule for the operator.
+    """
+    if function is aten._local_scalar_dense.default:
+        value = function(*args)
+        recorder.guard(args[0], value)
+        return value
+    if function in _PREDICATES:
+        with recorder:
+            value = _PREDICATES[function](*args, **kwargs)
+        if value == function(*args, **kwargs):
+            return value
+    if function in _SIZES:
+        with recorder:
+            _SIZES[function](*args, **kwargs)
+        return recorder.call(function, args, kwargs)
+    if function in _METADATA:
+        return function(*args, **kwargs)
+    raise CaptureError(f"{user_line()}: fxsolve cannot guard what the program reads by {function}; rewrite this line.")
+
+
+def check_literal(recorder: "Recorder", literal: Tensor) -> None:
+    """Refuse `torch.FloatTensor([x[0], 1.0])`, which reads its items unseen, wherever such an item may be involved."""
+    # Memory that belongs to NumPy cannot be resized: that literal comes from an array.
+    if not recorder.literal_is_checked and literal.untyped_storage().resizable() and recorder.holds_scalar():
+        raise CaptureError(f"{user_line()}: this constructor may read tensor values unseen; use torch.tensor or stack.")
+
+
+# These show values or memory of a tensor to Python without an ATen call.
+_BYPASSES = frozenset(
+    {
+        Tensor.tolist,
+        Tensor.numpy,
+        Tensor.__array__,
+        Tensor.__dlpack__,
+        Tensor.__deepcopy__,
+        Tensor.__reduce_ex__,
+        Tensor.__repr__,
+        Tensor.data_ptr,
+        Tensor.untyped_storage,
+        Tensor._typed_storage,
+        Tensor.storage,
+        Tensor.data.__set__,  # pyright: ignore[reportAttributeAccessIssue]
+        Tensor.__cuda_array_interface__.__get__,
+    }
+)
+_LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor})
+
+
+@cache
+def _name(function: Any) -> str:
+    owner = getattr(function, "__self__", None)
+    return getattr(owner, "__name__", None) or getattr(function, "__name__", str(function))
+
+
+class ReadWatch(TorchFunctionMode):
+    """Refuses reads that bypass the dispatcher, of tensors that the record knows."""
+
+    def __init__(self, recorder: "Recorder") -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _BYPASSES and self._is_recorded(args[0]):
+            self._refuse(f"Tensor.{_name(func)}")
+        if func in _LITERALS:
+            return self._make_literal(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+    def _make_literal(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if any(self._is_recorded(item) for item in _items(args, kwargs)):
+            self._refuse(f"{_name(function)} of a list of tensors")
+        self.recorder.literal_is_checked = True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.recorder.literal_is_checked = False
+
+    def _is_recorded(self, value: Any) -> bool:
+        with torch._C.DisableTorchFunction():
+            return isinstance(value, Tensor) and (
+                self.recorder.find(value) is not None or id(value) in self.recorder.names
+            )
+
+    def _refuse(self, what: str) -> None:
+        error = CaptureError(
+            f"{user_line()}: {what} reads tensor values outside of torch, where they cannot be followed; "
+            "use torch operations, or .item() for a number."
+        )
+        self.recorder.error = self.recorder.error or error
+        raise error
+
+
+def _items(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    literals = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, (list, tuple))]
+    return pytree.tree_leaves(literals)

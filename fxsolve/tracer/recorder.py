@@ -1,0 +1,216 @@
+"""The recorder: a dispatch mode that runs each ATen call on real tensors and writes it down."""
+
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fxsolve.errors import CaptureError, SideEffectError
+from fxsolve.tracer import noise, reads
+from fxsolve.tracer.plain import refuse_unusual
+from fxsolve.tracer.program import Draw, Guard, Role
+from fxsolve.tracer.source import user_line
+from fxsolve.tracer.tape import Tape, spec_of
+
+aten = torch.ops.aten
+
+
+class Kind(Enum):
+    """What recording has to do about an ATen operator."""
+
+    CALL = auto()
+    MUTATION = auto()
+    RANDOM = auto()
+    READ = auto()
+    LIFT = auto()
+    COMPOSITE = auto()
+    STORAGE = auto()
+
+
+@cache
+def kind_of(function: OpOverload) -> Kind:
+    """The kind of an operator, from its schema and tags."""
+    if function._can_decompose():
+        return Kind.COMPOSITE
+    if function is aten.lift_fresh.default:
+        return Kind.LIFT
+    if noise.is_random(function):
+        return Kind.RANDOM
+    if any("Storage" in str(argument.type) for argument in function._schema.arguments):
+        return Kind.STORAGE
+    if function._schema.is_mutable:
+        return Kind.MUTATION
+    return Kind.READ if reads.is_read(function) else Kind.CALL
+
+
+@cache
+def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
+    arguments = enumerate(function._schema.arguments)
+    return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
+
+
+def _mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
+    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+    return [value for value in flat if isinstance(value, Tensor)]
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+class Recorder(TorchDispatchMode, Tape):
+    """Runs every ATen call on the real tensors and appends it to a graph.
+
+    `names` maps the id of each parameter and buffer of the program to its tensor, qualified name and role. A tensor
+    that is neither an input nor the result of a recorded call is an external one: it becomes a `get_attr` node.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, names: Mapping[int, tuple[Tensor, str, Role]]) -> None:
+        TorchDispatchMode.__init__(self)
+        Tape.__init__(self)
+        self.names = names
+        self.root: dict[str, Tensor] = {}
+        self.roles: dict[str, Role] = {}
+        self.draws: list[Draw] = []
+        self.noise: list[Tensor] = []
+        self.guards: list[Guard] = []
+        self.guard_nodes: list[fx.Node] = []
+        self.generators: dict[torch.Generator, Tensor] = {}
+        self.mutations = 0
+        self.literal_is_checked = False
+        self.error: CaptureError | None = None
+        self._guarded: set[tuple[fx.Node, int]] = set()
+        self._external_storages: dict[int, str] = {}
+        self._noise_storages: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        # Without this each attribute of a tensor read below would go through the watch for reads.
+        with torch._C.DisableTorchFunction():
+            try:
+                return self._handle(func, args, kwargs or {})
+            except CaptureError as error:
+                # The program may catch it: keep it, so that the record is refused all the same.
+                self.error = self.error or error
+                raise
+
+    def _handle(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.error is not None:
+            raise self.error
+        if not isinstance(function, OpOverload):
+            raise CaptureError(f"{user_line()}: the operator {function} takes functions; write it as a Python loop.")
+        match kind_of(function):
+            case Kind.CALL:
+                return self.call(function, args, kwargs)
+            case Kind.MUTATION:
+                return self.mutate(function, args, kwargs)
+            case Kind.RANDOM:
+                return noise.split(self, function, args, kwargs)
+            case Kind.READ:
+                return reads.guard_read(self, function, args, kwargs)
+            case Kind.LIFT:
+                reads.check_literal(self, args[0])
+                # A literal is the same in every run, so what is done to it in place must happen to a copy.
+                return self.call(aten.clone.default, args, {})
+            case Kind.COMPOSITE:
+                with self:
+                    return function.decompose(*args, **kwargs)
+            case Kind.STORAGE:
+                raise CaptureError(f"{user_line()}: {function} works on a storage; fxsolve handles tensors.")
+
+    def call(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operator and write it down."""
+        node_args = tuple(self.as_nodes(arg) for arg in args)
+        node_kwargs = {key: self.as_nodes(value) for key, value in kwargs.items()}
+        result = function(*args, **kwargs)
+        self.write(function, node_args, node_kwargs, result, user_line())
+        return result
+
+    def mutate(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """As `call`, for an operator that writes into an argument.
+
+        Raises:
+            SideEffectError: the argument outlives the call. Nothing has been written then.
+        """
+        self.allow_mutation(function, args, kwargs)
+        self.mutations += 1
+        return self.call(function, args, kwargs)
+
+    def allow_mutation(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse a write into an external tensor; keep a copy of noise that is about to be written over."""
+        for tensor in _mutated_tensors(function, args, kwargs):
+            self.node_of(tensor)
+            storage = _storage(tensor)
+            if storage in self._external_storages:
+                name = self._external_storages[storage]
+                raise SideEffectError(
+                    f"{user_line()}: {function} writes into {name}, which outlives the call; write into a clone of it."
+                )
+            if storage in self._noise_storages:
+                index = self._noise_storages.pop(storage)
+                self.noise[index] = self.noise[index].clone()
+
+    def node_of(self, tensor: Tensor) -> fx.Node:
+        """The node of `tensor`, made now if the tensor is an external one that was not seen before."""
+        node = self.find(tensor)
+        return node if node is not None else self._add_external(tensor)
+
+    def _add_external(self, tensor: Tensor) -> fx.Node:
+        refuse_unusual(tensor, "a tensor that the program uses")
+        _, name, role = self.names.get(id(tensor)) or (tensor, f"constant_{len(self.root)}", "constant")
+        node = self.attribute(name, spec_of(tensor), user_line())
+        self.root[name] = tensor
+        self.roles[node.name] = role
+        self._external_storages.setdefault(_storage(tensor), f"{role} {name}")
+        self.bind(tensor, node)
+        return node
+
+    def add_input(self, tensor: Tensor, index: int) -> None:
+        """Add input number `index`. A tensor that is passed twice is known as the first of its inputs.
+
+        Raises:
+            CaptureError: the tensor is a parameter or buffer of the program, or not a plain strided tensor.
+        """
+        refuse_unusual(tensor, f"input {index}")
+        if id(tensor) in self.names:
+            raise CaptureError(f"input {index} is the model's own {self.names[id(tensor)][1]}; do not pass it.")
+        node = self.placeholder(f"input_{index}", spec_of(tensor), "")
+        self.roles[node.name] = "input"
+        self._external_storages.setdefault(_storage(tensor), f"input {index}")
+        if self.find(tensor) is None:
+            self.bind(tensor, node)
+
+    def draw(self, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Draw random numbers that depend on no value of the program; they become an input of the graph."""
+        draw = Draw(function, args, kwargs)
+        value = draw.sample()
+        node = self.placeholder(f"noise_{len(self.draws)}", spec_of(value), user_line())
+        self.roles[node.name] = "noise"
+        self._noise_storages[_storage(value)] = len(self.noise)
+        self.draws.append(draw)
+        self.noise.append(value)
+        self.bind(value, node)
+        return value
+
+    def remember(self, generator: torch.Generator) -> None:
+        """Keep the state in which the program found an explicit generator, to be restored if the record is refused."""
+        self.generators.setdefault(generator, generator.get_state())
+
+    def guard(self, tensor: Tensor, expected: bool | int | float | complex) -> None:
+        """The program read `expected` from the one-element `tensor`."""
+        key = (self.node_of(tensor), self.mutations)
+        if key in self._guarded:
+            return
+        self._guarded.add(key)
+        # The tensor may be written over later; the guard is about its value now.
+        self.guard_nodes.append(self.node_of(self.call(aten.clone.default, (tensor,), {})))
+        self.guards.append(Guard(expected, user_line()))

@@ -1,0 +1,48 @@
+"""A system as Graphviz source."""
+
+import graphviz
+
+from fxsolve.system.spec import System
+from fxsolve.view.cards import Card, make_cards
+from fxsolve.view.fold import fold
+from fxsolve.view.layout import clip, ends, row_text
+from fxsolve.view.svg import heading
+
+
+def draw_dot(system: System, schedule_text: str | None = None) -> graphviz.Digraph:
+    """The same picture as `draw_system`, for Graphviz to lay out; making the source needs no Graphviz program."""
+    dot = graphviz.Digraph("system", node_attr={"shape": "box", "fontname": "monospace", "fontsize": "11"})
+    dot.attr(label=_lines(heading(system, schedule_text)), labelloc="t", labeljust="l", fontname="monospace")
+    dot.attr("edge", fontname="monospace", fontsize="10")
+    cards = fold(make_cards(system))
+    writers = _writers(cards)
+    for number, card in enumerate(cards):
+        dot.node(f"card{number}", label=_lines(_card_lines(card)), peripheries="2" if card.copies > 1 else "1")
+        _draw_edges(dot, number, card, writers)
+    return dot
+
+
+def _draw_edges(dot: graphviz.Digraph, number: int, card: Card, writers: dict[str, int]) -> None:
+    for i, row in enumerate(card.rows):
+        if row.given:
+            dot.node(f"given{number}_{i}", label=graphviz.escape(clip(row.given)), shape="plaintext")
+            dot.edge(f"given{number}_{i}", f"card{number}")
+        for value in ends(row.reads):
+            dot.edge(f"card{writers[value]}", f"card{number}", label=graphviz.escape(clip(value)))
+    for arc in card.arcs:
+        dot.edge(f"card{number}", f"card{number}", label=graphviz.escape(arc.label))
+
+
+def _writers(cards: tuple[Card, ...]) -> dict[str, int]:
+    return {row.writes: number for number, card in enumerate(cards) for row in card.rows if row.writes}
+
+
+def _card_lines(card: Card) -> tuple[str, ...]:
+    names = max((len(clip(row.name)) for row in card.rows), default=0)
+    rows = (f"{clip(row.name):<{names}}  {row_text(row)}".rstrip() for row in card.rows)
+    return (card.title, card.note, *rows)
+
+
+def _lines(lines: tuple[str, ...]) -> str:
+    """Lines set flush left."""
+    return "".join(f"{graphviz.escape(line)}\\l" for line in lines)

@@ -1,0 +1,105 @@
+import io
+from dataclasses import replace
+
+import pytest
+
+from fxsolve.report.report import Candidate, Report
+from fxsolve.report.text import print_report, report_text
+from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
+
+REPORTS = [GRU, CHUNKS, LEFT_ALONE]
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.program)
+def test_str_is_the_ascii_text(report: Report) -> None:
+    assert str(report) == report_text(report, ascii=True)
+    assert str(report).isascii()
+
+
+def test_ascii_escapes_what_a_user_wrote_in_another_alphabet() -> None:
+    text = report_text(replace(GRU, program="Läufer", notes=("été.py:3",)), ascii=True)
+    assert "L\\xe4ufer" in text
+    assert "\\xe9t\\xe9.py:3" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("report", [GRU, CHUNKS], ids=lambda report: report.program)
+def test_no_line_is_wider_than_asked_and_nothing_is_cut(report: Report, width: int) -> None:
+    text = report_text(report, width=width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    assert "..." not in text
+
+
+def test_every_number_is_printed_in_full_at_80_columns() -> None:
+    text = report_text(GRU)
+    for number in ("73,731 ops", "7.31 ms", "15.9 ms", "92.5 ms", "12.7x", "2.38e-07", "22.6 us", "610 us", "4,033"):
+        assert number in text
+
+
+def test_chosen_and_rejected_stand_with_their_reasons() -> None:
+    text = report_text(GRU)
+    assert text.index("chosen") < text.index("fastest of those measured") < text.index("rejected")
+    assert text.count("rejected ") == len(GRU.loops[0].rejected)
+    assert "slower: 15.9 ms against 7.31 ms" in text
+
+
+def test_nothing_is_called_chosen_where_the_original_runs() -> None:
+    text = report_text(replace(LEFT_ALONE, loops=GRU.loops))
+    assert "chosen " not in text
+    assert "best " in text
+
+
+def test_a_schedule_is_not_read_as_markup() -> None:
+    assert "jacobi(pixel[0:262])," in report_text(CHUNKS)
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+def test_the_reason_for_leaving_a_program_alone_is_one_unbroken_line(ascii: bool) -> None:
+    lines = report_text(LEFT_ALONE, ascii=ascii, width=80).splitlines()
+    assert f"left alone: {LEFT_ALONE.reason}" in lines
+    assert len(f"left alone: {LEFT_ALONE.reason}") > 80
+    assert "schedule: original" in lines
+
+
+def test_equal_results_are_called_bitwise_equal_and_a_failed_check_shows_both_numbers() -> None:
+    assert "bitwise equal to the recorded run" in report_text(CHUNKS)
+    assert "max difference 2.38e-07 from the recorded run, tolerance 1e-05" in report_text(GRU)
+
+
+def test_solves_that_ended_alike_share_a_row() -> None:
+    rows = [line.split() for line in report_text(CHUNKS).splitlines()]
+    assert ["pixel", "jacobi", "2", "12-16", "523", "523", "0", "fixed", "point"] in rows
+    assert ["pixel", "jacobi", "1", "3", "261", "40", "inf", "finished"] in rows
+
+
+def test_stages_are_summed() -> None:
+    rows = [line.split() for line in report_text(GRU).splitlines()]
+    assert ["roll", "210", "ms"] in rows
+    assert ["total", "7.26", "s"] in rows
+
+
+def test_a_long_word_is_folded_and_not_lost() -> None:
+    schedule = "jacobi(" + "a" * 200 + ")"
+    loop = replace(GRU.loops[0], chosen=Candidate(schedule, "eager", 1.0, "measured", "b" * 100))
+    text = report_text(replace(GRU, loops=(loop,)))
+    assert text.count("aa") >= 95
+    assert max(map(len, text.splitlines())) <= 80
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colour_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal, file = Terminal(), io.StringIO()
+    print_report(GRU, terminal)
+    print_report(GRU, file)
+    assert "\x1b[" in terminal.getvalue()
+    assert "─" in terminal.getvalue()
+    assert file.getvalue() == str(GRU)

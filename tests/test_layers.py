@@ -1,0 +1,45 @@
+"""The import ranks hold, and the checker sees what breaks them."""
+
+from pathlib import Path
+
+import pytest
+
+import layers
+
+
+def test_every_import_goes_downwards() -> None:
+    assert layers.faults(layers.ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("system/a.py", "from fxsolve.tracer.program import Program", "rank 2) imports fxsolve.tracer (rank 3)"),
+        ("solvers/a.py", "import fxsolve.structure.levels", "rank 1) imports fxsolve.structure (rank 1)"),
+        ("solvers/a.py", "from torch import fx", "imports torch.fx, which solvers must run without"),
+        ("solvers/a.py", "def f():\n    import torch.fx.graph", "imports torch.fx.graph"),
+        ("solvers/a.py", "import networkx", "imports networkx, which solvers does not depend on"),
+        ("structure/a.py", "import torch", "imports torch, which structure does not depend on"),
+        ("report/a.py", "import pandas as pd", "imports pandas, which report does not depend on"),
+        ("tracer/a.py", "import fxsolve", "imports fxsolve.__init__ (rank 11)"),
+        ("report/a.py", "from . import text", "relatively"),
+        ("codegen/a.py", "from fxsolve import compile", "imports fxsolve.compile (rank 11)"),
+        ("extras/a.py", "", "extras has no rank"),
+    ],
+)
+def test_a_forbidden_import_is_named(tmp_path: Path, file: str, line: str, message: str) -> None:
+    path = tmp_path / "fxsolve" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    (found,) = layers.faults(tmp_path)
+    assert message in found
+    assert found.startswith(f"fxsolve/{file}:")
+
+
+def test_downward_and_own_imports_are_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "fxsolve" / "solvers" / "a.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "import math\nimport torch\nfrom fxsolve.errors import FxSolveError\nfrom fxsolve.solvers.stop import Stop\n"
+    )
+    assert layers.faults(tmp_path) == []

@@ -1,0 +1,59 @@
+"""The README's tables say what the benchmarks' JSON files say."""
+
+import json
+from pathlib import Path
+
+import tables
+
+CASE = {
+    "name": "a program",
+    "ms": {"eager": 120.0, "fxsolve": 30.0},
+    "baseline": "eager",
+    "prediction": 3.0,
+    "schedule": "jacobi(a)",
+    "solved": ["a: jacobi 12 of 64"],
+    "equal": True,
+    "difference": 0.0,
+    "capture_s": 1.5,
+    "ratio": 4.0,
+}
+RECORD = {
+    "device": "a processor",
+    "torch": "2.13.0",
+    "date": "2026-01-01",
+    "settings": {"threads": 1, "repeats": 7},
+    "cases": [CASE],
+}
+TEXT = "before\n<!-- table:some -->\nold\n<!-- end -->\nafter\n"
+
+
+def test_the_readme_is_up_to_date_with_the_measurements() -> None:
+    text = tables.README.read_text()
+    assert tables.updated(text, tables.RESULTS) == text
+
+
+def test_the_readme_has_a_table_for_every_measurement() -> None:
+    names = {str(path.relative_to(tables.RESULTS).with_suffix("")) for path in tables.RESULTS.rglob("*.json")}
+    marked = {found["name"] for found in tables.MARKED.finditer(tables.README.read_text())}
+    assert names - {"rolling"} <= marked
+    assert marked
+
+
+def test_a_table_shows_the_figures_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "some.json").write_text(json.dumps(RECORD))
+    text = tables.updated(TEXT, tmp_path)
+    assert "old" not in text
+    assert "| a program | 120.0 | 30.0 | 4.0x | >= 3x | jacobi 12 of 64 | 0, bitwise | 1.5 |" in text
+    assert "a processor, 1 CPU thread, torch 2.13.0, 2026-01-01, median of 7." in text
+    assert text.startswith("before\n")
+    assert text.endswith("<!-- end -->\nafter\n")
+
+
+def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "some.json").write_text(json.dumps(RECORD))
+    once = tables.updated(TEXT, tmp_path)
+    assert tables.updated(once, tmp_path) == once
+
+
+def test_a_missing_measurement_says_how_to_make_it(tmp_path: Path) -> None:
+    assert "Not measured yet: `python tools/bench/some.py`." in tables.updated(TEXT, tmp_path)

@@ -1,0 +1,224 @@
+"""What cannot be captured is refused with the line, and the program can then run as if nothing had happened."""
+
+import copy
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
+
+from fxsolve.errors import CaptureError, SideEffectError
+from fxsolve.tracer.capture import capture
+
+OUTER = torch.zeros(3)
+X = torch.tensor([1.0, 2.0, 3.0])
+
+
+class Stateful(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+        self.hidden, self.history, self.steps = None, [], 0
+
+    def forward(self, x: Tensor, how: str) -> Tensor:
+        if how == "buffer":
+            self.count += 1
+        if how == "attribute":
+            self.hidden = x * 2
+        if how == "new attribute":
+            self.cache = x * 2
+        if how == "list":
+            self.history.append(x)
+        if how == "number":
+            self.steps += 1
+        if how == "registered":
+            self.register_buffer("extra", x * 2)
+        return x + torch.rand(3)
+
+
+@pytest.mark.parametrize("how", ["buffer", "attribute", "new attribute", "list", "number", "registered"])
+def test_state_of_a_module_is_put_back(how: str) -> None:
+    model = Stateful()
+    before, attributes = copy.deepcopy(model.state_dict()), list(vars(model))
+    state = torch.get_rng_state()
+    with pytest.raises(SideEffectError, match="outlives the call"):
+        capture(model, (X.clone(), how), {})
+    assert model.state_dict().keys() == before.keys()
+    assert model.count == 0
+    assert list(vars(model)) == attributes
+    assert (model.hidden, model.history, model.steps) == (None, [], 0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_state_in_closures_and_globals_is_put_back() -> None:
+    calls, seen = 0, []
+
+    def count(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return x + 1
+
+    def collect(x: Tensor) -> Tensor:
+        seen.append(x)
+        return x + 1
+
+    with pytest.raises(SideEffectError, match="changes calls"):
+        capture(count, (X,), {})
+    with pytest.raises(SideEffectError, match="changes seen"):
+        capture(collect, (X,), {})
+    assert (calls, seen) == (0, [])
+
+
+def write(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def program(x: Tensor) -> Tensor:
+        view(x).mul_(2)
+        return x + 1
+
+    return program
+
+
+@pytest.mark.parametrize("view", [lambda x: x, lambda x: x[1:], lambda x: x.detach().view(3, 1), lambda x: OUTER[:2]])
+def test_a_write_into_a_tensor_that_outlives_the_call_is_refused_before_it_happens(view) -> None:
+    x = X.clone()
+    with pytest.raises(SideEffectError, match=r"test_refusals.py:\d+: aten.mul_.Tensor writes into"):
+        capture(write(view), (x,), {})
+    assert torch.equal(x, X)
+    assert torch.equal(OUTER, torch.zeros(3))
+
+
+def test_a_write_through_out_is_refused() -> None:
+    with pytest.raises(SideEffectError, match="writes into constant"):
+        capture(lambda x: torch.add(x, 1, out=OUTER), (X,), {})
+    assert torch.equal(OUTER, torch.zeros(3))
+
+
+def test_gradients_that_are_left_on_parameters_are_removed() -> None:
+    model = nn.Linear(3, 1)
+
+    def program(x: Tensor) -> Tensor:
+        loss = model(x).sum()
+        loss.backward()
+        return loss
+
+    with pytest.raises(SideEffectError, match=r"Linear model\.weight\.grad"):
+        capture(program, (X,), {})
+    assert model.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (lambda x: x.tolist(), "tolist"),
+        (lambda x: x.numpy(), "numpy"),
+        (lambda x: np.asarray(x), "__array__"),
+        (lambda x: np.from_dlpack(x), "__dlpack__"),
+        (lambda x: x.data_ptr(), "data_ptr"),
+        (lambda x: x.untyped_storage(), "untyped_storage"),
+        (lambda x: copy.deepcopy(x), "__deepcopy__"),
+        (lambda x: repr(x), "__repr__"),
+        (lambda x: torch.tensor([x[0], x[1]]), "tensor of a list"),
+    ],
+)
+def test_a_read_that_bypasses_the_dispatcher_is_refused(read, name: str) -> None:
+    def program(x: Tensor) -> Tensor:
+        read(x * 2)
+        return x + 1
+
+    with pytest.raises(CaptureError, match=rf"test_refusals.py:\d+: .*{name}.* reads tensor values outside of torch"):
+        capture(program, (X,), {})
+
+
+def test_a_constructor_that_reads_tensors_unseen_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"test_refusals.py:\d+: this constructor may read tensor values unseen"):
+        capture(lambda x: x + torch.FloatTensor([x[0], x[1], 1.0]), (X,), {})
+    for literal in (torch.FloatTensor, torch.tensor, lambda items: torch.from_numpy(np.array(items))):
+        assert capture(lambda x, make=literal: x * make([1.0, 2.0, 3.0]), (X,), {}).guards == ()
+
+
+def test_a_read_of_a_parameter_is_refused_and_of_an_unknown_tensor_is_not() -> None:
+    model = nn.Linear(3, 3)
+    with pytest.raises(CaptureError, match=r"Tensor\.tolist"):
+        capture(lambda x: x * model.weight.tolist()[0][0], (X,), {})
+    assert capture(lambda x: x * OUTER.tolist()[0], (X,), {}).guards == ()
+
+
+def test_a_refusal_that_the_program_swallows_is_raised_all_the_same() -> None:
+    def program(x: Tensor) -> Tensor:
+        try:
+            (x * 1).tolist()
+        except Exception:
+            return x * 2
+        return x * 3
+
+    with pytest.raises(CaptureError, match="tolist"):
+        capture(program, (X,), {})
+
+
+def test_errors_of_the_model_pass_unchanged() -> None:
+    class WrongError(Exception):
+        pass
+
+    def program(x: Tensor) -> Tensor:
+        raise WrongError("as the model says")
+
+    with pytest.raises(WrongError, match="as the model says"):
+        capture(program, (X,), {})
+    with pytest.raises(RuntimeError, match="must match the size"):
+        capture(lambda x: x + torch.zeros(2), (X,), {})
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (lambda x: {1: object()}, "returns a object; fxsolve handles tensors"),
+        (lambda x: x.to_sparse(), "output 0 has layout torch.sparse_coo"),
+        (lambda x: torch.poisson(x), "no rule to draw the random numbers of aten.poisson"),
+        (lambda x: torch.multinomial(x, 2, replacement=True), "with replacement"),
+        (lambda x: x * random.random(), "from Python or NumPy"),
+        (lambda x: x * float(np.random.rand()), "from Python or NumPy"),
+        (lambda x: scan(lambda c, i: (c + i, c * i), x[0], x), "takes functions; write it as a Python loop"),
+        (lambda x: x.clone().set_(OUTER.untyped_storage()), "works on a storage"),
+        (lambda x: torch.unique(x), "cannot guard what the program reads by aten._unique2"),
+    ],
+)
+def test_a_program_outside_of_the_language_is_refused_with_the_reason(program, message: str) -> None:
+    state, python, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    with pytest.raises(CaptureError, match=message):
+        capture(program, (X,), {})
+    assert torch.equal(torch.get_rng_state(), state)
+    assert random.getstate() == python
+    assert (np.random.get_state()[1] == numpy).all()
+
+
+def test_an_explicit_generator_is_put_back() -> None:
+    generator = torch.Generator().manual_seed(5)
+    state = generator.get_state()
+    with pytest.raises(CaptureError, match="returns a object"):
+        capture(lambda: (torch.rand(3, generator=generator), object()), (), {})
+    assert torch.equal(generator.get_state(), state)
+
+
+def test_unusual_inputs_are_refused() -> None:
+    class Tagged(Tensor):
+        pass
+
+    model = nn.Linear(3, 3)
+    with pytest.raises(CaptureError, match="input 0 is a Tagged"):
+        capture(lambda x: x + 1, (torch.zeros(2).as_subclass(Tagged),), {})
+    with pytest.raises(CaptureError, match=r"input 1 has layout torch\.sparse_coo"):
+        capture(lambda x, y: x + 1, (X, X.to_sparse()), {})
+    with pytest.raises(CaptureError, match="input 0 is the model's own weight; do not pass it"):
+        capture(model, (model.weight,), {})
+
+
+def test_capture_inside_a_transform_is_refused() -> None:
+    def program(x: Tensor) -> Tensor:
+        return capture(torch.sin, (x,), {}).example.outputs[0]
+
+    with pytest.raises(CaptureError, match="another dispatch mode or function transform is active"):
+        torch.func.vmap(program)(torch.ones(2))
+    with pytest.raises(CaptureError, match="another dispatch mode"):
+        capture(program, (X,), {})

@@ -1,0 +1,59 @@
+"""Writes the README's tables from the benchmarks' JSON files, between <!-- table:NAME --> and <!-- end -->."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+RESULTS = ROOT / "tools" / "bench" / "results"
+MARKED = re.compile(r"(<!-- table:(?P<name>[\w/]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def updated(text: str, results: Path) -> str:
+    """`text` with every marked table written anew from `results`/NAME.json."""
+    return MARKED.sub(lambda found: f"{found[1]}{table(found['name'], results)}{found[3]}", text)
+
+
+def table(name: str, results: Path) -> str:
+    """One Markdown table, or a line that says how to measure what is not there yet."""
+    path = results / f"{name}.json"
+    if not path.exists():
+        return f"Not measured yet: `{command(name)}`.\n"
+    record = json.loads(path.read_text())
+    rows = [row(case) for case in record["cases"]]
+    head = ["program", *rows[0]]
+    lines = [head, ["---"] + ["---:"] * len(rows[0])]
+    lines += [[case["name"], *values.values()] for case, values in zip(record["cases"], rows, strict=True)]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    threads = record["settings"]["threads"]
+    where = f"{record['device']}, {threads} CPU thread{'s' if threads > 1 else ''}, torch {record['torch']}"
+    return f"{body}\n\n{where}, {record['date']}, median of {record['settings']['repeats']}.\n"
+
+
+def row(case: dict[str, Any]) -> dict[str, str]:
+    """The columns of one case by heading."""
+    times = {f"{contender}, ms": f"{ms:.1f}" for contender, ms in case["ms"].items()}
+    return times | {
+        f"against {case['baseline']}": f"{case['ratio']:.1f}x",
+        "expected": f">= {case['prediction']:g}x",
+        "sweeps of steps": ", ".join(solved.rpartition(": ")[2] for solved in case["solved"]) or "-",
+        "largest difference": "0, bitwise" if case["equal"] else f"{case['difference']:.1e}",
+        "capture, s": f"{case['capture_s']:.1f}",
+    }
+
+
+def command(name: str) -> str:
+    folder, _, benchmark = name.rpartition("/")
+    return "bash tools/bench/gpu" if folder == "gpu" else f"python tools/bench/{benchmark}.py"
+
+
+def main() -> int:
+    README.write_text(updated(README.read_text(), RESULTS))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

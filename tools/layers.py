@@ -1,0 +1,91 @@
+"""Checks who imports whom in fxsolve: only downwards by rank, and only the packages that it depends on."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RANKS = {
+    "errors": 0,
+    "structure": 1,
+    "solvers": 1,
+    "system": 2,
+    "tracer": 3,
+    "partitioner": 4,
+    "scheduler": 5,
+    "codegen": 6,
+    "report": 7,
+    "view": 8,
+    "factory": 9,
+    "signature": 9,
+    "stages": 9,
+    "entry": 10,
+    "compiler": 11,
+    "__init__": 12,
+    "cli": 13,
+    "__main__": 14,
+}
+EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
+# Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies.
+EXTERNAL_OF = {"structure": {"numpy", "networkx"}, "solvers": {"torch"}}
+FORBIDDEN_OF = {"solvers": ("torch.fx",)}
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and full dotted name of everything imported, wherever it stands in the file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def fault(package: str, name: str) -> str | None:
+    """Why code in `package` may not import `name`, or None if it may."""
+    if name.startswith("."):
+        return f"imports {name} relatively: write the full name"
+    if any(name == banned or name.startswith(f"{banned}.") for banned in FORBIDDEN_OF.get(package, ())):
+        return f"imports {name}, which {package} must run without"
+    top, _, rest = name.partition(".")
+    if top == "fxsolve":
+        return internal_fault(package, rest.partition(".")[0] or "__init__")
+    if top in sys.stdlib_module_names or top in EXTERNAL_OF.get(package, EXTERNAL):
+        return None
+    return f"imports {top}, which {package} does not depend on"
+
+
+def internal_fault(package: str, target: str) -> str | None:
+    """Why `package` may not import `fxsolve.<target>`, or None if it may."""
+    if target == package:
+        return None
+    rank = RANKS.get(target, RANKS["__init__"])
+    if rank < RANKS[package]:
+        return None
+    return f"(rank {RANKS[package]}) imports fxsolve.{target} (rank {rank}): imports go downwards only"
+
+
+def faults(root: Path) -> list[str]:
+    """One line for every import under `root`/fxsolve that breaks a rule."""
+    found = []
+    for path in sorted((root / "fxsolve").rglob("*.py")):
+        relative = path.relative_to(root)
+        package = relative.parts[1].removesuffix(".py")
+        if package not in RANKS:
+            found.append(f"{relative}: {package} has no rank in tools/layers.py")
+            continue
+        for line, name in imports(ast.parse(path.read_text())):
+            if reason := fault(package, name):
+                found.append(f"{relative}:{line}: {package} {reason}")
+    return found
+
+
+def main() -> int:
+    found = faults(ROOT)
+    print("\n".join(found) or "layers: every import goes downwards")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Prints how long the files and functions of fxsolve are, and names those that are too long to read at once."""
+
+import ast
+import statistics
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FILE_LIMIT = 400
+FUNCTION_LIMIT = 60
+
+
+def functions(path: Path) -> list[tuple[str, int]]:
+    """Name and length in lines of every function in the file."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    found = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [(f"{path.relative_to(ROOT)}:{f.lineno} {f.name}", (f.end_lineno or f.lineno) - f.lineno + 1) for f in found]
+
+
+def describe(kind: str, sizes: list[tuple[str, int]], limit: int) -> list[str]:
+    """A line of statistics, then one line for each that is over the limit."""
+    lengths = sorted(length for _, length in sizes)
+    ninth = lengths[int(0.9 * (len(lengths) - 1))]
+    lines = [
+        f"{len(lengths)} {kind}, {sum(lengths)} lines: median {statistics.median(lengths):.0f}, "
+        f"nine in ten up to {ninth}, longest {lengths[-1]}"
+    ]
+    lines += [f"  over {limit}: {name} ({length})" for name, length in sizes if length > limit]
+    return lines
+
+
+def main() -> int:
+    paths = sorted((ROOT / "fxsolve").rglob("*.py"))
+    files = [(str(path.relative_to(ROOT)), len(path.read_text().splitlines())) for path in paths]
+    lines = describe("files", files, FILE_LIMIT)
+    lines += describe("functions", [size for path in paths for size in functions(path)], FUNCTION_LIMIT)
+    print("\n".join(lines))
+    return 1 if any(line.startswith("  over") for line in lines) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
