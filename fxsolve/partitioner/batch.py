@@ -88,10 +88,9 @@ def _with_names(graph: fx.Graph, names: list[str], class_name: str) -> fx.GraphM
 def _tensor_body(repeat: Repeat) -> fx.GraphModule:
     """The body with 0-d tensors for tables."""
     opened = open_repeat(repeat)
-    results = [node.name for node in repeat.body.graph.output_node().args[0]]  # pyright: ignore
+    copied = dict(zip(repeat.body.graph.nodes, opened.graph.nodes, strict=False))
+    opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
     tables_to_tensors(opened)
-    by_name = {node.name: node for node in opened.graph.nodes}
-    opened.graph.output(tuple(by_name[name] for name in results))
     return fx.GraphModule({}, opened.graph)
 
 

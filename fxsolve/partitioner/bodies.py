@@ -13,6 +13,7 @@ def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
     first = next((node for node in graph.nodes if node.op != "placeholder"), None)
     with graph.inserting_before(first) if first is not None else nullcontext():
         node = graph.placeholder(name)
+    node.target = node.name  # the generated code calls the argument by its target, which must be unique too
     node.meta["spec"] = spec
     return node
 

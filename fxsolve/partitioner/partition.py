@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from fxsolve.partitioner.bodies import close_repeat, open_repeat
 from fxsolve.partitioner.extract import extract
 from fxsolve.partitioner.fission import split_repeat
-from fxsolve.partitioner.prefix import find_prefixes
+from fxsolve.partitioner.merge import flatten_buffers, merge_selections
+from fxsolve.partitioner.prefix import find_prefixes, simplify_copies
 from fxsolve.partitioner.prune import prune
 from fxsolve.partitioner.roll import roll
 from fxsolve.partitioner.signature import read_calls
@@ -43,6 +44,9 @@ def _rewrite(system: System, rule) -> System:
 
 def _simplify(repeat: Repeat) -> list[Equation]:
     opened = open_repeat(repeat)
+    simplify_copies(opened)
+    before, after = flatten_buffers(opened)
+    merge_selections(opened)
     lift_slices(opened)
     find_prefixes(opened)
-    return [close_repeat(opened)]
+    return [*before, close_repeat(opened), *after]

@@ -25,7 +25,6 @@ def find_prefixes(opened: OpenRepeat) -> None:
 
     The buffer itself is then no output any more: only v_t is, and the buffer after the last step.
     """
-    _simplify_copies(opened)
     for placeholder, read in list(opened.reads.items()):
         if not isinstance(read, Lag) or read.distance != 1:
             continue
@@ -43,7 +42,7 @@ def find_prefixes(opened: OpenRepeat) -> None:
         opened.graph.erase_node(scatter)
 
 
-def _simplify_copies(opened: OpenRepeat) -> None:
+def simplify_copies(opened: OpenRepeat) -> None:
     """copy(old, new) is new where both have one shape and dtype: the old entry is not read at all."""
     for node in opened.computed():
         if node.target is not aten.copy.default:

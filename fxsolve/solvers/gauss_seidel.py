@@ -30,7 +30,7 @@ def gauss_seidel(
     for t, *arriving in zip(range(loop.length), *map(_steps, per_step), strict=True):
         outputs = loop.body(*[state[0] for state in states], *filled, *arriving, *shared)
         if filled:
-            outputs = _separate(outputs, filled)
+            outputs = separate(outputs, filled)
         for buffer, spec in zip(filled, loop.buffer_specs, strict=True):
             buffer.select(spec.dim, spec.index[t]).copy_(outputs[spec.output])
         for state, lag in zip(states, loop.lags, strict=True):
@@ -47,7 +47,7 @@ def _steps(item: Any) -> Iterable[Any]:
     return item.unbind(0) if isinstance(item, Tensor) else item
 
 
-def _separate(outputs: tuple[Tensor, ...], buffers: list[Tensor]) -> tuple[Tensor, ...]:
+def separate(outputs: tuple[Tensor, ...], buffers: list[Tensor]) -> tuple[Tensor, ...]:
     """Clone every output that is a view of a buffer: the next write would change it."""
     stores = {buffer.untyped_storage().data_ptr() for buffer in buffers}
     return tuple(value.clone() if value.untyped_storage().data_ptr() in stores else value for value in outputs)

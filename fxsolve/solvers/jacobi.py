@@ -14,11 +14,12 @@ from torch import Tensor
 
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.bitwise import unchanged_steps
+from fxsolve.solvers.in_order import run_in_order
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import measure
 from fxsolve.solvers.solution import Solution, publish
 from fxsolve.solvers.stop import Stop
-from fxsolve.solvers.window import Frontier, Given, Window, advance, depth, first_guess, open_window, run_one, sweep
+from fxsolve.solvers.window import Frontier, Given, Window, advance, depth, first_guess, open_window, sweep
 
 Outputs = tuple[Tensor, ...]
 Unknowns = Mapping[int, Tensor]
@@ -105,10 +106,8 @@ def _finish(window: Window, outputs: Outputs, guess: Unknowns, count: int, chang
         solved = open_window(window.given, frontier, window.start + prefix)
         pieces.append(tuple(output[:prefix] for output in outputs))
         frontier = advance(solved, _unknowns(window.loop, pieces[0]))
-    for end in range(window.start + prefix + 1, window.stop + 1):
-        step = open_window(window.given, frontier, end)
-        pieces.append(run_one(step))
-        frontier = advance(step, _unknowns(window.loop, pieces[-1]))
+    if prefix < window.length:
+        pieces.append(run_in_order(open_window(window.given, frontier, window.stop)))
     joined = tuple(torch.cat(stacks) for stacks in zip(*pieces, strict=True))
     return _Solved(joined, count + window.length - prefix, "finished sequentially", change, window.length)
 

@@ -94,12 +94,6 @@ def sweep(window: Window, guess: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
     return window.loop.body(*lagged, *buffers, *window.per_step, *window.given.shared)
 
 
-def run_one(window: Window) -> tuple[Tensor, ...]:
-    """Evaluate the only step of the window, which reads the frontier alone."""
-    heads = (head[:1] for head in window.frontier.heads)
-    return window.loop.body(*heads, *window.frontier.buffers, *window.per_step, *window.given.shared)
-
-
 def advance(window: Window, outputs: Mapping[int, Tensor]) -> Frontier:
     """The frontier behind the window, from the solved values of its unknowns."""
     heads = tuple(_newest(head, outputs[lag.output]) for lag, head in _lagged(window))

@@ -140,14 +140,20 @@ def functionalize(record: Record) -> Record:
     """The same record without any call that writes into an argument.
 
     Raises:
-        CaptureError: functionalization does not support a call, or loses track of a tensor.
+        CaptureError: functionalization does not support a call, or loses track of a tensor. Random generators are put
+            back to where they were before the recorded run.
     """
     if not record.mutates:
         return record
     try:
         return replace(record, graph=_replay(record.graph), mutates=False)
-    except (RuntimeError, NotImplementedError) as error:
-        raise CaptureError(f"the in-place writes of this program cannot be followed: {error}") from error
+    except CaptureError:
+        record.rewind()
+        raise
+    except RuntimeError as error:
+        record.rewind()
+        reason = str(error).partition("\n")[0]
+        raise CaptureError(f"the in-place writes of this program cannot be followed: {reason}") from error
 
 
 def _is_idle_expand(node: fx.Node) -> bool:

@@ -123,7 +123,8 @@ _BYPASSES = frozenset(
         Tensor.__cuda_array_interface__.__get__,
     }
 )
-_LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor})
+_INDEXING = frozenset({Tensor.__getitem__, Tensor.__setitem__})
+_LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}) | _INDEXING
 
 
 @cache
@@ -149,8 +150,9 @@ class ReadWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _make_literal(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if any(self._is_recorded(item) for item in _items(args, kwargs)):
-            self._refuse(f"{_name(function)} of a list of tensors")
+        items = _index_items(*args[1:]) if function in _INDEXING else _items(args, kwargs)
+        if any(map(self._is_recorded, items)):
+            self._refuse(f"{_name(function)} with a list of tensors")
         self.recorder.literal_is_checked = True
         try:
             return function(*args, **kwargs)
@@ -175,3 +177,9 @@ class ReadWatch(TorchFunctionMode):
 def _items(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     literals = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, (list, tuple))]
     return pytree.tree_leaves(literals)
+
+
+def _index_items(index: Any, value: Any = None) -> list[Any]:
+    # A tensor in a tuple indexes by an ATen call; in a list, or a list that is assigned, it is read.
+    parts = (*index, value) if isinstance(index, tuple) else (index, value)
+    return pytree.tree_leaves([part for part in parts if isinstance(part, list)])

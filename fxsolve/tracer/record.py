@@ -1,5 +1,6 @@
 """Record: one real run of the program becomes a graph of raw ATen calls."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,10 @@ from fxsolve.tracer.state import RandomState, read_random_state, take_snapshot
 
 @dataclass(frozen=True)
 class Record:
-    """The raw calls of one run; `mutates` says whether any of them writes into an argument."""
+    """The raw calls of one run; `mutates` says whether any of them writes into an argument.
+
+    `rewind()` puts the random generators back to where they were before the run.
+    """
 
     graph: fx.Graph
     root: dict[str, Tensor]
@@ -32,6 +36,7 @@ class Record:
     output: Output
     example: Example
     mutates: bool
+    rewind: Callable[[], None]
 
 
 def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Record:
@@ -47,6 +52,7 @@ def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     snapshot, randomness = take_snapshot(reach), read_random_state()
     recorder = Recorder(name_tensors(reach))
     inputs = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    rewind = functools.partial(_restore_randomness, recorder, randomness)
     try:
         for index, tensor in enumerate(inputs):
             recorder.add_input(tensor, index)
@@ -54,10 +60,10 @@ def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         if changes := snapshot.changes():
             raise SideEffectError(f"the program changes {changes[0]}, which outlives the call; return it instead.")
         _check_randomness(recorder, randomness)
-        return _finish(recorder, inputs, result)
+        return _finish(recorder, inputs, result, rewind)
     except CaptureError:
         snapshot.restore()
-        _restore_randomness(recorder, randomness)
+        rewind()
         raise
 
 
@@ -97,7 +103,7 @@ def _check_randomness(recorder: Recorder, before: RandomState) -> None:
         raise CaptureError("the program uses random numbers that fxsolve did not see being drawn.")
 
 
-def _finish(recorder: Recorder, inputs: tuple[Tensor, ...], result: Any) -> Record:
+def _finish(recorder: Recorder, inputs: tuple[Tensor, ...], result: Any, rewind: Callable[[], None]) -> Record:
     output, tensors = flatten_result(result)
     with torch._C.DisableTorchFunction():
         nodes = [recorder.node_of(tensor) for tensor in tensors]
@@ -111,4 +117,5 @@ def _finish(recorder: Recorder, inputs: tuple[Tensor, ...], result: Any) -> Reco
         output,
         Example(inputs, tuple(recorder.noise), tensors),
         recorder.mutations > 0,
+        rewind,
     )

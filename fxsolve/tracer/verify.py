@@ -1,6 +1,5 @@
 """The law of a program: running it equals the recorded run, bit for bit."""
 
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torch._ops import OpOverload
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program
+from fxsolve.tracer.program import Program, attribute_of
 
 
 def verify_program(program: Program) -> None:
@@ -39,7 +38,7 @@ def _evaluate(program: Program) -> tuple[Tensor, ...]:
         if node.op == "placeholder":
             values[node] = next(leaves)
         elif node.op == "get_attr":
-            values[node] = attrgetter(node.target)(program.module)
+            values[node] = attribute_of(program, node.target)
         elif node.op == "call_function":
             values[node] = node.target(*_known(node.args, values), **_known(node.kwargs, values))
         for read in node.all_input_nodes if node.op == "call_function" else ():

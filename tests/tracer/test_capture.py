@@ -7,6 +7,7 @@ from pathlib import Path
 import nflows.distributions
 import nflows.flows
 import nflows.transforms
+import numpy as np
 import pytest
 import torch
 import zuko
@@ -60,6 +61,8 @@ def in_place_chain(x: Tensor) -> tuple[Tensor, Tensor]:
     row.mul_(2.0)
     y_t[0].add_(row[0])
     y[y > 1] = 0.5
+    y[..., 0] = np.log(2.0)
+    y[[0, 2]] = y[[1, 0]] + y[torch.tensor(1), 0]
     y[:, 1:3].copy_(x[:, :2])
     return y, row + 1
 

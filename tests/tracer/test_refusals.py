@@ -119,7 +119,8 @@ def test_gradients_that_are_left_on_parameters_are_removed() -> None:
         (lambda x: x.untyped_storage(), "untyped_storage"),
         (lambda x: copy.deepcopy(x), "__deepcopy__"),
         (lambda x: repr(x), "__repr__"),
-        (lambda x: torch.tensor([x[0], x[1]]), "tensor of a list"),
+        (lambda x: torch.tensor([x[0], x[1]]), "tensor with a list"),
+        (lambda x: x[[x[0].long(), 1]], "__getitem__ with a list"),
     ],
 )
 def test_a_read_that_bypasses_the_dispatcher_is_refused(read, name: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fxsolve.errors import CaptureError
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.capture import capture
 from fxsolve.tracer.functionalize import functionalize
@@ -104,6 +105,22 @@ def test_a_column_write_is_one_scatter_without_a_copy(grad: bool) -> None:
     calls = [n.target for n in captured.module.graph.nodes if isinstance(n.target, OpOverload)]
     assert calls.count(torch.ops.aten.select_scatter.default) == 2
     assert torch.ops.aten.copy.default not in calls
+
+
+def test_a_write_that_cannot_be_followed_is_refused_and_the_generator_is_put_back() -> None:
+    @torch.library.custom_op("fxsolve_test::bump_", mutates_args=("x",))
+    def bump_(x: Tensor) -> None:
+        x.add_(1)
+
+    def program() -> Tensor:
+        x = torch.rand(3) * 2
+        bump_(x)
+        return x
+
+    state = torch.get_rng_state()
+    with pytest.raises(CaptureError, match=r"in-place writes of this program cannot be followed: .*bump_"):
+        capture(program, (), {})
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_calls_name_the_real_device() -> None:
