@@ -21,12 +21,17 @@ def readable_target(target: Any) -> Any:
     """The function of `torch` or `torch.nn.functional`'s C bindings with the arguments of an ATen overload, if any."""
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
         return target
+    if target in _VIEWS:
+        return torch.reshape
     name = target._opname
     if name in _KEPT or name.startswith("_"):
         return target
     function = getattr(torch, name, None) or getattr(_nn, name, None)
     return function if isinstance(function, BuiltinFunctionType) else target
 
+
+# A view of what was contiguous while recording may have to be a copy of what a solver hands over.
+_VIEWS = frozenset({torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default})
 
 # Their `torch` functions take other arguments than the ATen op, or mean another overload.
 _KEPT = frozenset(

@@ -25,6 +25,8 @@ class TimeInterpreter(fx.Interpreter):
     """Runs a sweep on time labels; inputs that depend on no step come as ordinary tensors."""
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target in _VIEWS:
+            target = aten.reshape.default  # labels are laid out as they come
         timed = _timed_inputs((args, kwargs))
         if not timed:
             return super().call_function(target, args, kwargs)
@@ -107,12 +109,12 @@ def _same(value: Timed, *_: Any, **__: Any) -> Timed:
     return value
 
 
+_VIEWS = frozenset({aten.view.default, aten._unsafe_view.default})
+
 _JOINS = frozenset({aten.cat.default, aten.stack.default})
 
 _MOVES = frozenset(
     {
-        aten.view.default,
-        aten._unsafe_view.default,
         aten.reshape.default,
         aten.permute.default,
         aten.transpose.int,
