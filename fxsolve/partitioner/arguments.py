@@ -39,7 +39,7 @@ class Arguments:
 
 def step_arguments(repeat: Repeat, values: Values) -> Arguments:
     """For a loop that runs step by step: per-step values are tensors (T, ...), tuples of tensors, or numbers."""
-    return _arguments(repeat, values, [_stepwise(read, values, f"{repeat.name}_{j}") for j, read in _per_step(repeat)])
+    return _arguments(repeat, values, [_stepwise(repeat, j, read, values) for j, read in _per_step(repeat)])
 
 
 def sweep_arguments(repeat: Repeat, values: Values) -> Arguments:
@@ -61,10 +61,10 @@ def _per_step(repeat: Repeat) -> list[tuple[int, Slices | Stacked | Table]]:
     return [(j, read) for j, read in enumerate(repeat.reads) if isinstance(read, (Slices, Stacked, Table))]
 
 
-def _stepwise(read: Slices | Stacked | Table, values: Values, name: str) -> Any:
+def _stepwise(repeat: Repeat, position: int, read: Slices | Stacked | Table, values: Values) -> Any:
     match read:
         case Slices():
-            return _sliced(read, values, name)
+            return _sliced(repeat, position, read, values)
         case Stacked(sources):
             if sources in values.stacks:
                 return values.stacks[sources]
@@ -80,10 +80,10 @@ def _stacked(repeat: Repeat, position: int, read: Slices | Stacked | Table, valu
         case Table():
             return values.constant(f"{repeat.name}_table{position}", table_tensor(read, device_of(repeat)))
         case _:
-            return _stepwise(read, values, f"{repeat.name}_{position}")
+            return _stepwise(repeat, position, read, values)
 
 
-def _sliced(read: Slices, values: Values, name: str) -> Any:
+def _sliced(repeat: Repeat, position: int, read: Slices, values: Values) -> Any:
     """source.select(dim, index[t]) for all t, (T, ...): a view where the index counts up."""
     source = values.named[read.source]
     moved = source if read.dim == 0 else torch.movedim(source, read.dim, 0)
@@ -92,7 +92,8 @@ def _sliced(read: Slices, values: Values, name: str) -> Any:
         return torch.narrow(moved, 0, start, length)
     if read.index == tuple(range(start, start - length, -1)):
         return torch.flip(torch.narrow(moved, 0, read.index[-1], length), [0])
-    return moved[values.constant(f"{name}_index", torch.tensor(read.index))]
+    index = torch.tensor(read.index, device=device_of(repeat))
+    return moved[values.constant(f"{repeat.name}_index{position}", index)]
 
 
 def _as_range(numbers: tuple[int | float, ...]) -> range | tuple[int | float, ...]:

@@ -73,5 +73,6 @@ def _slice(builder: BlockBuilder, stack: fx.Node, steps: list[int]) -> fx.Node:
         flipped = builder.call(aten.slice.Tensor, stack, 0, steps[-1], steps[0] + 1, -distance)
         return builder.call(aten.flip.default, flipped, [0])
     if distance == 0:
-        return builder.call(aten.index_select.default, stack, 0, builder.call(torch.tensor, steps))
+        one = builder.call(aten.slice.Tensor, stack, 0, steps[0], steps[0] + 1)
+        return builder.call(aten.cat.default, [one] * len(steps), 0)
     return builder.call(aten.slice.Tensor, stack, 0, steps[0], steps[-1] + 1, distance)

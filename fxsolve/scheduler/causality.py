@@ -5,33 +5,55 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fxsolve.partitioner.batch import batch, read_order, table_tensor
-from fxsolve.scheduler.times import NEVER, Timed, TimeInterpreter
-from fxsolve.system.spec import Block, Lag, Prefix, Repeat, System, Table, inputs_of, outputs_of
+from fxsolve.partitioner.batch import batch, device_of, read_order, table_tensor
+from fxsolve.scheduler.labels import NEVER, Timed
+from fxsolve.scheduler.times import TimeInterpreter
+from fxsolve.system.spec import (
+    Block,
+    Invariant,
+    Lag,
+    Prefix,
+    Repeat,
+    Slices,
+    Stacked,
+    System,
+    Table,
+    inputs_of,
+    outputs_of,
+)
 from fxsolve.tracer.program import Program, attribute_of
 
+_SIGNS = (1.0, -1.0, 0.0)  # of the random parameters in each trial; 0.0 for both signs
 
-def structural_values(program: Program, system: System, draws: int = 2) -> list[dict[str, Tensor]]:
-    """Values that depend on parameters, buffers and constants only, for random parameters.
 
-    An entry that is zero for random parameters is zero for all of them, but for a set of measure zero: masks held in
-    buffers show as zeros, weights do not. Values that depend on inputs or noise are absent.
+def structural_values(program: Program, system: System) -> list[dict[str, Tensor]]:
+    """Values that depend on parameters, buffers and constants only, for a few random choices of the parameters.
+
+    An entry that is zero for random parameters of either sign is zero for all: masks held in buffers show as zeros,
+    weights do not. Values that depend on inputs or noise are absent, and so are conditions and indices computed from
+    parameters, which random ones say nothing about.
     """
-    return [_structural(program, system, seed) for seed in range(draws)]
+    return [_structural(program, system, seed, sign) for seed, sign in enumerate(_SIGNS)]
 
 
-def _structural(program: Program, system: System, seed: int) -> dict[str, Tensor]:
+def _structural(program: Program, system: System, seed: int, sign: float) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     values: dict[str, Tensor] = {}
+    random: set[str] = set()
     for node in program.module.graph.find_nodes(op="get_attr"):
-        value = attribute_of(program, str(node.target))
+        value = attribute_of(program, str(node.target)).detach()
         if program.roles[node.name] == "param":
-            value = torch.randn(value.shape, generator=generator).to(value)
-        values[node.name] = value.detach()
+            drawn = torch.randn(value.shape, generator=generator)
+            value = (sign * drawn.abs() if sign else drawn).to(value)
+            random.add(node.name)
+        values[node.name] = value
     for equation in system.equations:
         if isinstance(equation, Block) and all(name in values for name in inputs_of(equation)):
-            results = equation.body(*(values[name] for name in equation.inputs))
-            values.update(zip(outputs_of(equation), results, strict=True))
+            results = dict(zip(outputs_of(equation), equation.body(*map(values.get, equation.inputs)), strict=True))
+            if random.intersection(equation.inputs):
+                results = {name: value for name, value in results.items() if value.is_floating_point()}
+                random.update(results)
+            values.update(results)
     return values
 
 
@@ -62,24 +84,24 @@ def _unknowns(repeat: Repeat) -> set[int]:
 
 
 def _label(repeat: Repeat, j: int, example: Tensor, values: Mapping[str, Tensor]) -> Timed | Tensor:
-    """The labels of a read; a value without structure is stood in for by ones, which hide no dependence."""
+    """The labels of a read, or its structural value; where neither is known, a value of no step that may be anything."""
+    device = device_of(repeat)
     match repeat.reads[j]:
         case Prefix(_, _, dim, index):
-            labels = torch.full(example.shape, NEVER)
-            steps = torch.arange(repeat.length).view([-1 if k == dim else 1 for k in range(example.dim())])
+            steps = torch.arange(repeat.length, device=device)
             wide = [len(index) if k == dim else size for k, size in enumerate(example.shape)]
-            return Timed(labels.index_copy(dim, torch.tensor(index), steps.expand(wide)))
+            entries = steps.view([-1 if k == dim else 1 for k in range(example.dim())]).expand(wide)
+            labels = torch.full(example.shape, NEVER, device=device)
+            return Timed(labels.index_copy(dim, torch.tensor(index, device=device), entries))
         case Lag(_, initial):
-            steps = torch.arange(repeat.length) - len(initial)
-            labels = steps.clamp(min=NEVER).view([-1, *[1] * (example.dim() - 1)])
-            return Timed(labels.expand(example.shape))
+            steps = (torch.arange(repeat.length, device=device) - len(initial)).clamp(min=NEVER)
+            return Timed(steps.view([-1, *[1] * (example.dim() - 1)]).expand(example.shape))
         case Table() as read:
-            return table_tensor(read, torch.device("cpu"))
-        case read:
-            source = getattr(read, "source", None)
-            known = (
-                values.get(source)
-                if source is not None and tuple(values.get(source, example).shape) == tuple(example.shape)
-                else None
-            )
-            return known.cpu() if known is not None else torch.ones(example.shape, dtype=example.dtype)
+            return table_tensor(read, device)
+        case Invariant(source) if source in values:
+            return values[source]
+        case Slices(source, dim, index) if source in values:
+            return values[source].movedim(dim, 0)[list(index)]
+        case Stacked(sources) if all(source in values for source in sources):
+            return torch.stack([values[source] for source in sources])
+    return Timed(torch.full(example.shape, NEVER, device=device))

@@ -22,7 +22,7 @@ def labels_of(value: Any) -> Tensor:
     """The labels of a value; one that depends on no step has none."""
     if isinstance(value, Timed):
         return value.labels
-    return torch.full(value.shape if isinstance(value, Tensor) else (), NEVER)
+    return torch.full(value.shape, NEVER, device=value.device) if isinstance(value, Tensor) else torch.tensor(NEVER)
 
 
 def pointwise(*arguments: Any) -> Timed:
@@ -39,4 +39,5 @@ def pointwise(*arguments: Any) -> Timed:
 def mix(timed: Sequence[Timed], example: Any) -> Any:
     """Every entry of a result of the form of `example` depends on every entry of every input."""
     latest = max((int(value.labels.max()) for value in timed if value.labels.numel()), default=NEVER)
-    return pytree.tree_map_only(Tensor, lambda value: Timed(torch.full(value.shape, latest)), example)
+    device = timed[0].labels.device
+    return pytree.tree_map_only(Tensor, lambda value: Timed(torch.full(value.shape, latest, device=device)), example)

@@ -17,7 +17,7 @@ from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.jacobi import jacobi
 from fxsolve.solvers.norms import measure
 from fxsolve.solvers.solution import observe
-from fxsolve.solvers.stop import Stop
+from fxsolve.solvers.stop import Stop, tighten
 from fxsolve.solvers.window import Frontier, Given, Window, first_guess, open_window, sweep
 from fxsolve.system.spec import Prefix, Repeat, Slices, Stacked, Table
 
@@ -84,11 +84,13 @@ def sweep_seconds(window: Window) -> float:
 def count_sweeps(window: Window, stop: Stop, limit: int) -> int | None:
     """Sweeps until the stop test holds, or None after `limit` of them or at a non-finite value."""
     newest = first_guess(window)
+    sizes: list[float] = []
     for count in range(1, limit + 1):
         guess = newest
         outputs = sweep(window, guess)
         newest = {number: outputs[number] for number in guess}
-        change = measure(((values, guess[number]) for number, values in newest.items()), stop)
+        change = measure(((values, guess[number]) for number, values in newest.items()), tighten(stop, sizes))
+        sizes.append(change.size)
         if change.exact or change.converged:
             return count
         if not change.finite and count > 1:

@@ -18,7 +18,7 @@ from fxsolve.solvers.in_order import run_in_order
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import measure
 from fxsolve.solvers.solution import Solution, publish
-from fxsolve.solvers.stop import Stop
+from fxsolve.solvers.stop import Stop, tighten
 from fxsolve.solvers.window import Frontier, Given, Window, advance, depth, first_guess, open_window, sweep
 
 Outputs = tuple[Tensor, ...]
@@ -79,13 +79,15 @@ def _check_bounds(loop: Loop, bounds: Sequence[int]) -> None:
 def _solve(window: Window, stop: Stop) -> _Solved:
     """Sweep one window until the test holds, or as often as its chain of steps is long, which is exact."""
     limit = depth(window)
-    allowed = limit if stop.max_sweeps is None else min(limit, stop.max_sweeps)
+    allowed = limit if stop.max_sweeps is None else stop.max_sweeps
     newest = first_guess(window)
+    sizes: list[float] = []
     for count in range(1, allowed + 1):
         guess = newest
         outputs = sweep(window, guess)
         newest = _unknowns(window.loop, outputs)
-        change = measure(_pairs(newest, guess), stop)
+        change = measure(_pairs(newest, guess), tighten(stop, sizes))
+        sizes.append(change.size)
         # The start may be non-finite itself (a buffer that was never filled), so the first change proves nothing.
         finite = change.finite or count == 1
         if change.exact or (finite and count == limit):

@@ -45,7 +45,7 @@ def find_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
 def _best_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
     best: list[Run] = []
     for period in _candidate_periods(labels):
-        runs = [run for run in _runs_of(labels, period) if run.trips >= min_trips and run.stop - run.start >= min_size]
+        runs = _runs_of(labels, period, max(min_trips * period, min_size))
         if _saved(runs) > _saved(best):
             best = runs
     return best
@@ -55,15 +55,16 @@ def _saved(runs: list[Run]) -> int:
     return sum((run.trips - 1) * run.period for run in runs)
 
 
-def _runs_of(labels: IntArray, period: int) -> list[Run]:
-    """The maximal stretches in which every label equals the one a period later, without overlap."""
+def _runs_of(labels: IntArray, period: int, least: int) -> list[Run]:
+    """The maximal stretches of `least` labels or more that repeat after a period, without overlap."""
     equal = labels[period:] == labels[:-period]
     edges = np.flatnonzero(np.diff(np.concatenate(([0], equal.view(np.int8), [0]))))
-    long_enough = edges[1::2] - edges[::2] >= period
+    long_enough = edges[1::2] - edges[::2] + period >= least
     runs: list[Run] = []
     for start, stop in zip(edges[::2][long_enough].tolist(), edges[1::2][long_enough].tolist(), strict=True):
         free = max(start, runs[-1].stop) if runs else start
-        runs.append(Run(free, stop + period, period))
+        if stop + period - free >= least:
+            runs.append(Run(free, stop + period, period))
     return runs
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.stages import capture
-from fxsolve.tracer.program import Program
+from fxsolve.tracer.program import Program, attribute_of
 
 T, B, N = 7, 2, 3
 
@@ -406,3 +406,13 @@ def scalar_entries(x: Tensor, steps: Tensor):
 
 
 SAMPLES = [value for value in list(globals().values()) if isinstance(value, Sample)]
+
+
+def given_values(program: Program) -> dict[str, Tensor]:
+    """A value for every input of the system of `program`: its example, and what the model owns."""
+    arriving = iter((*program.example.inputs, *program.example.noise))
+    return {
+        node.name: next(arriving) if node.op == "placeholder" else attribute_of(program, str(node.target))
+        for node in program.module.graph.nodes
+        if node.op in ("placeholder", "get_attr")
+    }

@@ -91,13 +91,18 @@ def test_every_kind_of_state_is_compared(value: Tensor) -> None:
     assert [solution.sweeps for solution in seen] == [1, 4]
 
 
-def test_a_state_that_changes_its_type_has_not_settled() -> None:
-    class Widen(nn.Module):
-        def forward(self, s: Tensor) -> tuple[Tensor]:
-            return (s.double(),)
+class Widen(nn.Module):
+    def forward(self, s: Tensor) -> tuple[Tensor]:
+        return (s.double(),)
 
-    loop = Loop(Widen(), 3, (Lag(0, 1),), last=(0,))
+
+class Broadcast(nn.Module):
+    def forward(self, s: Tensor) -> tuple[Tensor]:
+        return (s + torch.zeros(3),)
+
+
+@pytest.mark.parametrize("body", [Widen(), Broadcast()])
+def test_a_state_that_changes_its_type_or_shape_has_not_settled(body: nn.Module) -> None:
     with observe() as seen:
-        (last,) = fixed_point(loop, ((torch.ones(2),),), ())
-    assert last.dtype == torch.float64
+        fixed_point(Loop(body, 3, (Lag(0, 1),), last=(0,)), ((torch.zeros(1),),), ())
     assert seen[0].sweeps == 2

@@ -245,6 +245,37 @@ def test_an_entry_that_is_not_written_yet_reads_as_it_was_also_in_a_step_run_alo
     assert solution.status == "finished sequentially"
 
 
+def test_an_output_that_two_buffers_take_keeps_their_other_entries_apart() -> None:
+    class Twice(nn.Module):
+        """Two buffers take one output; an entry of infinity in the second, times 0, would be NaN."""
+
+        def forward(self, a: Tensor, b: Tensor, mask: Tensor) -> tuple[Tensor]:
+            return (1 + (a * mask).sum(-1) ** 3 + (b * mask).sum(-1).clamp(max=9),)
+
+    order = Buffer(0, 0, tuple(range(6)))
+    loop = Loop(Twice(), 6, (), (order, order), stacked=(0,))
+    start = (torch.full((6,), 1e9), torch.zeros(6))
+    case = Case(loop, (), start, (torch.ones(6, 6).tril(-1),), ())
+    results, solution = solve(case)
+    assert solution.status == "finished sequentially"
+    assert_same(results, case.sequential(), **EXACT)
+    leaky = Case(loop, (), (torch.zeros(6), torch.full((6,), math.inf)), case.per_step, ())
+    assert_same(solve(leaky)[0], leaky.sequential(), **EXACT)
+
+
+def test_a_start_that_is_not_finite_can_still_converge() -> None:
+    class Bounded(nn.Module):
+        def forward(self, s: Tensor, x: Tensor) -> tuple[Tensor]:
+            return (torch.tanh(s) / 2 + x,)
+
+    x = torch.arange(64, dtype=torch.float64) / 64
+    loop = Loop(Bounded(), 64, (Lag(0, 1),), stacked=(0,))
+    case = Case(loop, ((torch.tensor(math.inf).double(),),), (), (x,), ())
+    results, solution = solve(case, atol=1e-9)
+    assert solution.status == "converged"
+    assert_same(results, case.sequential(), atol=2e-9, rtol=0.0)
+
+
 def test_the_last_value_does_not_keep_the_stack_alive() -> None:
     case = half(100)
     loop = Loop(Half(), 100, (Lag(0, 1),), last=(0,))
