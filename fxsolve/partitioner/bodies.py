@@ -87,7 +87,7 @@ def close_repeat(opened: OpenRepeat) -> Repeat:
     live = _live_placeholders(opened)
     outputs = list(
         dict.fromkeys(
-            [*opened.steps.values(), *opened.lasts.values(), *(opened.feeds[p] for p in live if p in opened.feeds)]
+            [*opened.steps.values(), *opened.lasts.values(), *(opened.feeds[p] for p in opened.feeds if p in live)]
         )
     )
     number = {node: k for k, node in enumerate(outputs)}

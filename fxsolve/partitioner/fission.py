@@ -51,7 +51,10 @@ def _hoist(opened: OpenRepeat) -> list[Equation]:
 def _split_inputs(opened: OpenRepeat) -> list[Equation]:
     """A repeat without carry of the calls that depend on no earlier step."""
     free = _closed_under(opened, lambda read: not isinstance(read, (Lag, Prefix)))
-    if len(free) == len(opened.computed()) or not any(map(_computes, free)):
+    if len(free) == len(opened.computed()):
+        return []
+    free = _without_strided_results(opened, free)
+    if not any(map(_computes, free)):
         return []
     part = OpenRepeat(f"{opened.name}_inputs", opened.length, opened.source, fx.Graph())
     copied = {
@@ -83,7 +86,8 @@ def _split_outputs(opened: OpenRepeat) -> list[Equation]:
         n for n in opened.graph.nodes if n in used and n not in tail and any(u in tail and u in used for u in n.users)
     ]
     reads_buffer = any(isinstance(opened.reads.get(node), Prefix) for node in border)
-    if any(_is_tuple(node) for node in border) or (wanted and reads_buffer):
+    strided = any(node not in opened.reads and not _is_contiguous(node) for node in border)
+    if any(_is_tuple(node) for node in border) or (wanted and (reads_buffer or strided)):
         return []
     for name in wanted:
         del opened.steps[name]
@@ -165,6 +169,31 @@ def _frontier(opened: OpenRepeat, calls: set[fx.Node]) -> list[fx.Node]:
         for node in opened.computed()
         if node in calls and not _is_tuple(node) and (node in results or any(user not in calls for user in node.users))
     ]
+
+
+def _without_strided_results(opened: OpenRepeat, calls: set[fx.Node]) -> set[fx.Node]:
+    """The set without calls whose results are read outside of it and are not contiguous.
+
+    What crosses from one repeat to another is stacked, and so contiguous; a matrix product may round differently then.
+    """
+    while strided := {n for n in _crossing(opened, calls) if _is_tuple(n) or not _is_contiguous(n)}:
+        calls = calls - strided
+    return calls
+
+
+def _crossing(opened: OpenRepeat, calls: set[fx.Node]) -> list[fx.Node]:
+    """The calls of the set that calls outside of it read."""
+    return [node for node in calls if any(user not in calls for user in node.users)]
+
+
+def _is_contiguous(node: fx.Node) -> bool:
+    spec = node.meta["spec"]
+    expected = 1
+    for size, stride in zip(reversed(spec.shape), reversed(spec.stride), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

@@ -149,7 +149,9 @@ def test_numbers_that_change_are_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sample", "dim"), [(programs.columns_written, 1), (programs.rows_written, 0), (programs.slices_written, 1)], ids=str
+    ("sample", "dim"),
+    [(programs.columns_written, 1), (programs.rows_written, 0), (programs.slices_written, 1)],
+    ids=str,
 )
 def test_a_buffer_written_entry_by_entry_and_read_whole_is_a_prefix(sample: Sample, dim: int) -> None:
     repeat = recurrence(system_of(sample))
@@ -214,7 +216,10 @@ def test_work_on_states_that_feeds_no_later_step_is_split_from_the_recurrence() 
     captured = capture(program, numbers(T, B, N), numbers(N, N))
     system = partition(captured).system
     assert_equal_to_recorded(captured, system)
-    assert [(repeat.name, has_carry(repeat)) for repeat in system.repeats] == [("loop0", True), ("loop0_outputs", False)]
+    assert [(repeat.name, has_carry(repeat)) for repeat in system.repeats] == [
+        ("loop0", True),
+        ("loop0_outputs", False),
+    ]
 
 
 def test_work_on_the_last_state_alone_becomes_a_block() -> None:
