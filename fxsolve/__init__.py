@@ -1,6 +1,7 @@
 """fxsolve: solve the loops of a PyTorch program in parallel, with the same values."""
 
-from fxsolve.compiler import Compiled, compile, explain
+from fxsolve.compiled import Compiled
+from fxsolve.compiler import compile, explain
 from fxsolve.errors import FxSolveError
 from fxsolve.stages import capture, emit, partition, schedule
 

@@ -135,7 +135,7 @@ def _run(subject: Subject, options: argparse.Namespace) -> int:
     report = fast.report()
     tolerance = _tolerance(options.tolerance, report)
     with progress("timing both programs in turn"):
-        result = race(subject.model, fast, subject.inputs, options.repeat, tolerance)
+        result = race(subject.model, fast, subject.inputs, options.repeat, tolerance, subject.state())
     if report.status == "left alone":
         print(f"left alone: {report.reason}")
     print(race_text(result, report.schedule))

@@ -1,31 +1,30 @@
 """One compiled version of a program: from a recorded run to a checked module, or the reason to leave it alone."""
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.emit import Emitted
-from fxsolve.errors import CaptureError, FxSolveError, ScheduleError
+from fxsolve.errors import CaptureError, FxSolveError, InputError, PartitionError, ScheduleError
+from fxsolve.family import Member, grow, member
 from fxsolve.partitioner.partition import Partition
-from fxsolve.report.difference import compare, within
+from fxsolve.ready import Ready, generators_of, make_ready, rewinder
+from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
 from fxsolve.scheduler.decision import Decision
 from fxsolve.scheduler.text import to_text
 from fxsolve.stages import Clock, emit, partition, schedule
 from fxsolve.tracer.capture import capture
+from fxsolve.tracer.mutations import note_mutations, rewound
 from fxsolve.tracer.output import rebuild
-from fxsolve.tracer.program import Draw, Output, Program, attribute_of
+from fxsolve.tracer.program import Program
 from fxsolve.tracer.state import read_random_state
-
-_TIMED_RUNS = 5
-_CHEAP_SECONDS = 0.05  # a program faster than this is timed several times, a slower one once
-_CLEAR_GAIN = 3.0  # an expected gain of this factor needs no run of the original to confirm it
+from fxsolve.trial import as_written, check, plain_torch, race, run_example, seconds_of
 
 
 @dataclass(frozen=True)
@@ -35,35 +34,18 @@ class Options:
     schedule: str = "auto"
     backend: str = "inductor"
     tolerance: float | None = None
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A checked module and what a call of it needs; `watched` are tensors whose values a proof rested on."""
-
-    emitted: Emitted
-    draws: tuple[Draw, ...]
-    output: Output
-    watched: tuple[tuple[Tensor, int], ...]
-
-    def run(self, tensors: tuple[Tensor, ...]) -> Any:
-        """The program's return value for new inputs, with fresh draws."""
-        with torch.no_grad():
-            noise = self.emitted.noise_inputs(tuple(draw.sample() for draw in self.draws))
-            return rebuild(self.output, self.emitted.module(*tensors, *noise))
-
-    def is_stale(self) -> bool:
-        """Whether a watched tensor was written to since."""
-        return any(tensor._version != version for tensor, version in self.watched)
+    verify: str | int = "first"
+    max_entries: int = 16
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The module of one signature, or None where the original runs; the decision and system behind it."""
+    """The module of one signature, or None where the original runs; and the decision behind it."""
 
     report: Report
     ready: Ready | None = None
     decision: Decision | None = None
+    member: Member | None = None
 
 
 class _LeftAloneError(Exception):
@@ -71,24 +53,59 @@ class _LeftAloneError(Exception):
 
 
 def build(
-    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    program: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: Options,
+    relatives: tuple[Member, ...] = (),
 ) -> tuple[Entry, Any]:
     """Run the program once, and compile it for calls like this one. Returns the entry and the program's result.
 
-    Whatever keeps the program from being compiled is told in the report, and the original keeps running.
+    Two `relatives`, recordings at other lengths, save recording this one where they tell what it looks like.
+    Whatever keeps the program from being compiled, errors of the compiler included, is told in the report, and the
+    original keeps running. What the program itself raises is raised.
     """
     clock = Clock()
-    name = getattr(program, "__name__", None) or type(program).__name__
-    report = Report(program=name, status="left alone")
-    try:
-        captured: Program = clock.time("capture", capture, program, args, kwargs)
-    except CaptureError as error:
-        return Entry(replace(report, reason=str(error), seconds=_seconds(clock))), program(*args, **kwargs)
+    report = Report(program=name_of(program), status="left alone")
+    if grown := _grow(relatives, program, args, kwargs, clock):
+        entry = _Compilation(program, args, kwargs, *grown, options, clock, report).entry()
+        if entry.ready is not None or (entry.report.check is not None and within(entry.report.check)):
+            return _timed(entry, clock), rebuild(grown[0].output, grown[0].example.outputs)
+    captured = _capture(program, args, kwargs, clock)
+    if isinstance(captured, str):
+        # Outside of any except block: an error of the program then has no other error in its context.
+        return Entry(replace(report, reason=captured, seconds=_seconds(clock))), program(*args, **kwargs)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
-    compilation = _Compilation(program, args, kwargs, captured, options, clock, report)
-    entry = compilation.entry()
-    return replace(entry, report=replace(entry.report, seconds=_seconds(clock))), result
+    entry = _Compilation(program, args, kwargs, captured, None, options, clock, report).entry()
+    return _timed(entry, clock), result
+
+
+def name_of(program: Callable[..., Any]) -> str:
+    """The name under which a program is reported."""
+    return getattr(program, "__name__", None) or type(program).__name__
+
+
+def internal_error(stage: str, error: Exception) -> str:
+    """The reason to leave a program alone after an error that is the compiler's own."""
+    text = str(error).partition("\n")[0]
+    return f"internal error in {stage}: {type(error).__name__}: {text}; please report"
+
+
+def _capture(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], clock: Clock) -> Program | str:
+    """The recorded program, or why there is none.
+
+    An error that is no `CaptureError` is either raised by the program, which raises it again when it runs as written,
+    or by the compiler.
+    """
+    # A cast that autocast kept from an earlier call would be recorded as a constant.
+    torch.clear_autocast_cache()
+    try:
+        return clock.time("capture", capture, program, args, kwargs)
+    except CaptureError as error:
+        return str(error)
+    except Exception as error:
+        return internal_error("capture", error)
 
 
 @dataclass
@@ -99,45 +116,60 @@ class _Compilation:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     captured: Program
+    known: Partition | None
     options: Options
     clock: Clock
     report: Report
 
     def entry(self) -> Entry:
-        randomness = read_random_state()
+        randomness, rewind = read_random_state(), rewinder(generators_of(self.captured))
         try:
             return self._entry()
         except _LeftAloneError as reason:
-            return Entry(replace(self.report, status="left alone", reason=str(reason), schedule="original"))
-        except ScheduleError:
-            raise  # the user's own schedule does not fit the program
+            return self._left_alone(str(reason))
+        except (ScheduleError, InputError) as error:
+            if self.options.schedule != "auto":
+                raise  # the user's own schedule does not fit the program
+            return self._left_alone(internal_error(self.clock.stage, error))
         except FxSolveError as error:
-            return Entry(replace(self.report, status="left alone", reason=str(error), schedule="original"))
+            return self._left_alone(str(error))
+        except Exception as error:
+            return self._left_alone(internal_error(self.clock.stage, error))
         finally:
             randomness.restore()
+            rewind()
+
+    def _left_alone(self, reason: str) -> Entry:
+        return Entry(replace(self.report, status="left alone", reason=reason, schedule="original"))
 
     def _entry(self) -> Entry:
-        if self.captured.grad:
-            raise _LeftAloneError(
-                "the result wants gradients, which only the original gives; call it under torch.no_grad()"
-            )
-        parts = self._partition()
-        decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *self._settings())
-        emitted: Emitted = self.clock.time("emit", emit, self.captured, parts, decision, self.options.tolerance)
+        with plain_torch():
+            parts = self._partition()
+            if self.captured.grad:
+                self._refuse_gradients(parts)
+            decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *self._settings())
+            emitted: Emitted = self.clock.time("emit", emit, self.captured, parts, decision, self.options.tolerance)
         loops = loop_reports(parts.system, decision)
-        notes = (*parts.notes, *decision.notes)
+        notes = (*parts.notes, *decision.notes, *note_mutations(self.captured))
         text = to_text(decision.schedule)
         self.report = replace(self.report, status="emitted", schedule=text, loops=loops, notes=notes)
-        self._check(emitted)
+        self.clock.time("check", self._check, emitted)
         self._race(emitted, decision)
-        ready = Ready(emitted, self.captured.draws, self.captured.output, _watched(self.captured, decision))
-        return Entry(self.report, ready, decision)
+        kept = None if self.known else member(self.captured, parts.system)
+        return Entry(self.report, make_ready(self.captured, decision, emitted), decision, kept)
+
+    def _refuse_gradients(self, parts: Partition) -> NoReturn:
+        found = (f"{one.name}: {one.length} steps at {one.source} were rolled" for one in parts.system.repeats)
+        self.report = replace(self.report, notes=(*parts.notes, *found))
+        raise _LeftAloneError(
+            "the result wants gradients, which only the original gives; call it under torch.no_grad()"
+        )
 
     def _settings(self) -> tuple[str, str, float | None]:
         return self.options.schedule, self.options.backend, self.options.tolerance
 
     def _partition(self) -> Partition:
-        parts: Partition = self.clock.time("partition", partition, self.captured)
+        parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
         self.report = replace(self.report, notes=parts.notes)
         if not parts.system.repeats:
             raise _LeftAloneError("no loop was found" if not parts.notes else parts.notes[0])
@@ -145,59 +177,62 @@ class _Compilation:
 
     def _check(self, emitted: Emitted) -> None:
         """The emitted module must reproduce the recorded run."""
-        outputs, seconds = self._run(emitted)
-        self.clock.seconds["check"] = seconds
-        check = compare(outputs, self.captured.example.outputs, self._tolerance())
-        self.report = replace(self.report, check=check)
-        if not within(check):
+        outputs, _ = run_example(emitted, self.captured)
+        found = check(outputs, self.captured.example.outputs)
+        self.report = replace(self.report, check=found)
+        if not within(found):
             raise _LeftAloneError(
-                f"the emitted module differs from the recorded run by {check.max_difference:.3g}, "
-                f"more than {check.tolerance:.3g}"
+                f"the emitted module differs from the recorded run by {found.max_difference:.3g}, "
+                f"more than {found.tolerance:.3g}"
             )
-
-    def _tolerance(self) -> float:
-        """What an emitted module may differ by: rounding, relative to the largest output."""
-        floating = [t for t in self.captured.example.outputs if t.is_floating_point() or t.is_complex()]
-        scale = max((float(t.abs().nan_to_num(0.0, 0.0, 0.0).max()) for t in floating if t.numel()), default=0.0)
-        eps = max((torch.finfo(t.dtype).eps for t in floating), default=0.0)
-        return 100 * eps * max(1.0, scale)
 
     def _race(self, emitted: Emitted, decision: Decision) -> None:
         """Time the module against the original; the faster one stays, unless the user named a schedule."""
-        _, first = self._run(emitted)
-        expected = max(decision.sequential_seconds or 0.0, first)
-        if expected > _CHEAP_SECONDS and expected > _CLEAR_GAIN * first:
-            self.report = replace(self.report, emitted_seconds=first)
-            return
-        runs = _TIMED_RUNS if expected < _CHEAP_SECONDS else 1
-        pairs = [(self._original_seconds(), self._run(emitted)[1]) for _ in range(runs)]
-        original, ours = (statistics.median(times) for times in zip(*pairs, strict=True))
-        self.report = replace(self.report, original_seconds=original, emitted_seconds=ours)
-        if ours > original and self.options.schedule == "auto":
+        times = race(
+            self._run_original, lambda: run_example(emitted, self.captured)[1], decision.sequential_seconds or 0.0
+        )
+        self.report = replace(self.report, original_seconds=times.original, emitted_seconds=times.emitted)
+        if times.original is not None and times.emitted > times.original and self.options.schedule == "auto":
+            ratio = times.emitted / times.original
+            raise _LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long")
+
+    def _run_original(self) -> float:
+        """Run the program once more as if for the first time; returns the seconds."""
+        inputs = tuple(leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor))
+        try:
+            with as_written(), rewound(self.captured, inputs):
+                return seconds_of(lambda: self.program(*self.args, **self.kwargs))
+        except Exception as error:
             raise _LeftAloneError(
-                f"sequential is best here: the emitted module takes {ours / original:.2f} times as long"
-            )
-
-    def _original_seconds(self) -> float:
-        start = time.perf_counter()
-        self.program(*self.args, **self.kwargs)
-        return time.perf_counter() - start
-
-    def _run(self, emitted: Emitted) -> tuple[tuple[Tensor, ...], float]:
-        with torch.no_grad():
-            start = time.perf_counter()
-            noise = emitted.noise_inputs(self.captured.example.noise)
-            outputs = emitted.module(*self.captured.example.inputs, *noise)
-            return outputs, time.perf_counter() - start
+                f"the program raised {type(error).__name__} when it ran a second time on these arguments"
+            ) from error
 
 
-def _watched(program: Program, decision: Decision) -> tuple[tuple[Tensor, int], ...]:
-    """Buffers and constants whose zeros a proof of causality rested on."""
-    if not any(choice.causal == "proved" for choice in decision.choices):
-        return ()
-    nodes = program.module.graph.find_nodes(op="get_attr")
-    tensors = [attribute_of(program, str(n.target)) for n in nodes if program.roles[n.name] != "param"]
-    return tuple((tensor, tensor._version) for tensor in tensors if not tensor.is_inference())
+def _grow(
+    relatives: tuple[Member, ...],
+    program: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    clock: Clock,
+) -> tuple[Program, Partition] | None:
+    """The program and its equations from recordings at two other lengths, and one plain run of it at this one."""
+    if len(relatives) != 2:
+        return None
+    tensors = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    randomness, rewind = read_random_state(), rewinder(generators_of(relatives[0].program))
+    try:
+        grown = clock.time("run", grow, *relatives, lambda: program(*args, **kwargs), tensors)
+    except PartitionError:
+        randomness.restore()
+        rewind()
+        return None
+    captured, system = grown
+    note = "not recorded: two recordings at other lengths tell its equations; checked against one run of the program"
+    return captured, Partition(system, (note,))
+
+
+def _timed(entry: Entry, clock: Clock) -> Entry:
+    return replace(entry, report=replace(entry.report, seconds=_seconds(clock)))
 
 
 def _count_calls(program: Program) -> int:

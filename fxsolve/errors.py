@@ -26,7 +26,11 @@ class EmitError(FxSolveError):
 
 
 class GuardError(FxSolveError):
-    """A value that was read while recording came out differently in this run."""
+    """A value that was read while recording came out differently in this run; `number` is that of the guard."""
+
+    def __init__(self, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 class InputError(FxSolveError):

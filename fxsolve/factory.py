@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from fxsolve.errors import FxSolveError, InputError
@@ -35,6 +35,10 @@ class Subject:
     def inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Copies of (args, kwargs), so that a program may write into them."""
         return tree_map_only(Tensor, Tensor.clone, (self.args, dict(self.kwargs)))
+
+    def state(self) -> list[Tensor]:
+        """The tensors of the model, into which it may write."""
+        return [*self.model.parameters(), *self.model.buffers()] if isinstance(self.model, nn.Module) else []
 
 
 def load(target: str) -> Subject:

@@ -27,16 +27,19 @@ class Member:
 def member(program: Program, system: System) -> Member:
     """Keep what the other lengths of `program` are derived from."""
     shapes = tuple(tensor.shape for tensor in program.example.inputs)
-    light = replace(program, module=_leaves_of(program, len(program.draws)), example=Example((), (), ()))
+    noise = tuple(tensor.new_empty(0) for tensor in program.example.noise)  # tells the devices, and so the generators
+    light = replace(program, module=_leaves_of(program, len(program.draws)), example=Example((), noise, ()))
     return Member(light, system, shapes)
 
 
-def grow(one: Member, two: Member, run: Callable[[], Any], tensors: tuple[Tensor, ...]) -> tuple[Program, System, Any]:
-    """The program and system for new inputs, and the result of `run()`, one run of the original on them.
+def grow(one: Member, two: Member, run: Callable[[], Any], tensors: tuple[Tensor, ...]) -> tuple[Program, System]:
+    """The program and system for new inputs; `run()` is one run of the original on them.
 
     Raises `PartitionError` if the two members do not tell what this length looks like. What they tell is a guess:
     the caller checks the emitted module against the outputs in `example`.
     """
+    if one.program.mutations or two.program.mutations:
+        raise PartitionError("the program writes into tensors that outlive the call")
     lengths = _lengths(one, two, tensors)
     names = {name: k for member in (one, two) for k, name in enumerate(_noise_names(member.program))}
     blend = Blend(lengths, _noise_name, names)
@@ -61,7 +64,7 @@ def grow(one: Member, two: Member, run: Callable[[], Any], tensors: tuple[Tensor
         output=output,
         example=Example(tensors, noise, outputs),
     )
-    return program, system, result
+    return program, system
 
 
 def _lengths(one: Member, two: Member, tensors: tuple[Tensor, ...]) -> Lengths:

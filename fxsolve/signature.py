@@ -1,14 +1,27 @@
 """When a recorded program may be used again: everything about a call that recording took for granted."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch.nn.modules import module as nn_module
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils import _pytree as pytree
+from torch.utils._device import DeviceContext
 
-from fxsolve.tracer.reach import Reach
+from fxsolve.errors import CaptureError
+from fxsolve.tokens import PLAIN, callable_token, is_container, token_of
+from fxsolve.tracer.externals import storage_of
+from fxsolve.trial import runs_as_written
+from fxsolve.watch import Watch
+
+_AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
+_MAX_WATCHES = 8
+_GLOBAL_HOOKS = (nn_module._global_forward_hooks, nn_module._global_forward_pre_hooks)
 
 
 @dataclass(frozen=True)
@@ -16,25 +29,60 @@ class Call:
     """One call, taken apart: its tensors in pytree order and the key under which its entry is kept."""
 
     tensors: tuple[Tensor, ...]
-    key: Hashable
+    key: tuple[Hashable, ...]
 
 
-def read_call(args: tuple[Any, ...], kwargs: dict[str, Any], reach: Reach) -> Call:
-    """Flatten a call.
+class Reader:
+    """Reads the calls of one program."""
 
-    The key holds the structure of the arguments, the values of those that are no tensors, of each tensor the shape,
-    stride, dtype, device and whether it wants a gradient, which tensors are one and the same object, the grad mode,
-    and of each module the train flag. Arguments that are not hashable stand for themselves by identity.
-    """
-    leaves, spec = pytree.tree_flatten((args, kwargs))
-    tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
-    plain = tuple(_plain(leaf) for leaf in leaves if not isinstance(leaf, Tensor))
-    grad = torch.is_grad_enabled()
-    modes = (grad, torch.is_inference_mode_enabled(), torch.get_default_dtype(), torch.is_autocast_enabled())
-    first = {id(tensor): k for k, tensor in reversed(list(enumerate(tensors)))}
-    same = tuple(first[id(tensor)] for tensor in tensors)
-    key = (spec, plain, tuple(map(_describe, tensors)), same, modes, _state(reach, grad))
-    return Call(tensors, key)
+    def __init__(self, program: Any) -> None:
+        self._program = Watch(program)
+        self._arguments: dict[int, tuple[Any, Watch]] = {}
+
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Flatten a call.
+
+        The key holds the structure of the arguments; of each tensor the shape, stride, dtype, device and whether it
+        wants a gradient, which tensors are one object, and which share memory; the values of plain arguments, and what
+        is watched of modules, functions and objects among them; the modes of torch; and what is watched of the program.
+
+        Raises `CaptureError` for an argument that may change without notice, such as an iterator or a NumPy array.
+        """
+        leaves, spec = pytree.tree_flatten((args, kwargs))
+        tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+        grad = torch.is_grad_enabled()
+        others = tuple(self._token(leaf, grad) for leaf in leaves if not isinstance(leaf, Tensor))
+        first = {id(tensor): k for k, tensor in reversed(list(enumerate(tensors)))}
+        same = (tuple(first[id(tensor)] for tensor in tensors), _shared_memory(tensors))
+        arguments = (spec, others, tuple(map(_describe, tensors)), same)
+        return Call(tensors, (arguments, _modes(grad), self._program.state(grad)))
+
+    def _token(self, leaf: Any, grad: bool) -> Hashable:
+        if type(leaf) in PLAIN or is_container(leaf) or isinstance(leaf, slice | Enum | torch.Generator):
+            return token_of(leaf)
+        if hasattr(leaf, "__next__"):
+            raise CaptureError(f"an argument is a {type(leaf).__name__}, which gives other items at the next call")
+        if not (isinstance(leaf, nn.Module) or callable(leaf) or hasattr(leaf, "__dict__")):
+            return _value(leaf)
+        _, watch = self._arguments.get(id(leaf)) or self._watch(leaf)
+        return callable_token(leaf), watch.state(grad)
+
+    def _watch(self, leaf: Any) -> tuple[Any, Watch]:
+        if len(self._arguments) >= _MAX_WATCHES:
+            self._arguments.clear()
+        self._arguments[id(leaf)] = entry = (leaf, Watch(leaf))
+        return entry
+
+    def is_unchanged(self, call: Call) -> bool:
+        """Whether the program is in the state in which `call` found it."""
+        return self._program.state(torch.is_grad_enabled()) == call.key[2]
+
+
+def family_of(call: Call) -> Hashable:
+    """The key of a call without the sizes of its tensors: calls of one family may be one program at several lengths."""
+    (spec, others, described, same), *rest = call.key  # pyright: ignore[reportGeneralTypeIssues]
+    sizeless = tuple((kind, len(shape), *types) for kind, shape, _, *types in described)
+    return (spec, others, sizeless, same, *rest)
 
 
 def describe_call(call: Call) -> str:
@@ -42,25 +90,76 @@ def describe_call(call: Call) -> str:
     return ", ".join(f"{str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for t in call.tensors) or "no tensors"
 
 
+def changed_part(before: tuple[Hashable, ...], after: tuple[Hashable, ...]) -> str:
+    """What differs between the keys of two calls, in words."""
+    if before[0] != after[0]:
+        return "the form of the arguments"
+    if before[1] != after[1]:
+        return "a mode of torch"
+    names = list(_changed_names(getattr(before[2], "parts", ()), getattr(after[2], "parts", ())))
+    return f"the attribute {names[0]}" if names else "the program"
+
+
+def _changed_names(before: Any, after: Any) -> Iterator[str]:
+    """The names that stand before differing values, in nested tuples of pairs (name, value)."""
+    if not isinstance(before, tuple) or not isinstance(after, tuple) or len(before) != len(after):
+        return
+    for k, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old != new:
+            if k == 1 and isinstance(before[0], str) and before[0] == after[0]:
+                yield before[0]
+            yield from _changed_names(old, new)
+
+
+def is_observed() -> bool:
+    """Whether a recording, a dispatch mode, a transform or a compiler follows the operations of this thread."""
+    return (
+        runs_as_written()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or _functorch.peek_interpreter_stack() is not None
+        or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or (torch._C._len_torch_function_stack() > 0 and not _default_device_only())
+    )
+
+
+def _default_device_only() -> bool:
+    return all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+
+
 def _describe(tensor: Tensor) -> Hashable:
     return (type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad)
 
 
-def _plain(leaf: Any) -> Hashable:
-    """A number is told from an equal number of another type."""
+def _shared_memory(tensors: tuple[Tensor, ...]) -> Hashable:
+    """For each tensor the number of the first one on the same memory."""
+    if len(tensors) < 2:
+        return ()
+    storages = [storage_of(t) if t.layout == torch.strided else id(t) for t in tensors]
+    return tuple(map(storages.index, storages))
+
+
+def _value(leaf: Any) -> Hashable:
     try:
         hash(leaf)
     except TypeError:
-        return (type(leaf), id(leaf))
-    return (type(leaf), leaf)
+        name = type(leaf).__name__
+        raise CaptureError(
+            f"an argument is a {name}, whose values may change unseen; pass tensors or numbers"
+        ) from None
+    return type(leaf), leaf
 
 
-def _state(reach: Reach, grad: bool) -> Hashable:
-    """What the modules bring along: train flags and the types of their tensors."""
-    return tuple(_module_state(module, grad) for root in reach.modules.values() for module in root.modules())
+def _modes(grad: bool) -> Hashable:
+    inference, dtype = torch.is_inference_mode_enabled(), torch.get_default_dtype()
+    device = torch.get_default_device() if torch._C._len_torch_function_stack() else None
+    hooks = tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS) if any(_GLOBAL_HOOKS) else ()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return (grad, inference, dtype, deterministic, _autocast(), device, hooks)
 
 
-def _module_state(module: nn.Module, grad: bool) -> Hashable:
-    parameters = tuple((p.dtype, p.device, p.shape, grad and p.requires_grad) for p in module.parameters(recurse=False))
-    buffers = tuple((b.dtype, b.device, b.shape) for b in module.buffers(recurse=False))
-    return (id(module), module.training, parameters, buffers)
+def _autocast() -> Hashable:
+    if not torch._C._is_any_autocast_enabled():
+        return ()
+    enabled = (device for device in _AUTOCAST_DEVICES if torch.is_autocast_enabled(device))
+    return tuple((device, torch.get_autocast_dtype(device)) for device in enabled)

@@ -63,6 +63,16 @@ def as_stop(tolerance: float | None) -> Stop | None:
     return Stop(tolerance, tolerance)
 
 
+def check_verify(verify: str | int) -> None:
+    if verify not in ("first", "always") and (type(verify) is not int or verify < 1):
+        raise InputError(f"verify is {verify!r}; choose 'first', 'always', or N for every N-th call")
+
+
+def check_max_entries(count: int) -> None:
+    if type(count) is not int or count < 1:
+        raise InputError(f"max_entries is {count!r}; it must be 1 or more")
+
+
 def check_backend(backend: str) -> None:
     if backend not in BACKENDS:
         raise InputError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}")
@@ -70,11 +80,13 @@ def check_backend(backend: str) -> None:
 
 @dataclass
 class Clock:
-    """Seconds spent in each stage, in order."""
+    """Seconds spent in each stage, in order, and the stage that was entered last."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    stage: str = ""
 
     def time(self, stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.stage = stage
         start = time.perf_counter()
         try:
             return function(*arguments)

@@ -72,6 +72,21 @@ def in_place():
     return writing, (torch.ones(8, 4),)
 
 
+class Remembering(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("h", torch.zeros(4))
+
+    def forward(self, x):
+        for _ in range(8):
+            self.h.mul_(0.5).add_(x)
+        return self.h
+
+
+def stateful():
+    return Remembering(), (torch.ones(4),)
+
+
 def broken_model(x):
     raise ValueError("the model has a bad day")
 
@@ -227,7 +242,9 @@ def test_the_graph_is_graphviz_source_where_asked(
     assert "schedule: gs(" in out.read_text()
 
 
-@pytest.mark.parametrize("factory", ["factory", "with_kwargs", "single", "one_tensor", "random", "in_place"])
+@pytest.mark.parametrize(
+    "factory", ["factory", "with_kwargs", "single", "one_tensor", "random", "in_place", "stateful"]
+)
 def test_a_run_is_checked_and_timed(capsys: pytest.CaptureFixture[str], file: str, factory: str) -> None:
     text = printed(capsys, "run", f"{file}:{factory}", "--schedule=gs", "--backend=eager", "--check", "--repeat=2")
     assert "original" in text

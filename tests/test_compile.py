@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
-from fxsolve.compiler import Compiled
+from fxsolve.compiled import Compiled
 from fxsolve.errors import InputError, ScheduleError
 from tests.partitioner.programs import GRU, B, N, T, numbers
 
@@ -136,7 +136,7 @@ def test_train_and_eval_are_recorded_apart() -> None:
 # Which schedule runs.
 
 
-@pytest.mark.parametrize("text", ["gs", "jacobi", "jacobi(loop0[0:3]), jacobi(loop0[3:7])", "jacobi(loop0[0:7:2])"])
+@pytest.mark.parametrize("text", ["gs", "jacobi", "gs(jacobi(loop0[0:3]), jacobi(loop0[3:7]))", "jacobi(loop0[0:7:2])"])
 def test_a_forced_schedule_runs(text: str) -> None:
     x = numbers(T, B, N)
     fast = warmed(cell, x, schedule=text)
@@ -260,11 +260,10 @@ def test_an_input_written_in_place_is_written_once_a_call() -> None:
         return cell(x)
 
     fast = compiled(program)
-    for _ in range(2):
+    for _ in range(3):
         x, wanted = numbers(T, B, N), numbers(T, B, N)
         assert torch.equal(fast(x), program(wanted))
         assert torch.equal(x, wanted)
-    assert_left_alone(fast, "")
 
 
 def test_an_error_of_the_program_reaches_the_caller() -> None:
@@ -342,7 +341,7 @@ def test_a_branch_inside_the_loop_follows_the_state() -> None:
     for value in (x, x + 1, -x, x):
         assert torch.equal(fast(value), program(value))
     assert_emitted(fast, T)
-    assert any("the original ran once" in note for note in fast.report().notes)
+    assert [entry.calls for entry in fast.entries] == [0, 2]
 
 
 def test_a_trip_count_read_from_data_follows_the_data() -> None:
@@ -481,20 +480,27 @@ def test_a_diverging_recurrence_under_jacobi_is_the_sequential_one() -> None:
         torch.testing.assert_close(fast(value), program(value), equal_nan=True)
 
 
-def test_slow_convergence_is_not_taken_for_convergence() -> None:
-    """Changes of 1e-7 a step add up: a small change is no small error."""
+@pytest.mark.parametrize("tolerance", [None, 1e-4])
+def test_slow_convergence_is_not_taken_for_convergence(tolerance: float | None) -> None:
+    """Small changes add up: 5e-7 a step is far from the sum of 500 of them."""
 
-    def program(x: Tensor) -> Tensor:
+    def program(x: Tensor, keep: Tensor) -> Tensor:
         h, states = torch.zeros_like(x[0]), []
         for x_t in x:
-            h = 0.999 * h + x_t
+            h = keep * h + x_t
             states.append(h)
         return torch.stack(states)
 
-    x = torch.full((500, 2), 5e-7)
-    fast = warmed(program, x, schedule="jacobi")
+    x = numbers(500, 2)
+    fast = compiled(program, "jacobi", tolerance)
+    fast(x, torch.tensor(0.3))
     assert_emitted(fast, 500)
-    torch.testing.assert_close(fast(x), program(x), rtol=1e-4, atol=1e-6)
+    for scale in (5e-7, 5e-5):
+        small = torch.full((500, 2), scale)
+        for keep in (0.9, 0.999, 1.0):
+            value = fast(small, torch.tensor(keep))
+            expected = program(small, torch.tensor(keep))
+            torch.testing.assert_close(value, expected, rtol=1e-3, atol=tolerance or 1e-6)
 
 
 # The model's own state.

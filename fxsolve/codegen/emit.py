@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
+from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.loops import emit_fused, emit_jacobi, emit_sequential
 from fxsolve.codegen.values import Emission, NoiseInput
 from fxsolve.scheduler.auto import state_dtype
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
 from fxsolve.scheduler.verify import verify_schedule
-from fxsolve.solvers.guard import check_guards
 from fxsolve.solvers.stop import Stop, default_stop
-from fxsolve.system.spec import Block, System
+from fxsolve.system.spec import Block, Repeat, System
 from fxsolve.tracer.program import Program
 
 
@@ -50,8 +50,15 @@ def emit(
     verify_schedule(schedule, system)
     emission = Emission(program, system)
     equations = {equation.name: equation for equation in system.equations}
+    results, watched = _outputs(system, len(program.example.outputs))
+    guards = Guards(system, watched, tuple(guard.expected for guard in program.guards))
+    checked = False
     for name, parts in _by_equation(schedule):
         equation = equations[name]
+        if not checked and isinstance(equation, Repeat):
+            # What does not depend on a loop is checked before the first one runs.
+            guards.emit(emission)
+            checked = True
         if isinstance(equation, Block):
             emission.inline(equation)
         elif any(isinstance(part, Jacobi) for part in parts):
@@ -60,12 +67,24 @@ def emit(
             emit_fused(emission, equation, (fused or {})[name])
         else:
             emit_sequential(emission, equation)
-    results = system.outputs[: len(program.example.outputs)]
-    watched = system.outputs[len(program.example.outputs) :]
-    if watched:
-        expected = tuple(guard.expected for guard in program.guards)
-        emission.call(check_guards, tuple(emission.values[name] for name in watched), expected)
+    guards.emit(emission)
+    if fused or any(isinstance(leaf, Jacobi) for leaf in _leaves(schedule)):
+        _lay_out(emission, program, results)
     return Emitted(emission.finish(results, "Emitted"), tuple(emission.noise))
+
+
+def _lay_out(emission: Emission, program: Program, results: tuple[str, ...]) -> None:
+    """Batched and compiled steps choose their own strides: results that were contiguous are made so again."""
+    recorded = zip(results, program.example.outputs, strict=True)
+    for name in {name: None for name, value in recorded if value.is_contiguous() and value.dim() > 1}:
+        node = emission.values[name]
+        if node.op == "call_function" and node.target is not torch.ops.aten.contiguous.default:
+            emission.values[name] = emission.call(torch.ops.aten.contiguous.default, node)
+
+
+def _outputs(system: System, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the `count` results, and those of the values that guards watch."""
+    return system.outputs[:count], system.outputs[count:]
 
 
 def _by_equation(schedule: Schedule) -> Iterator[tuple[str, list[Steps | Jacobi]]]:

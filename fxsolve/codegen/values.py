@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -10,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.partitioner.arguments import Arguments, Values
 from fxsolve.partitioner.readable import readable_target
+from fxsolve.solvers.guard import check_guards
 from fxsolve.system.spec import Block, Stacked, System, inputs_of
 from fxsolve.tracer.program import Program
 
@@ -72,11 +74,11 @@ class Emission:
 
     def call(self, function: Any, *arguments: Any, **options: Any) -> fx.Node:
         """A call of `function`; ATen ops are called by their readable names."""
-        return self.graph.call_function(readable_target(function), arguments, options)
+        return _as_leaf(self.graph.call_function(readable_target(function), arguments, options))
 
     def named(self, name: str, function: Any, *arguments: Any) -> fx.Node:
         """A call whose result is `name` in the emitted code."""
-        return self.graph.create_node("call_function", readable_target(function), arguments, {}, name)
+        return _as_leaf(self.graph.create_node("call_function", readable_target(function), arguments, {}, name))
 
     def inline(self, block: Block) -> None:
         """Copy the calls of a block into the graph."""
@@ -109,10 +111,23 @@ class Emission:
         return Arguments(*parts)
 
     def finish(self, outputs: Iterable[str], name: str) -> fx.GraphModule:
-        """The emitted module; parameters in it are the model's own objects."""
+        """The emitted module, without what nothing reads; parameters in it are the model's own objects."""
         self.graph.output(tuple(self.values[output] for output in outputs))
+        self.graph.eliminate_dead_code(_is_kept)
         self.graph.lint()
         return fx.GraphModule(self.attributes, self.graph, class_name=name)
+
+
+def _is_kept(node: fx.Node) -> bool:
+    """Whether a call matters though nothing reads its result: guards are there to be checked."""
+    return node.op in ("placeholder", "output") or node.target is check_guards
+
+
+def _as_leaf(node: fx.Node) -> fx.Node:
+    """Loading a saved module traces its code again: solvers, which are Python functions, must not be looked into."""
+    if isinstance(node.target, FunctionType):
+        node.meta["is_wrapped"] = True
+    return node
 
 
 def _reader_counts(system: System) -> dict[str, int]:

@@ -60,15 +60,15 @@ def tables_to_tensors(opened: OpenRepeat) -> None:
     for table, read in opened.reads.items():
         if isinstance(read, Table):
             for user in list(table.users):
-                _rewrite(opened.graph, table, user)
+                _rewrite(opened.graph, table, read, user)
 
 
-def _rewrite(graph: fx.Graph, table: fx.Node, user: fx.Node) -> None:
+def _rewrite(graph: fx.Graph, table: fx.Node, read: Table, user: fx.Node) -> None:
     with graph.inserting_before(user):
         if user.target is aten.select.int and user.args[2] is table:
-            made = _take(graph, user.args[0], user.args[1], table)
+            made = _take(graph, user.args[0], user.args[1], table, read)
         elif user.target is aten.slice.Tensor and table in user.args[2:4]:
-            made = _take_window(graph, table, user)
+            made = _take_window(graph, table, read, user)
         elif user.target in _SCALAR_OPS and table in user.args[:2]:
             made = graph.call_function(_SCALAR_OPS[user.target], user.args, dict(user.kwargs))
         else:
@@ -79,11 +79,17 @@ def _rewrite(graph: fx.Graph, table: fx.Node, user: fx.Node) -> None:
     graph.erase_node(user)
 
 
-def _take(graph: fx.Graph, x: Any, dim: Any, index: fx.Node) -> fx.Node:
-    return graph.call_function(take_entry, (x, int(dim) % len(x.meta["spec"].shape), index))
+def _take(graph: fx.Graph, x: Any, dim: Any, index: fx.Node, read: Table) -> fx.Node:
+    shape = x.meta["spec"].shape
+    dim = int(dim) % len(shape)
+    if min(read.values) < -shape[dim]:
+        raise PartitionError(f"{index.name} counts from the end and beyond the start of a dimension")
+    if min(read.values) < 0:
+        index = graph.call_function(aten.remainder.Scalar, (index, shape[dim]))
+    return graph.call_function(take_entry, (x, dim, index))
 
 
-def _take_window(graph: fx.Graph, table: fx.Node, user: fx.Node) -> fx.Node:
+def _take_window(graph: fx.Graph, table: fx.Node, read: Table, user: fx.Node) -> fx.Node:
     """x.narrow(dim, start_t, 1) as an entry; wider windows have no batched form yet."""
     x, dim, start = user.args[:3]
     assert isinstance(x, fx.Node) and isinstance(dim, int)
@@ -92,4 +98,4 @@ def _take_window(graph: fx.Graph, table: fx.Node, user: fx.Node) -> fx.Node:
         raise PartitionError(
             f"a window that moves with the step, at {user.meta.get('source')}, is wider than one entry"
         )
-    return graph.call_function(aten.unsqueeze.default, (_take(graph, x, dim, table), dim))
+    return graph.call_function(aten.unsqueeze.default, (_take(graph, x, dim, table, read), dim))

@@ -11,9 +11,11 @@ from fxsolve.partitioner.builder import BlockBuilder
 from fxsolve.partitioner.joins import join_steps
 from fxsolve.partitioner.roll import Rolled
 from fxsolve.partitioner.signature import Calls, map_arguments
+from fxsolve.partitioner.strides import is_contiguous, overlaps
 from fxsolve.partitioner.wanted import Place, Wanted
 from fxsolve.structure.slots import Internal, Irregular, Same, Slot, Value, Varying
 from fxsolve.system.spec import Block, Equation, Invariant, Lag, Read, Slices, Stacked, System, Table
+from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 
@@ -59,10 +61,21 @@ def _picks(wanted: Wanted, number: int) -> list[Block]:
     for place in wanted.places(number):
         for step in wanted.picked(place):
             value = wanted.value_at(place, step)
+            meta = wanted.calls.node_of(value).meta
             picked = builder.call(aten.select.int, builder.read(wanted.stack_name(place), None), 0, step)
-            picked.meta.update(wanted.calls.node_of(value).meta)
+            picked = _with_strides(builder, picked, meta["spec"])
+            picked.meta.update(meta)
             builder.outputs[wanted.name(value)] = picked
     return builder.build()
+
+
+def _with_strides(builder: BlockBuilder, contiguous: fx.Node, spec: TensorSpec) -> fx.Node:
+    """A value with the strides that it had when it was computed: they decide in which order later sums add up."""
+    if is_contiguous(spec) or overlaps(spec):
+        return contiguous
+    empty = builder.call(aten.new_empty_strided.default, contiguous, spec.shape, spec.stride)
+    empty.meta["spec"] = spec
+    return builder.call(aten.copy.default, empty, contiguous)
 
 
 class _Body:

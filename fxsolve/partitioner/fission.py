@@ -15,6 +15,7 @@ from torch import fx
 
 from fxsolve.partitioner.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.builder import BlockBuilder
+from fxsolve.partitioner.strides import is_contiguous
 from fxsolve.system.spec import Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 
 aten = torch.ops.aten
@@ -86,7 +87,7 @@ def _split_outputs(opened: OpenRepeat) -> list[Equation]:
         n for n in opened.graph.nodes if n in used and n not in tail and any(u in tail and u in used for u in n.users)
     ]
     reads_buffer = any(isinstance(opened.reads.get(node), Prefix) for node in border)
-    strided = any(node not in opened.reads and not _is_contiguous(node) for node in border)
+    strided = any(node not in opened.reads and not is_contiguous(node.meta["spec"]) for node in border)
     if any(_is_tuple(node) for node in border) or (wanted and (reads_buffer or strided)):
         return []
     for name in wanted:
@@ -176,24 +177,24 @@ def _without_strided_results(opened: OpenRepeat, calls: set[fx.Node]) -> set[fx.
 
     What crosses from one repeat to another is stacked, and so contiguous; a matrix product may round differently then.
     """
-    while strided := {n for n in _crossing(opened, calls) if _is_tuple(n) or not _is_contiguous(n)}:
-        calls = calls - strided
+    while strided := {n for n in _crossing(opened, calls) if _is_tuple(n) or not is_contiguous(n.meta["spec"])}:
+        calls = _without_dependents(opened, calls, strided)
     return calls
 
 
+def _without_dependents(opened: OpenRepeat, calls: set[fx.Node], dropped: set[fx.Node]) -> set[fx.Node]:
+    """The set without the `dropped` calls and all that depends on them."""
+    gone = set(dropped)
+    for node in opened.computed():
+        if not gone.isdisjoint(node.all_input_nodes):
+            gone.add(node)
+    return calls - gone
+
+
 def _crossing(opened: OpenRepeat, calls: set[fx.Node]) -> list[fx.Node]:
-    """The calls of the set that calls outside of it read."""
-    return [node for node in calls if any(user not in calls for user in node.users)]
-
-
-def _is_contiguous(node: fx.Node) -> bool:
-    spec = node.meta["spec"]
-    expected = 1
-    for size, stride in zip(reversed(spec.shape), reversed(spec.stride), strict=True):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
+    """The calls of the set that calls outside of it, or later steps, read."""
+    fed = {*opened.feeds.values()}
+    return [node for node in calls if node in fed or any(user not in calls for user in node.users)]
 
 
 def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

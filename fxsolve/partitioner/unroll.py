@@ -18,9 +18,6 @@ def can_unroll(repeat: Repeat) -> bool:
         and all(read.distance == 1 for read in carried)
         and not any(isinstance(read, Table) for _, read in reads)
         and not any(isinstance(read, Prefix) and node.users for node, read in reads)
-        and any(
-            hasattr(read, "index") or isinstance(read, Stacked) for _, read in reads if not isinstance(read, Prefix)
-        )
     )
 
 

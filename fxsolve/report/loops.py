@@ -3,6 +3,7 @@
 from fxsolve.report.reads import describe_reads
 from fxsolve.report.report import Candidate, LoopReport
 from fxsolve.scheduler import decision
+from fxsolve.scheduler.affine import is_affine
 from fxsolve.scheduler.decision import Choice, Decision
 from fxsolve.system.spec import Lag, Prefix, Repeat, System
 
@@ -24,6 +25,7 @@ def _row(repeat: Repeat, choice: Choice) -> LoopReport:
         rejected=tuple(map(_candidate, choice.rejected)),
         depth=depth_of(repeat),
         causal=choice.causal,
+        affine=is_affine(repeat),
         step_seconds=choice.step_seconds,
         sweep_seconds=choice.sweep_seconds,
         sweeps=choice.sweeps,

@@ -2,11 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from fxsolve.report.difference import compare
 from fxsolve.report.report import Check
@@ -26,14 +28,24 @@ class Race:
     check: Check
 
 
-def race(original: Program, emitted: Program, inputs: Inputs, calls: int, tolerance: float) -> Race:
-    """Call both programs `calls` times in turn; `inputs()` makes fresh (args, kwargs) for each call."""
+def race(
+    original: Program, emitted: Program, inputs: Inputs, calls: int, tolerance: float, state: Sequence[Tensor] = ()
+) -> Race:
+    """Call both programs `calls` times in turn; `inputs()` makes fresh (args, kwargs) for each call.
+
+    The tensors in `state`, into which programs may write, hold the same before both calls of a turn, and are compared
+    after them.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     checks = []
     for seed in range(calls):
+        before = _copies(state)
         expected = _timed(original, inputs, seed, times[0])
+        expected, after = tree_map_only(Tensor, torch.clone, expected), _copies(state)
+        for tensor, value in zip(state, before, strict=True):
+            tensor.data.copy_(value)
         result = _timed(emitted, inputs, seed, times[1])
-        checks.append(compare(result, expected, tolerance))
+        checks.append(compare((result, _copies(state)), (expected, after), tolerance))
     worst = max(check.max_difference for check in checks)
     check = Check(worst, all(check.bitwise for check in checks), tolerance)
     return Race(calls, statistics.median(times[0]), statistics.median(times[1]), check)
@@ -50,6 +62,10 @@ def race_text(result: Race, schedule: str) -> str:
         ("difference", difference),
     )
     return "\n".join(f"{name:<12}{value}" for name, value in rows)
+
+
+def _copies(state: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in state]
 
 
 def _timed(program: Program, inputs: Inputs, seed: int, spent: list[float]) -> Any:

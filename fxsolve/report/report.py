@@ -22,7 +22,8 @@ class LoopReport:
     """One rolled loop: what was found, what one step and one sweep cost, and which schedules were weighed.
 
     `calls` counts the ops of one step, `reads` has one readable line per read, `causal` is "proved",
-    "not shown: REASON", or empty where the question does not arise. `basis` holds for both costs; `sweeps` is the
+    "not shown: REASON", or empty where the question does not arise; `affine` says that each step is proved to be an
+    affine function of what it carries. `basis` holds for both costs; `sweeps` is the
     number that the choice counted on.
     """
 
@@ -35,6 +36,7 @@ class LoopReport:
     rejected: tuple[Candidate, ...] = ()
     depth: int | None = None
     causal: str = ""
+    affine: bool = False
     step_seconds: float | None = None
     sweep_seconds: float | None = None
     sweeps: int | None = None

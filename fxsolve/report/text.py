@@ -128,6 +128,7 @@ def _loop_facts(loop: LoopReport) -> Table:
         ("reads", Text("\n".join(loop.reads))),
         ("depth", Text("" if loop.depth is None else f"{loop.depth:,} of {count(loop.length, 'step')}")),
         ("causal", Text(loop.causal, style="" if loop.causal == "proved" else "yellow")),
+        ("step", Text("affine in the carry" if loop.affine else "")),
         ("cost", Text(_cost(loop))),
         ("sweeps", Text("" if loop.sweeps is None else f"{loop.sweeps:,} of at most {loop.length:,}")),
     ]

@@ -1,16 +1,17 @@
 """Choose a schedule for a whole system by solving it once, equation by equation, and measuring as it goes."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from fxsolve.partitioner.arguments import Values
+from fxsolve.partitioner.readable import readable
 from fxsolve.scheduler.causality import structural_values
 from fxsolve.scheduler.decision import Choice, Decision
 from fxsolve.scheduler.rules import Situation, choose
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.solvers.stop import Stop, default_stop
 from fxsolve.system.spec import Block, Prefix, Repeat, System
-from fxsolve.tracer.program import Program, attribute_of
+from fxsolve.tracer.program import Program, recorded_attribute
 
 
 def decide(program: Program, system: System, backend: str = "inductor", stop: Stop | None = None) -> Decision:
@@ -29,7 +30,7 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
     choices: list[Choice] = []
     for equation in system.equations:
         if isinstance(equation, Block):
-            results = equation.body(*(named[name] for name in equation.inputs))
+            results = _as_emitted(equation)(*(named[name] for name in equation.inputs))
             named.update(zip(equation.outputs, results, strict=True))
             leaves.append(Apply(equation.name))
             continue
@@ -42,6 +43,13 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
     steps = {repeat.name: repeat.length for repeat in system.repeats}
     sequential = sum((choice.step_seconds or 0.0) * steps[choice.repeat] for choice in choices)
     return Decision(GaussSeidel(tuple(leaves)), tuple(choices), fused, sequential_seconds=sequential)
+
+
+def _as_emitted(block: Block) -> fx.GraphModule:
+    """The calls of a block as they are emitted: what a sweep hands over may be laid out in another way."""
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(block.body.graph, {}))
+    return readable(fx.GraphModule({}, graph))
 
 
 def state_dtype(repeat: Repeat) -> torch.dtype:
@@ -59,7 +67,7 @@ def _given(program: Program) -> dict[str, Tensor]:
         if node.op == "placeholder":
             values[node.name] = next(arriving)
         elif node.op == "get_attr":
-            values[node.name] = attribute_of(program, node.target)
+            values[node.name] = recorded_attribute(program, node.target)
     return values
 
 

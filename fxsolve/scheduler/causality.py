@@ -41,6 +41,8 @@ def _structural(program: Program, system: System, seed: int, sign: float) -> dic
     values: dict[str, Tensor] = {}
     random: set[str] = set()
     for node in program.module.graph.find_nodes(op="get_attr"):
+        if node.target in program.example.attributes:
+            continue  # the program writes into it: the next run finds other values
         value = attribute_of(program, str(node.target)).detach()
         if program.roles[node.name] == "param":
             drawn = torch.randn(value.shape, generator=generator)
@@ -84,7 +86,7 @@ def _unknowns(repeat: Repeat) -> set[int]:
 
 
 def _label(repeat: Repeat, j: int, example: Tensor, values: Mapping[str, Tensor]) -> Timed | Tensor:
-    """The labels of a read, or its structural value; where neither is known, a value of no step that may be anything."""
+    """The labels of a read, or its structural value, or else labels of no step for a value that may be anything."""
     device = device_of(repeat)
     match repeat.reads[j]:
         case Prefix(_, _, dim, index):

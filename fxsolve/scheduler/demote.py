@@ -61,7 +61,9 @@ def _choice(repeat: Repeat, schedule: Schedule, obstacle: str | None) -> Choice:
     parts = _parts(schedule, repeat.name)
     text = to_text(GaussSeidel(tuple(parts))) if len(parts) > 1 else to_text(parts[0])
     if obstacle is None:
-        return Choice(repeat.name, tuple(parts), Candidate(text, "eager", None, "not tried", "asked for"))
+        asked = Candidate(text, "eager", None, "not tried", "asked for")
+        proved = _has_jacobi(schedule, repeat.name) and any(isinstance(read, Prefix) for read in repeat.reads)
+        return Choice(repeat.name, tuple(parts), asked, causal="proved" if proved else "")
     rejected = Candidate(f"jacobi({repeat.name})", "eager", None, "not tried", obstacle)
     return Choice(repeat.name, tuple(parts), Candidate(text, "eager", None, "not tried", "the safe one"), (rejected,))
 

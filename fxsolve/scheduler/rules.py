@@ -74,7 +74,12 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, Run]:
         reason = "every step is the same map, and each of the steps was needed"
     chosen = Candidate(str(_in_order(repeat)), "eager", run.seconds, "measured", reason)
     step = run.seconds / run.sweeps
-    return Choice(repeat.name, (_in_order(repeat),), chosen, step_seconds=step, sweeps=run.sweeps), run
+    fused = _try_fused(situation, step, run.seconds, run.seconds)
+    others = tuple(trial.candidate for trial in fused)
+    for trial in fused:
+        if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:
+            return Choice(repeat.name, trial.parts, trial.candidate, (chosen,), trial.unroll, step_seconds=step), run
+    return Choice(repeat.name, (_in_order(repeat),), chosen, others, step_seconds=step, sweeps=run.sweeps), run
 
 
 def _choose_map(situation: Situation, step: float) -> tuple[Choice, Run]:
@@ -98,9 +103,10 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Run]:
     in_order = step * repeat.length
     causal, ruled_out = _obstacle(situation)
     trials = [] if ruled_out else _try_windows(situation, step)
+    swept = min((trial.seconds for trial in trials if trial.sweeps is not None), default=in_order)
+    trials += _try_fused(situation, step, in_order, swept)
     rejected = [trial.candidate for trial in trials if trial.sweeps is None] + ruled_out
     finished = [trial for trial in trials if trial.sweeps is not None]
-    finished += _try_fused(situation, step, min((t.seconds for t in finished), default=in_order))
     best = min(finished, key=lambda trial: trial.seconds, default=None)
     if best is None or best.seconds * MARGIN > in_order:
         others = (*(trial.candidate for trial in finished), *rejected)
@@ -199,12 +205,12 @@ def _try_window(situation: Situation, length: int, step: float) -> _Trial:
     return _Trial(Candidate(text, "eager", seconds, "derived", reason), parts, count, sweep, bounds=bounds)
 
 
-def _try_fused(situation: Situation, step: float, best: float) -> list[_Trial]:
-    """Compile a few steps into one function, where ops are so small that their overhead dominates."""
+def _try_fused(situation: Situation, step: float, total: float, best: float) -> list[_Trial]:
+    """Compile a few steps into one function, where ops are so small that their overhead dominates `total` seconds."""
     repeat = situation.repeat
     calls = len([node for node in repeat.body.graph.nodes if node.op == "call_function"])
     unroll = max(1, min(FUSED_STEPS, FUSED_CALLS // calls))
-    pays = step * repeat.length > FUSED_SECONDS and step / calls < OVERHEAD_BOUND and best > step * repeat.length / 8
+    pays = total > FUSED_SECONDS and step / calls < OVERHEAD_BOUND and best > total / 8
     if situation.backend != "inductor" or not can_unroll(repeat) or not pays or repeat.length < 4 * unroll:
         return []
     parts = (_in_order(repeat),)

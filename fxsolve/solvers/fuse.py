@@ -54,18 +54,18 @@ def fused_gauss_seidel(
     """Run the T steps in order, `unroll` of them in one call of `chunk`, the rest one by one with `loop.body`.
 
     chunk(states..., per_step[t : t + unroll]..., shared...) returns the states behind the chunk and then every output
-    of the body, stacked (unroll, ...). All lags have distance 1, there is at least one per-step input, and the body
-    does not read the buffers.
+    of the body, stacked (unroll, ...). All lags have distance 1, and the body does not read the buffers.
     """
     states = [values[0] for values in initial]
     pieces: list[tuple[Tensor, ...]] = []
     whole = loop.length // unroll
-    for items in zip(*(item.split(unroll)[:whole] for item in per_step), strict=True):
+    for _, *items in zip(range(whole), *(item.split(unroll)[:whole] for item in per_step), strict=True):
         # Compiled code expects the strides that it was compiled for.
         results = chunk(*(state.contiguous() for state in states), *items, *shared)
         states = list(results[: len(states)])
         pieces.append(results[len(states) :])
-    for items in zip(*(item[whole * unroll :].unbind(0) for item in per_step), strict=True):
+    rest = (item[whole * unroll :].unbind(0) for item in per_step)
+    for _, *items in zip(range(whole * unroll, loop.length), *rest, strict=True):
         outputs = loop.body(*states, *buffers, *items, *shared)
         states = [outputs[lag.output] for lag in loop.lags]
         pieces.append(tuple(output.unsqueeze(0) for output in outputs))

@@ -17,7 +17,7 @@ def capture(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     `example.outputs` holds the very tensors that the program returned; check against them before the caller has them.
 
     Raises:
-        SideEffectError: the program changes a tensor or an attribute that outlives the call.
+        SideEffectError: the program changes an attribute that outlives the call, or a tensor by more than its values.
         CaptureError: the program cannot be recorded. In both cases it can still be run as if nothing had happened.
     """
     return _build(functionalize(record(program, args, kwargs)), _name(program))
@@ -35,6 +35,8 @@ def _build(record: Record, name: str) -> Program:
         example=record.example,
         grad=any(tensor.requires_grad for tensor in record.example.outputs),
         name=name,
+        mutations=record.mutations,
+        aliases=record.aliases,
     )
 
 

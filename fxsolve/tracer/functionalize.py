@@ -4,12 +4,14 @@ The raw graph is replayed under `torch.func.functionalize` on meta tensors: noth
 recorded call returns is known from its spec; only the views and scatters that functionalization adds are run, on meta.
 """
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
@@ -34,6 +36,10 @@ class _Rewriter(TorchDispatchMode, Tape):
         Tape.__init__(self)
         self.step = step
         self._alive: list[Any] = []
+        # After a write every old view is made again from its base, and an `unbind` for each of its parts. Those are
+        # one: `_views` holds the first of equal views, `_first` its node for the node of each other one.
+        self._views: dict[Hashable, Any] = {}
+        self._first: dict[fx.Node, fx.Node] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -42,12 +48,37 @@ class _Rewriter(TorchDispatchMode, Tape):
         if func is aten.copy.default and _replaces(*args[:2]):
             return args[1]
         if func is aten.copy_.default:
-            # Handing back what was written into a leaf: this can only be noise, which nobody looks at afterwards.
+            # Handing back what was written into a leaf: of inputs and attributes the new value is an output of the
+            # graph, and at noise nobody looks afterwards.
             return args[0]
         if self._is_step(func):
             return self._write_step(func, args, kwargs)
+        result = func(*args, **_on_meta(kwargs))
+        # The program's own views stay, even equal ones: each step of a loop makes its own. So do single ones, which
+        # the first step would otherwise make for all.
+        is_again = func.is_view and func is not self.step.target and isinstance(result, (list, tuple))
+        if is_again and (known := self._views.get(self._view_key(func, args, kwargs))) is not None:
+            return self._bind_again(result, known)
         device = next((_device(self.node_of(arg).meta["spec"]) for arg in args if isinstance(arg, Tensor)), None)
-        return self._append(func, args, kwargs, func(*args, **_on_meta(kwargs)), device)
+        return self._append(func, args, kwargs, result, device)
+
+    def _bind_again(self, result: Any, known: Any) -> Any:
+        """Let new tensors stand for the nodes of the equal ones that are known."""
+        self._alive.append(result)
+        for new, old in zip(pytree.tree_leaves(result), pytree.tree_leaves(known), strict=True):
+            self.bind(new, self.node_of(old))
+        return result
+
+    def _view_key(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
+        """Equal for equal views, also of equal views that were made again."""
+        base = self.node_of(args[0])
+        return function, self._first.get(base, base), repr(args[1:]), repr(kwargs)
+
+    def _note_view(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        known = self._views.setdefault(self._view_key(function, args, kwargs), result)
+        if known is not result and isinstance(result, Tensor):
+            first = self.node_of(known)
+            self._first[self.node_of(result)] = self._first.get(first, first)
 
     def _write_step(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         spec = self.step.meta["spec"]
@@ -76,6 +107,8 @@ class _Rewriter(TorchDispatchMode, Tape):
         node_args = tuple(self.as_nodes(arg) for arg in args)
         node_kwargs = {key: device if value == _META else self.as_nodes(value) for key, value in kwargs.items()}
         self.write(function, node_args, node_kwargs, result, self.step.meta["source"], device)
+        if function.is_view:
+            self._note_view(function, args, kwargs, result)
         return result
 
     def _is_step(self, function: OpOverload) -> bool:
@@ -147,18 +180,27 @@ def functionalize(record: Record) -> Record:
         return record
     try:
         return replace(record, graph=_replay(record.graph), mutates=False)
-    except CaptureError:
-        record.rewind()
-        raise
     except RuntimeError as error:
         record.rewind()
         reason = str(error).partition("\n")[0]
         raise CaptureError(f"the in-place writes of this program cannot be followed: {reason}") from error
+    except Exception:
+        record.rewind()
+        raise
 
 
-def _is_idle_expand(node: fx.Node) -> bool:
-    """Whether an `expand` changes no size: the inverse of `expand` rounds, x + (y - x), so none is left to invert."""
+def _is_idle(node: fx.Node) -> bool:
+    """Whether a view is the tensor itself: a `detach`, or an `expand` that changes no size.
+
+    The inverse of `expand` rounds, x + (y - x), so none is left to invert.
+    """
+    if node.target is aten.detach.default:
+        return True
     return node.target is aten.expand.default and node.all_input_nodes[0].meta["spec"].shape == node.meta["spec"].shape
+
+
+def _changes_shape(target: Any) -> bool:
+    return isinstance(target, OpOverload) and torch.Tag.inplace_view in target.tags
 
 
 def _replay(graph: fx.Graph) -> fx.Graph:
@@ -167,12 +209,14 @@ def _replay(graph: fx.Graph) -> fx.Graph:
     outputs: Any = graph.output_node().args[0]
     rewriter = _Rewriter(calls[0])
     values = [rewriter.add_leaf(node) for node in leaves]
+    # Such a call, `unsqueeze_` for one, gives a view another shape than the tensor it is a view of.
+    keeps_shapes = not any(_changes_shape(node.target) for node in calls)
 
     def run(*values: Tensor) -> list[Tensor]:
         known = dict(zip(leaves, values, strict=True))
         for node in calls:
             rewriter.step = node
-            if _is_idle_expand(node):
+            if keeps_shapes and _is_idle(node):
                 known[node] = known[node.all_input_nodes[0]]
                 continue
             args = fx.map_arg(node.args, known.__getitem__)

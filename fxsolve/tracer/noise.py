@@ -13,6 +13,7 @@ from torch._ops import OpOverload
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.bits import same_bits
+from fxsolve.tracer.generators import address_of
 from fxsolve.tracer.program import TensorSpec
 from fxsolve.tracer.source import user_line
 from fxsolve.tracer.tape import spec_of
@@ -163,8 +164,8 @@ def split(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: 
         CaptureError: there is no rule for the operator, or its rule does not give the same bits on this device.
     """
     explicit = kwargs.get("generator")
-    if explicit is not None:
-        recorder.remember(explicit)
+    if explicit is not None and address_of(explicit) not in recorder.generators:
+        recorder.fresh.add(explicit, user_line())
     rule = _RULES.get(function)
     if rule is _itself:
         return _itself(recorder, function, args, kwargs)

@@ -19,13 +19,15 @@ class Reach:
     places: tuple[tuple[str, Any, str], ...]
 
 
-def find_reach(program: Any) -> Reach:
-    """The modules and places that `program` reaches through attributes, closures, globals, partials and methods."""
-    if isinstance(program, nn.Module):
-        return Reach({"": program}, ())
+def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
+    """The modules and places that `program` reaches through attributes, closures, globals, partials and methods.
+
+    `arguments` are its arguments that are no tensors; hooks on modules are followed as the program itself is.
+    """
     modules: dict[str, nn.Module] = {}
     places: list[tuple[str, Any, str]] = []
-    pending: list[tuple[str, Any]] = [("", program)]
+    pending: list[tuple[str, Any]] = [("", program), *((f"argument_{k}", item) for k, item in enumerate(arguments))]
+    called = {id(value) for _, value in pending}
     seen: set[int] = set()
     while pending:
         name, value = pending.pop(0)
@@ -34,12 +36,20 @@ def find_reach(program: Any) -> Reach:
         seen.add(id(value))
         if isinstance(value, nn.Module):
             modules[_unused(name, modules)] = value
+            hooks = [("hook", hook) for part in value.modules() for hook in _hooks(part)]
+            called.update(id(hook) for _, hook in hooks)
+            pending += hooks
             continue
-        for label, owner, key, held in _held(value, name, is_program=value is program):
+        for label, owner, key, held in _held(value, name, is_program=id(value) in called):
             if owner is not None:
                 places.append((label, owner, key))
             pending.append((label, held))
     return Reach(modules, tuple(places))
+
+
+def _hooks(module: nn.Module) -> Iterator[Any]:
+    for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+        yield from vars(module).get(name, {}).values()
 
 
 def _unused(name: str, taken: dict[str, nn.Module]) -> str:
@@ -65,14 +75,15 @@ def _held(value: Any, name: str, is_program: bool) -> Iterator[tuple[str, Any, s
         for key, item in value.items():
             yield f"{name}_{key}", None, "", item
     elif is_program:
-        yield from _attributes("self", value)
-        yield "call", None, "", type(value).__call__
+        yield from _attributes(name or "self", value)
+        yield "call", None, "", getattr(type(value), "__call__", None)  # noqa: B004
 
 
 def _attributes(name: str, value: Any) -> Iterator[tuple[str, Any, str, Any]]:
-    if isinstance(value, nn.Module):
+    held_by = getattr(value, "__dict__", None)
+    if isinstance(value, nn.Module) or not isinstance(held_by, dict):  # a class has a view of a dict
         return
-    for key, held in getattr(value, "__dict__", {}).items():
+    for key, held in held_by.items():
         yield f"{name}_{key}", value.__dict__, key, held
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
+from fxsolve.tracer.higher_order import is_loop, run_loop
 from fxsolve.tracer.source import user_line
 
 if TYPE_CHECKING:
@@ -52,6 +53,22 @@ _PREDICATES: Mapping[OpOverload, Callable[..., bool]] = {
     aten.allclose.default: _allclose,
 }
 
+
+def _has_no_errors(info: Tensor, *_: Any, **__: Any) -> bool:
+    return not bool(torch.any(info))
+
+
+def _holds(condition: Tensor, *_: Any) -> bool:
+    return bool(condition)
+
+
+# These return nothing, and raise where a value is not as it must be: a read of whether they raise.
+_CHECKS: Mapping[OpOverload, Callable[..., bool]] = {
+    aten._linalg_check_errors.default: _has_no_errors,
+    aten._assert_async.default: _holds,
+    aten._assert_async.msg: _holds,
+}
+
 # The size of the result depends on values: the reads that fix it.
 _SIZES: Mapping[OpOverload, Callable[..., Any]] = {
     aten.nonzero.default: _count_nonzero,
@@ -62,15 +79,22 @@ _SIZES: Mapping[OpOverload, Callable[..., Any]] = {
 
 
 # These say nothing about values, and what they say is the same in every run with these shapes and devices.
-_METADATA = frozenset({aten.is_same_size.default, aten.is_pinned.default, torch.ops.prim.device.default})
+_METADATA = frozenset(
+    {
+        aten.is_same_size.default,
+        aten.is_pinned.default,
+        aten._assert_tensor_metadata.default,
+        torch.ops.prim.device.default,
+    }
+)
 
 
 def _returns_tensor(function: OpOverload) -> bool:
-    return not function._schema.returns or any("Tensor" in str(value.type) for value in function._schema.returns)
+    return any("Tensor" in str(value.type) for value in function._schema.returns)
 
 
 def is_read(function: OpOverload) -> bool:
-    """Whether Python learns something about values from this operator: a number, or the size of its result."""
+    """Whether Python learns something about values: a number, the size of the result, or that no error is raised."""
     return torch.Tag.dynamic_output_shape in function.tags or not _returns_tensor(function)
 
 
@@ -93,6 +117,11 @@ def guard_read(recorder: "Recorder", function: OpOverload, args: tuple[Any, ...]
         with recorder:
             _SIZES[function](*args, **kwargs)
         return recorder.call(function, args, kwargs)
+    if function in _CHECKS:
+        function(*args, **kwargs)
+        with recorder:
+            _CHECKS[function](*args, **kwargs)
+        return None
     if function in _METADATA:
         return function(*args, **kwargs)
     raise CaptureError(f"{user_line()}: fxsolve cannot guard what the program reads by {function}; rewrite this line.")
@@ -147,7 +176,17 @@ class ReadWatch(TorchFunctionMode):
             self._refuse(f"Tensor.{_name(func)}")
         if func in _LITERALS:
             return self._make_literal(func, args, kwargs or {})
+        if is_loop(func):
+            return self._run_loop(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
+
+    def _run_loop(self, operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            with self:
+                return run_loop(operator, args, kwargs)
+        except CaptureError as error:
+            self.recorder.error = self.recorder.error or error
+            raise
 
     def _make_literal(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         items = _index_items(*args[1:]) if function in _INDEXING else _items(args, kwargs)

@@ -12,9 +12,12 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError, SideEffectError
 from fxsolve.tracer.bits import same_bits
+from fxsolve.tracer.externals import copy_of, find_aliases
+from fxsolve.tracer.generators import find_generators
+from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.pause import paused_collector
-from fxsolve.tracer.program import Draw, Example, Guard, Output, Role
+from fxsolve.tracer.program import Alias, Draw, Example, Guard, Mutation, Output, Role
 from fxsolve.tracer.reach import find_reach, name_tensors
 from fxsolve.tracer.reads import ReadWatch
 from fxsolve.tracer.recorder import Recorder
@@ -25,7 +28,7 @@ from fxsolve.tracer.state import RandomState, read_random_state, take_snapshot
 class Record:
     """The raw calls of one run; `mutates` says whether any of them writes into an argument.
 
-    `rewind()` puts the random generators back to where they were before the run.
+    `rewind()` puts the random generators, and the tensors that outlive the run, back to what they were before it.
     """
 
     graph: fx.Graph
@@ -37,22 +40,26 @@ class Record:
     example: Example
     mutates: bool
     rewind: Callable[[], None]
+    mutations: tuple[Mutation, ...]
+    aliases: tuple[Alias, ...]
 
 
 def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Record:
     """Run `program(*args, **kwargs)` once and write down its ATen calls.
 
     Raises:
-        SideEffectError: the program changes a tensor or an attribute that outlives the call.
+        SideEffectError: the program changes an attribute that outlives the call, or a tensor by more than its values.
         CaptureError: the program does something else that cannot be written as equations.
-        In both cases attributes and random generators are put back, so that the program can run again.
+        After these, and what the program itself raises, attributes, tensors and generators are as they were before.
     """
     _refuse_nesting()
-    reach = find_reach(program)
+    leaves = pytree.tree_leaves((args, kwargs))
+    inputs = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+    others = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+    reach = find_reach(program, others)
     snapshot, randomness = take_snapshot(reach), read_random_state()
-    recorder = Recorder(name_tensors(reach))
-    inputs = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-    rewind = functools.partial(_restore_randomness, recorder, randomness)
+    recorder = Recorder(name_tensors(reach), find_generators(reach, others))
+    rewind = functools.partial(_rewind, recorder, randomness)
     try:
         for index, tensor in enumerate(inputs):
             recorder.add_input(tensor, index)
@@ -61,7 +68,7 @@ def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
             raise SideEffectError(f"the program changes {changes[0]}, which outlives the call; return it instead.")
         _check_randomness(recorder, randomness)
         return _finish(recorder, inputs, result, rewind)
-    except CaptureError:
+    except Exception:
         snapshot.restore()
         rewind()
         raise
@@ -74,7 +81,7 @@ def _refuse_nesting() -> None:
 
 def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
-        with paused_collector(), recorder, ReadWatch(recorder):
+        with paused_collector(), called_directly(), recorder, ReadWatch(recorder):
             result = program(*args, **kwargs)
     except Exception:
         if recorder.error is not None:
@@ -85,21 +92,32 @@ def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...],
     return result
 
 
+def _rewind(recorder: Recorder, randomness: RandomState) -> None:
+    recorder.externals.undo()
+    _restore_randomness(recorder, randomness)
+
+
 def _restore_randomness(recorder: Recorder, randomness: RandomState) -> None:
     randomness.restore()
-    for generator, state in recorder.generators.items():
+    for generator, state in recorder.generators.values():
         generator.set_state(state)
+
+
+def _states(recorder: Recorder) -> list[Tensor]:
+    return [generator.get_state() for generator, _ in recorder.generators.values()]
 
 
 def _check_randomness(recorder: Recorder, before: RandomState) -> None:
     """Make all draws again from the state before the run: same bits, and the state after the run."""
     if not before.is_python_unchanged():
         raise CaptureError("the program draws random numbers from Python or NumPy; draw them with torch.")
-    after = read_random_state()
+    recorder.fresh.check()
+    after, explicit = read_random_state(), _states(recorder)
     _restore_randomness(recorder, before)
     same = all(same_bits(draw.sample(), noise) for draw, noise in zip(recorder.draws, recorder.noise, strict=True))
     again = read_random_state()
-    if not same or not torch.equal(again.cpu, after.cpu) or not all(map(torch.equal, again.cuda, after.cuda)):
+    continued = all(map(torch.equal, (again.cpu, *again.cuda, *_states(recorder)), (after.cpu, *after.cuda, *explicit)))
+    if not same or not continued:
         raise CaptureError("the program uses random numbers that fxsolve did not see being drawn.")
 
 
@@ -107,7 +125,10 @@ def _finish(recorder: Recorder, inputs: tuple[Tensor, ...], result: Any, rewind:
     output, tensors = flatten_result(result)
     with torch._C.DisableTorchFunction():
         nodes = [recorder.node_of(tensor) for tensor in tensors]
-    recorder.graph.output((*nodes, *recorder.guard_nodes))
+    recorder.externals.check()
+    written = recorder.externals.written
+    # At the end of the record these nodes stand for what was written into them last.
+    recorder.graph.output((*nodes, *(one.external.node for one in written), *recorder.guard_nodes))
     return Record(
         recorder.graph,
         recorder.root,
@@ -115,7 +136,20 @@ def _finish(recorder: Recorder, inputs: tuple[Tensor, ...], result: Any, rewind:
         tuple(recorder.draws),
         tuple(recorder.guards),
         output,
-        Example(inputs, tuple(recorder.noise), tensors),
+        _example(recorder, inputs, tensors),
         recorder.mutations > 0,
         rewind,
+        tuple(one.mutation(len(tensors) + k) for k, one in enumerate(written)),
+        find_aliases(tensors, written),
+    )
+
+
+def _example(recorder: Recorder, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Example:
+    written = recorder.externals.written
+    before = {id(one.external.tensor): one.before for one in written}
+    return Example(
+        tuple(before.get(id(tensor), tensor) for tensor in inputs),
+        tuple(recorder.noise),
+        (*outputs, *(copy_of(one.external.tensor) for one in written)),
+        {one.external.place: one.before for one in written if isinstance(one.external.place, str)},
     )

@@ -10,8 +10,10 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fxsolve.errors import CaptureError, SideEffectError
-from fxsolve.tracer import noise, reads
+from fxsolve.errors import CaptureError
+from fxsolve.tracer import noise, reads, statistics
+from fxsolve.tracer.externals import External, Externals, storage_of
+from fxsolve.tracer.generators import FreshGenerators, Known, address_of
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.program import Draw, Guard, Role
 from fxsolve.tracer.source import user_line
@@ -28,6 +30,7 @@ class Kind(Enum):
     RANDOM = auto()
     READ = auto()
     LIFT = auto()
+    STATISTICS = auto()
     COMPOSITE = auto()
     STORAGE = auto()
 
@@ -45,6 +48,8 @@ def kind_of(function: OpOverload) -> Kind:
         return Kind.STORAGE
     if function._schema.is_mutable:
         return Kind.MUTATION
+    if statistics.keeps_statistics(function):
+        return Kind.STATISTICS
     return Kind.READ if reads.is_read(function) else Kind.CALL
 
 
@@ -60,20 +65,17 @@ def _mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[s
     return [value for value in flat if isinstance(value, Tensor)]
 
 
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
 class Recorder(TorchDispatchMode, Tape):
     """Runs every ATen call on the real tensors and appends it to a graph.
 
     `names` maps the id of each parameter and buffer of the program to its tensor, qualified name and role. A tensor
     that is neither an input nor the result of a recorded call is an external one: it becomes a `get_attr` node.
+    `generators` are the explicit random generators that outlive the call, by their addresses.
     """
 
     supports_higher_order_operators = True
 
-    def __init__(self, names: Mapping[int, tuple[Tensor, str, Role]]) -> None:
+    def __init__(self, names: Mapping[int, tuple[Tensor, str, Role]], generators: Mapping[int, Known]) -> None:
         TorchDispatchMode.__init__(self)
         Tape.__init__(self)
         self.names = names
@@ -83,12 +85,13 @@ class Recorder(TorchDispatchMode, Tape):
         self.noise: list[Tensor] = []
         self.guards: list[Guard] = []
         self.guard_nodes: list[fx.Node] = []
-        self.generators: dict[torch.Generator, Tensor] = {}
+        self.generators = dict(generators)
+        self.fresh = FreshGenerators()
         self.mutations = 0
         self.literal_is_checked = False
         self.error: CaptureError | None = None
         self._guarded: set[tuple[fx.Node, int]] = set()
-        self._external_storages: dict[int, str] = {}
+        self.externals = Externals()
         self._noise_storages: dict[int, int] = {}
 
     def __torch_dispatch__(
@@ -121,6 +124,8 @@ class Recorder(TorchDispatchMode, Tape):
                 reads.check_literal(self, args[0])
                 # A literal is the same in every run, so what is done to it in place must happen to a copy.
                 return self.call(aten.clone.default, args, {})
+            case Kind.STATISTICS:
+                return statistics.record_normalization(self, function, args, kwargs)
             case Kind.COMPOSITE:
                 with self:
                     return function.decompose(*args, **kwargs)
@@ -139,22 +144,19 @@ class Recorder(TorchDispatchMode, Tape):
         """As `call`, for an operator that writes into an argument.
 
         Raises:
-            SideEffectError: the argument outlives the call. Nothing has been written then.
+            SideEffectError: the argument outlives the call, and the write does more than change values. Nothing has
+                been written then.
         """
         self.allow_mutation(function, args, kwargs)
         self.mutations += 1
         return self.call(function, args, kwargs)
 
     def allow_mutation(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Refuse a write into an external tensor; keep a copy of noise that is about to be written over."""
+        """Keep copies of external tensors and of noise that are about to be written over."""
         for tensor in _mutated_tensors(function, args, kwargs):
             self.node_of(tensor)
-            storage = _storage(tensor)
-            if storage in self._external_storages:
-                name = self._external_storages[storage]
-                raise SideEffectError(
-                    f"{user_line()}: {function} writes into {name}, which outlives the call; write into a clone of it."
-                )
+            self.externals.before_write(function, tensor, args, kwargs)
+            storage = storage_of(tensor)
             if storage in self._noise_storages:
                 index = self._noise_storages.pop(storage)
                 self.noise[index] = self.noise[index].clone()
@@ -170,7 +172,7 @@ class Recorder(TorchDispatchMode, Tape):
         node = self.attribute(name, spec_of(tensor), user_line())
         self.root[name] = tensor
         self.roles[node.name] = role
-        self._external_storages.setdefault(_storage(tensor), f"{role} {name}")
+        self.externals.add(External(tensor, node, name, f"{role} {name}"))
         self.bind(tensor, node)
         return node
 
@@ -185,7 +187,7 @@ class Recorder(TorchDispatchMode, Tape):
             raise CaptureError(f"input {index} is the model's own {self.names[id(tensor)][1]}; do not pass it.")
         node = self.placeholder(f"input_{index}", spec_of(tensor), "")
         self.roles[node.name] = "input"
-        self._external_storages.setdefault(_storage(tensor), f"input {index}")
+        self.externals.add(External(tensor, node, index, f"input {index}"))
         if self.find(tensor) is None:
             self.bind(tensor, node)
 
@@ -193,17 +195,19 @@ class Recorder(TorchDispatchMode, Tape):
         """Draw random numbers that depend on no value of the program; they become an input of the graph."""
         draw = Draw(function, args, kwargs)
         value = draw.sample()
+        if not self._continues(draw.generator):
+            return self.call(aten.clone.default, (value,), {})  # a constant; what is done to it happens to a copy
         node = self.placeholder(f"noise_{len(self.draws)}", spec_of(value), user_line())
         self.roles[node.name] = "noise"
-        self._noise_storages[_storage(value)] = len(self.noise)
+        self._noise_storages[storage_of(value)] = len(self.noise)
         self.draws.append(draw)
         self.noise.append(value)
         self.bind(value, node)
         return value
 
-    def remember(self, generator: torch.Generator) -> None:
-        """Keep the state in which the program found an explicit generator, to be restored if the record is refused."""
-        self.generators.setdefault(generator, generator.get_state())
+    def _continues(self, generator: torch.Generator | None) -> bool:
+        """Whether the next run draws on from where a generator is now; one made in the call starts anew."""
+        return generator is None or address_of(generator) in self.generators
 
     def guard(self, tensor: Tensor, expected: bool | int | float | complex) -> None:
         """The program read `expected` from the one-element `tensor`."""

@@ -23,12 +23,18 @@ def _is_user_code(path: str) -> bool:
     return not path.startswith(_LIBRARY) or "site-packages" in path
 
 
+# A loop comes to the same line at each step: one string serves all of its nodes.
+@cache
+def _place(path: str, line: int) -> str:
+    return f"{path}:{line}"
+
+
 def user_line() -> str:
     """The innermost "file:line" on the stack outside of Python, torch and fxsolve, or "" where there is none."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
         if _is_user_code(path):
-            return f"{path}:{frame.f_lineno}"
+            return _place(path, frame.f_lineno)
         frame = frame.f_back
     return ""

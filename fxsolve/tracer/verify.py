@@ -8,7 +8,7 @@ from torch._ops import OpOverload
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program, attribute_of
+from fxsolve.tracer.program import Program, recorded_attribute
 
 
 def verify_program(program: Program) -> None:
@@ -38,7 +38,7 @@ def _evaluate(program: Program) -> tuple[Tensor, ...]:
         if node.op == "placeholder":
             values[node] = next(leaves)
         elif node.op == "get_attr":
-            values[node] = attribute_of(program, node.target)
+            values[node] = recorded_attribute(program, node.target)
         elif node.op == "call_function":
             values[node] = node.target(*_known(node.args, values), **_known(node.kwargs, values))
         for read in node.all_input_nodes if node.op == "call_function" else ():

@@ -46,3 +46,15 @@ def test_the_text_has_the_schedule_the_ratio_and_the_number_of_calls() -> None:
     assert "gs(cell)" in text
     assert "medians of 2 calls each" in text
     assert "bitwise equal" in text
+
+
+def test_both_programs_start_a_turn_from_equal_state_which_is_compared() -> None:
+    state = torch.zeros(3)
+
+    def total(x: torch.Tensor, scale: float) -> torch.Tensor:
+        return state.add_(x + scale)
+
+    assert race(total, total, inputs, 3, 0.0, [state]).check.bitwise
+    assert torch.equal(state, torch.full((3,), 6.0))
+    forgetful = race(total, lambda x, scale: state + x + scale, inputs, 1, 0.0, [state])
+    assert forgetful.check.max_difference == 2.0

@@ -27,6 +27,7 @@ loops = st.builds(
     rejected=st.lists(candidates, max_size=2).map(tuple),
     depth=st.none() | counts,
     causal=text,
+    affine=st.booleans(),
     step_seconds=seconds,
     sweep_seconds=seconds,
     sweeps=st.none() | counts,

@@ -60,3 +60,15 @@ def test_all_values_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "cpu", lambda self: reads.append(self.shape) or transfer(self))
     check_guards((*map(torch.tensor, map(float, range(50))), torch.tensor(3)), (*map(float, range(50)), 3))
     assert reads == [(51,)]
+
+
+@given(st.lists(st.floats(), min_size=2, max_size=8), st.data())
+def test_what_the_steps_of_a_loop_read_is_one_vector(expected: list[float], data: st.DataObject) -> None:
+    vector = torch.tensor(expected, dtype=torch.float64)
+    check_guards((torch.tensor(3), vector.clone()), (3, vector), (4, 5))
+    step = data.draw(st.integers(0, len(expected) - 1))
+    other = vector.clone()
+    other[step] = -1.5 if expected[step] == 1.5 else 1.5
+    with pytest.raises(GuardError, match=f"guard 5, step {step}, read -?1.5, but .* was read") as caught:
+        check_guards((torch.tensor(3), other), (3, vector), (4, 5))
+    assert caught.value.number == 5

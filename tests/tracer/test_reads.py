@@ -39,6 +39,8 @@ def readings(program: Program, *inputs: Tensor) -> list:
         (lambda x: x.repeat_interleave((x > 0).long() + 1), [5]),
         (lambda x: x[torch.tensor([0, 2])], []),
         (lambda x: f"{x[0]:.2f}" and x + 1, [1.0]),
+        (lambda x: torch.linalg.inv(torch.diag(x)) @ x, [False]),
+        (lambda x: torch._assert_async(x[0] > 0) or x * 2, [True]),
     ],
 )
 def test_a_read_becomes_a_guard_on_its_value(program, expected: list) -> None:

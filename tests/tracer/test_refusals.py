@@ -2,7 +2,6 @@
 
 import copy
 import random
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,12 +19,9 @@ X = torch.tensor([1.0, 2.0, 3.0])
 class Stateful(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("count", torch.zeros(()))
         self.hidden, self.history, self.steps = None, [], 0
 
     def forward(self, x: Tensor, how: str) -> Tensor:
-        if how == "buffer":
-            self.count += 1
         if how == "attribute":
             self.hidden = x * 2
         if how == "new attribute":
@@ -39,7 +35,7 @@ class Stateful(nn.Module):
         return x + torch.rand(3)
 
 
-@pytest.mark.parametrize("how", ["buffer", "attribute", "new attribute", "list", "number", "registered"])
+@pytest.mark.parametrize("how", ["attribute", "new attribute", "list", "number", "registered"])
 def test_state_of_a_module_is_put_back(how: str) -> None:
     model = Stateful()
     before, attributes = copy.deepcopy(model.state_dict()), list(vars(model))
@@ -47,7 +43,6 @@ def test_state_of_a_module_is_put_back(how: str) -> None:
     with pytest.raises(SideEffectError, match="outlives the call"):
         capture(model, (X.clone(), how), {})
     assert model.state_dict().keys() == before.keys()
-    assert model.count == 0
     assert list(vars(model)) == attributes
     assert (model.hidden, model.history, model.steps) == (None, [], 0)
     assert torch.equal(torch.get_rng_state(), state)
@@ -70,29 +65,6 @@ def test_state_in_closures_and_globals_is_put_back() -> None:
     with pytest.raises(SideEffectError, match="changes seen"):
         capture(collect, (X,), {})
     assert (calls, seen) == (0, [])
-
-
-def write(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def program(x: Tensor) -> Tensor:
-        view(x).mul_(2)
-        return x + 1
-
-    return program
-
-
-@pytest.mark.parametrize("view", [lambda x: x, lambda x: x[1:], lambda x: x.detach().view(3, 1), lambda x: OUTER[:2]])
-def test_a_write_into_a_tensor_that_outlives_the_call_is_refused_before_it_happens(view) -> None:
-    x = X.clone()
-    with pytest.raises(SideEffectError, match=r"test_refusals.py:\d+: aten.mul_.Tensor writes into"):
-        capture(write(view), (x,), {})
-    assert torch.equal(x, X)
-    assert torch.equal(OUTER, torch.zeros(3))
-
-
-def test_a_write_through_out_is_refused() -> None:
-    with pytest.raises(SideEffectError, match="writes into constant"):
-        capture(lambda x: torch.add(x, 1, out=OUTER), (X,), {})
-    assert torch.equal(OUTER, torch.zeros(3))
 
 
 def test_gradients_that_are_left_on_parameters_are_removed() -> None:

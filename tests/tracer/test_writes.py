@@ -129,3 +129,21 @@ def test_calls_name_the_real_device() -> None:
     specs = {n.meta["spec"].device for n in captured.module.graph.nodes if hasattr(n.meta.get("spec"), "device")}
     assert specs == {torch.device("cpu")}
     assert devices <= specs
+
+
+def test_parts_of_an_unbind_after_a_write_share_one_unbind() -> None:
+    def program(x: Tensor) -> Tensor:
+        times = x * 2
+        times[-1] = x[0]
+        total = torch.zeros(())
+        for low, high in zip(times[:-1], times[1:], strict=True):  # noqa: RUF007  two unbinds, not one
+            total = total + (high - low) * low
+        return total
+
+    def count(length: int) -> int:
+        x = torch.arange(float(length))
+        result = capture(program, (x,), {})
+        assert torch.equal(result.module(x)[0], program(x))
+        return sum(node.target is torch.ops.aten.unbind.int for node in result.module.graph.nodes)
+
+    assert count(5) == count(9)

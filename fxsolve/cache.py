@@ -1,0 +1,149 @@
+"""The compiled versions of a program, by signature: a bounded number of them, the least recently used goes first."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from fxsolve.entry import Entry
+from fxsolve.family import Member
+from fxsolve.report.report import Report
+from fxsolve.scheduler.schedule import Schedule
+from fxsolve.signature import Call, family_of
+
+MAX_VARIANTS = 4  # recordings of one signature whose guards expect different values
+MAX_MISSES = 4  # calls in a row that no variant fits, after which a signature is left alone
+MAX_FAMILIES = 4  # kinds of calls that are told apart by more than the sizes of their tensors
+MAX_RECORDINGS = 16  # of one signature, over its whole life
+
+
+class Original:
+    """The schedule of a program that runs as it was written."""
+
+    def __str__(self) -> str:
+        return "original"
+
+
+ORIGINAL = Original()
+
+
+@dataclass(frozen=True)
+class EntryInfo:
+    """One compiled version: which calls it is for, what runs for them, and how many calls it has answered."""
+
+    signature: str
+    schedule: str
+    status: str
+    reason: str
+    calls: int
+
+
+@dataclass
+class Variant:
+    """One recording of a signature, and how often it answered a call after the first."""
+
+    entry: Entry
+    calls: int = 0
+
+    @property
+    def schedule(self) -> Schedule | Original:
+        return self.entry.decision.schedule if self.entry.ready and self.entry.decision else ORIGINAL
+
+    @property
+    def report(self) -> Report:
+        return self.entry.report
+
+    def info(self) -> EntryInfo:
+        report = self.report
+        return EntryInfo(report.signature, str(self.schedule), report.status, report.reason, self.calls)
+
+
+@dataclass
+class Group:
+    """The variants of one signature, most recently used first.
+
+    `fallback` is there where some outcome of the guards, or every one, is left to the original; once the group is
+    `retired`, that is every call.
+    """
+
+    variants: tuple[Variant, ...] = ()
+    fallback: Variant | None = None
+    retired: bool = False
+    recordings: int = 0
+    misses: int = 0
+    read_at: str = ""
+
+    def add(self, variant: Variant) -> None:
+        self.recordings += 1
+        if variant.entry.ready is None:
+            self.fallback = variant
+            self.retired = not self.variants
+        else:
+            self.variants = (variant, *self.variants)
+
+    def hit(self, variant: Variant) -> None:
+        variant.calls += 1
+        self.misses = 0
+        if self.retired:  # by another thread, while this one ran
+            return
+        self.variants = (variant, *(one for one in self.variants if one is not variant))
+
+    def drop(self, variant: Variant) -> None:
+        self.variants = tuple(one for one in self.variants if one is not variant)
+
+    def retire(self, variant: Variant) -> None:
+        """From now on the original runs, for the reason in the report of `variant`."""
+        self.variants, self.fallback, self.retired = (), variant, True
+
+
+@dataclass
+class Cache:
+    """Groups by signature, at most `size` of them, for several threads."""
+
+    size: int
+    groups: OrderedDict[Hashable, Group] = field(default_factory=OrderedDict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def find(self, key: Hashable) -> Group | None:
+        with self.lock:
+            group = self.groups.get(key)
+            if group is not None:
+                self.groups.move_to_end(key)
+            return group
+
+    def add(self, key: Hashable, variant: Variant) -> Group:
+        with self.lock:
+            group = self.groups.setdefault(key, Group())
+            self.groups.move_to_end(key)
+            group.add(variant)
+            while len(self.groups) > self.size:
+                self.groups.popitem(last=False)
+            return group
+
+    def variants(self) -> Iterator[Variant]:
+        """All of them, the least recently used signature first."""
+        with self.lock:
+            groups = tuple(self.groups.values())
+        for group in groups:
+            yield from reversed(group.variants)
+            if group.fallback is not None:
+                yield group.fallback
+
+
+class Families:
+    """For each family of calls the two newest recordings at different lengths."""
+
+    def __init__(self) -> None:
+        self._members: OrderedDict[Hashable, tuple[Member, ...]] = OrderedDict()
+
+    def find(self, call: Call) -> tuple[Member, ...]:
+        return self._members.get(family_of(call), ())
+
+    def add(self, call: Call, member: Member | None) -> None:
+        if member is None:
+            return
+        key = family_of(call)
+        others = [one for one in self._members.pop(key, ()) if one.shapes != member.shapes]
+        self._members[key] = (*others[-1:], member)
+        while len(self._members) > MAX_FAMILIES:
+            self._members.popitem(last=False)

@@ -1,0 +1,89 @@
+"""Emit the guards of a program: what all steps of a loop read at one place is checked as one vector."""
+
+import operator
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxsolve.codegen.values import Emission
+from fxsolve.solvers.guard import Number, check_guards
+from fxsolve.system.spec import AllSteps, Block, System
+
+aten = torch.ops.aten
+
+_CARRIERS = {bool: torch.int64, int: torch.int64, float: torch.float64, complex: torch.complex128}
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A named value, and what must be read from it: one number, or one at each of these entries of a stack of steps."""
+
+    name: str
+    number: int
+    expected: tuple[Number, ...]
+    steps: tuple[int, ...] | None
+
+
+class Guards:
+    """The guards of a program that have not been emitted yet."""
+
+    def __init__(self, system: System, names: tuple[str, ...], expected: tuple[Number, ...]) -> None:
+        self._left = list(_gather(system, names, expected))
+
+    def emit(self, emission: Emission) -> None:
+        """Check every value that the emitted graph knows by now."""
+        ready = [watched for watched in self._left if watched.name in emission.values]
+        self._left = [watched for watched in self._left if watched.name not in emission.values]
+        if ready:
+            values = tuple(_value(emission, watched) for watched in ready)
+            expected = tuple(_expected(emission, watched) for watched in ready)
+            emission.call(check_guards, values, expected, tuple(watched.number for watched in ready))
+
+
+def _gather(system: System, names: tuple[str, ...], expected: tuple[Number, ...]) -> Iterator[Watched]:
+    """One entry for each stack of steps that guards pick from, and one for each other guard."""
+    picked = _picked(system)
+    stacks: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(names):
+        if name in picked:
+            stacks[picked[name][0]].append(number)
+        else:
+            yield Watched(name, number, (expected[number],), None)
+    for stack, numbers in stacks.items():
+        steps = tuple(picked[names[number]][1] for number in numbers)
+        yield Watched(stack, numbers[0], tuple(expected[number] for number in numbers), steps)
+
+
+def _picked(system: System) -> dict[str, tuple[str, int]]:
+    """The values that a block picks out of the steps of a loop: name -> (stack, step)."""
+    stacks = {write.name for repeat in system.repeats for write in repeat.writes if isinstance(write, AllSteps)}
+    picked: dict[str, tuple[str, int]] = {}
+    for block in system.equations:
+        if isinstance(block, Block):
+            source = dict(zip(block.body.graph.find_nodes(op="placeholder"), block.inputs, strict=True))
+            results: Any = block.body.graph.output_node().args[0]
+            for name, node in zip(block.outputs, results, strict=True):
+                if node.target is aten.select.int and source.get(node.args[0]) in stacks and node.args[1] == 0:
+                    picked[name] = (source[node.args[0]], node.args[2])
+    return picked
+
+
+def _value(emission: Emission, watched: Watched) -> fx.Node:
+    node, steps = emission.values[watched.name], watched.steps
+    if steps is None:
+        return node
+    if all(b - a == 1 for a, b in pairwise(steps)):
+        return emission.call(torch.narrow, node, 0, steps[0], len(steps))
+    return emission.call(operator.getitem, node, list(steps))
+
+
+def _expected(emission: Emission, watched: Watched) -> fx.Node | Number:
+    if watched.steps is None:
+        return watched.expected[0]
+    dtype = _CARRIERS[type(watched.expected[0])]
+    return emission.attribute(f"{watched.name}_expected", torch.tensor(watched.expected, dtype=dtype))

@@ -1,0 +1,167 @@
+"""What `compile` returns: a module for a module, a callable for anything else; a `Runtime` answers their calls."""
+
+import copy
+import functools
+import sys
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import Any, final
+
+import torch
+from torch import fx, nn
+
+from fxsolve.cache import ORIGINAL, EntryInfo, Original
+from fxsolve.entry import Options
+from fxsolve.report.report import Report
+from fxsolve.runtime import Runtime
+from fxsolve.scheduler.schedule import Schedule
+
+
+class Compiled:
+    """A program with the same values, run by emitted modules where that is faster.
+
+    The first call of each kind records, compiles, and returns the original's own result. Calls are of one kind if
+    everything agrees that `signature.Reader` and `watch.Watch` list: forms and plain values of the arguments, modes of
+    torch, and of the program its flags, numbers, strings, hooks, and which parameters it has. Parameters and buffers
+    are read live. Where a value that the program reads from a tensor differs, up to 4 variants are recorded.
+
+    Hooks on modules are recorded as part of the program; a program with a hook that changes something else than the
+    values of tensors is left alone. A copy, by `copy.deepcopy` or pickle, compiles anew at its first call. Threads may
+    call one object at once. Inside of a recording, a dispatch mode, a transform of torch.func or torch.compile, the
+    original runs.
+    """
+
+    __slots__ = ("_runtime",)
+    _runtime: Runtime
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        # First of all: torch.compile follows this line into the program, and must not follow the other one.
+        if torch.compiler.is_compiling():
+            return self._runtime.program(*args, **kwargs)
+        return self._runtime.call(args, kwargs)
+
+    def report(self) -> Report:
+        """What was found, chosen and measured for the latest call."""
+        return self._runtime.report()
+
+    @property
+    def program(self) -> Callable[..., Any]:
+        """The module or function that was compiled, as it is."""
+        return self._runtime.program
+
+    @property
+    def entries(self) -> tuple[EntryInfo, ...]:
+        """Every compiled version that is kept, the least recently used first."""
+        return self._runtime.entries()
+
+    @property
+    def schedule(self) -> Schedule | Original:
+        """The schedule of the latest call; its text is "original" where the original ran."""
+        latest = self._runtime.latest
+        return ORIGINAL if latest is None else latest.schedule
+
+    @property
+    def graph_module(self) -> fx.GraphModule | None:
+        """The emitted module of the latest call, or None where the original ran."""
+        latest = self._runtime.latest
+        return latest.entry.ready.emitted.module if latest and latest.entry.ready else None
+
+    @property
+    def code(self) -> str:
+        """The emitted Python code; a comment where the original ran."""
+        module = self.graph_module
+        return module.code if module is not None else f"# left alone: {self.report().reason}\n"
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for names that are not found here: the program's own methods, parameters and settings.
+        if name == "_runtime":
+            raise AttributeError(name)
+        return getattr(self._runtime.program, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Compiled":
+        return recompile(copy.deepcopy(self._runtime.program, memo), self._runtime.options)
+
+    def __reduce__(self) -> Any:
+        return recompile, (self._runtime.program, self._runtime.options)
+
+
+@final
+class CompiledFunction(Compiled):
+    """A compiled function, method, or callable object; it has the name and documentation of the program."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        functools.update_wrapper(self, runtime.program, updated=())
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        # A decorated method is bound as the function itself would be.
+        return self if instance is None else MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._runtime.program!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        # A plain function is not copied either.
+        return self if isinstance(self._runtime.program, FunctionType) else super().__deepcopy__(memo)
+
+    def __reduce__(self) -> Any:
+        name = getattr(self, "__qualname__", "")
+        found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        # What a decorator put in the place of its function is pickled by name, as the function would be.
+        return name if found is self else super().__reduce__()
+
+
+def _delegate_methods(kind: type["CompiledModule"]) -> type["CompiledModule"]:
+    """Call the methods of nn.Module on the model, which may have overridden them."""
+    for name, member in vars(nn.Module).items():
+        if isinstance(member, FunctionType) and not name.startswith("__") and name != "forward":
+            setattr(kind, name, _delegate(name, member))
+    return kind
+
+
+def _delegate(name: str, member: FunctionType) -> Callable[..., Any]:
+    @functools.wraps(member)
+    def method(self: "CompiledModule", *args: Any, **kwargs: Any) -> Any:
+        program = self._runtime.program
+        result = getattr(program, name)(*args, **kwargs)
+        return self if result is program else result
+
+    return method
+
+
+@final
+@_delegate_methods
+class CompiledModule(Compiled, nn.Module):
+    """A compiled module, itself an nn.Module: the parameters, children, flags and hooks are those of the model.
+
+    Its `__dict__` is the model's, its methods are the model's methods, and what is set on it is set on the model.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        # Not nn.Module.__init__, which would give this object parameters and flags of its own.
+        object.__setattr__(self, "_runtime", runtime)
+        object.__setattr__(self, "__dict__", vars(runtime.program))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The compiled call."""
+        return self(*args, **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._runtime.program, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._runtime.program, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(type(self)), *dir(self._runtime.program)})
+
+    def __repr__(self) -> str:
+        return f"CompiledModule({self._runtime.program!r})"
+
+
+def recompile(program: Callable[..., Any], options: Options) -> Compiled:
+    """The compiled form of `program`, with nothing recorded yet."""
+    kind = CompiledModule if isinstance(program, nn.Module) else CompiledFunction
+    return kind(Runtime(program, options))

@@ -1,0 +1,25 @@
+"""How a tensor lies in memory, from its spec."""
+
+from fxsolve.tracer.program import TensorSpec
+
+
+def is_contiguous(spec: TensorSpec) -> bool:
+    """Whether the entries lie in order and without gaps."""
+    expected = 1
+    for size, stride in zip(reversed(spec.shape), reversed(spec.stride), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def overlaps(spec: TensorSpec) -> bool:
+    """Whether two entries may share memory, as those of an expanded tensor do."""
+    reached = 0
+    for stride, size in sorted(
+        (stride, size) for stride, size in zip(spec.stride, spec.shape, strict=True) if size > 1
+    ):
+        if stride <= reached:
+            return True
+        reached += stride * (size - 1)
+    return False

@@ -1,0 +1,222 @@
+"""What happens at each call: reuse a compiled version, record another one, or run the program as it was written."""
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from fxsolve.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, EntryInfo, Families, Group, Variant
+from fxsolve.entry import Entry, Options, build, internal_error, name_of
+from fxsolve.errors import CaptureError, GuardError
+from fxsolve.report.difference import compare, within
+from fxsolve.report.report import Report, Run
+from fxsolve.signature import Call, Reader, changed_part, describe_call, is_observed
+from fxsolve.solvers.solution import Solution, observe
+from fxsolve.tracer.mutations import copy_result, is_apart, keep
+from fxsolve.trial import as_written, tolerance_of
+
+_MISS = object()
+
+
+class Runtime:
+    """The program, its compiled versions, and what the latest call did."""
+
+    def __init__(self, program: Callable[..., Any], options: Options) -> None:
+        self.program = program
+        self.options = options
+        self.latest: Variant | None = None
+        self._runs: tuple[Run, ...] = ()
+        self._cache = Cache(options.max_entries)
+        self._families = Families()
+        self._reader = Reader(program)
+        self._building = threading.RLock()
+        self._newest_key: tuple[Hashable, ...] | None = None
+        self._unused = 0
+        # A program that changes what is watched, and is left alone, will most likely do so at every call.
+        self._restless_step = max(1, options.max_entries // 4)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One call of the program."""
+        if is_observed():
+            return self.program(*args, **kwargs)
+        call = self._read(args, kwargs)
+        if isinstance(call, str):
+            return self._leave_alone(call, "", args, kwargs)
+        known = self._recordings(call)
+        result = self._reuse(call, args, kwargs)
+        if result is not _MISS:
+            return result
+        with self._building:
+            # While this thread waited, another one may have recorded what it needs.
+            if self._recordings(call) != known:
+                result = self._reuse(call, args, kwargs)
+            return self._record(call, args, kwargs) if result is _MISS else result
+
+    def report(self) -> Report:
+        """What was found, chosen and measured for the latest call."""
+        if self.latest is None:
+            return Report(name_of(self.program), "left alone", "not called yet")
+        return replace(self.latest.report, runs=self._runs)
+
+    def entries(self) -> tuple[EntryInfo, ...]:
+        """Every compiled version that is kept, the least recently used first."""
+        return tuple(variant.info() for variant in self._cache.variants())
+
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | str:
+        """The call taken apart, or why it cannot be compiled."""
+        try:
+            return self._reader.read(args, kwargs)
+        except CaptureError as error:
+            return str(error)
+        except Exception as error:
+            return internal_error("signature", error)
+
+    def _recordings(self, call: Call) -> int:
+        group = self._cache.find(call.key)
+        return group.recordings if group is not None else 0
+
+    def _reuse(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result by a version whose guards hold, or by the original where that is settled; `_MISS` if neither."""
+        group = self._cache.find(call.key)
+        if group is None:
+            return _MISS
+        self._unused = 0
+        for variant in () if group.retired else group.variants:
+            result = self._attempt(group, variant, call, args, kwargs)
+            if result is not _MISS:
+                return result
+        if not group.retired:
+            group.misses += 1
+        if group.misses >= MAX_MISSES or group.recordings >= MAX_RECORDINGS:
+            self._retire(group, _restless(group))
+        if group.fallback is None and len(group.variants) < MAX_VARIANTS:
+            return _MISS
+        return self._run_original(group, args, kwargs)
+
+    def _attempt(
+        self, group: Group, variant: Variant, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The result by one version, or `_MISS`; the random generators are where they were, then."""
+        ready = variant.entry.ready
+        assert ready is not None
+        if ready.is_stale():
+            with self._cache.lock:
+                group.drop(variant)
+            return _MISS
+        if not is_apart(ready.effects, call.tensors):
+            return _MISS
+        kept = keep(ready.effects, call.tensors) if self._is_to_verify(variant.calls + 1) else None
+        rewind = ready.rewinder()
+        try:
+            with observe() as solutions:
+                result = ready.run(call.tensors)
+        except Exception as error:
+            rewind()
+            # With a wrong value in place of one that was read, a module may fail before it reaches its guards.
+            if not ready.guards:
+                self._retire(group, internal_error("the emitted module", error))
+            else:
+                group.read_at = ready.guards[error.number if isinstance(error, GuardError) else 0].source
+            return _MISS
+        self.latest, self._runs = variant, tuple(map(_run_of, solutions))
+        with self._cache.lock:
+            group.hit(variant)
+        if kept is None:
+            return result
+        rewind()
+        ours = (copy_result(result), kept.swap())
+        with as_written():
+            expected = self.program(*args, **kwargs)
+        return result if self._verified(group, variant, ours, (expected, kept.tensors)) else expected
+
+    def _is_to_verify(self, calls: int) -> bool:
+        match self.options.verify:
+            case "always":
+                return True
+            case int(every):
+                return calls % every == 0
+        return False
+
+    def _verified(self, group: Group, variant: Variant, result: Any, expected: Any) -> bool:
+        """Whether the original gives the same within rounding; otherwise it runs from now on."""
+        tensors = tuple(leaf for leaf in pytree.tree_leaves(expected) if isinstance(leaf, Tensor))
+        found = compare(result, expected, tolerance_of(tensors))
+        if within(found):
+            return True
+        difference = f"{found.max_difference:.3g}, more than {found.tolerance:.3g}"
+        self._retire(group, f"call {variant.calls} differed from the original by {difference} (verify)")
+        self.latest = group.fallback
+        return False
+
+    def _run_original(self, group: Group, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        variant = group.fallback or group.variants[0]
+        if group.fallback is None:
+            note = f"the original ran: {group.read_at} reads values that none of {MAX_VARIANTS} recordings expect"
+            variant.entry = _noted(variant.entry, note)
+        else:
+            variant.calls += 1
+        self.latest, self._runs = variant, ()
+        return self.program(*args, **kwargs)
+
+    def _retire(self, group: Group, reason: str) -> None:
+        if group.retired:
+            return
+        last = group.fallback or next(iter(group.variants), None) or self.latest
+        report = last.report if last is not None else Report(name_of(self.program), "left alone")
+        report = replace(report, status="left alone", reason=reason, schedule="original")
+        group.retire(Variant(Entry(report)))
+
+    def _record(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        group = self._cache.find(call.key)
+        if group is None and self._unused >= self.options.max_entries:
+            part = changed_part(self._newest_key or call.key, call.key)
+            reason = f"{part} differs at every call: {self._unused} signatures in a row were not seen again"
+            return self._leave_alone(reason, describe_call(call), args, kwargs)
+        relatives = self._families.find(call) if group is None else ()
+        entry, result = build(self.program, args, kwargs, self.options, relatives)
+        self._families.add(call, entry.member)
+        entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
+        if group is not None:
+            cause = f"{group.read_at} read another value" if group.read_at else "a tensor that a proof used changed"
+            entry = _noted(entry, f"recorded again: {cause}")
+        elif self._newest_key is not None:
+            self._unused += 1 if entry.ready or self._reader.is_unchanged(call) else self._restless_step
+        self._newest_key = call.key
+        self.latest, self._runs = Variant(entry), ()
+        self._cache.add(call.key, self.latest)
+        return result
+
+    def _leave_alone(self, reason: str, signature: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the original for a call that is not worth a version of its own."""
+        report = Report(name_of(self.program), "left alone", reason, signature)
+        self.latest, self._runs = Variant(Entry(report)), ()
+        return self.program(*args, **kwargs)
+
+
+def _restless(group: Group) -> str:
+    if not group.read_at:
+        return f"the tensors that a proof used changed before {group.misses} calls in a row"
+    return (
+        f"{group.read_at}: the value that the program reads from a tensor here is another one at nearly every call "
+        f"({group.recordings} recordings)"
+    )
+
+
+def _noted(entry: Entry, note: str) -> Entry:
+    notes = tuple(dict.fromkeys((*entry.report.notes, note)))
+    return replace(entry, report=replace(entry.report, notes=notes))
+
+
+def _run_of(solution: Solution) -> Run:
+    return Run(
+        solution.name,
+        solution.method,
+        solution.sweeps,
+        solution.length,
+        solution.status,
+        solution.change,
+        solution.prefix,
+    )

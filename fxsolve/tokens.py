@@ -1,0 +1,111 @@
+"""Hashable tokens of Python values: equal tokens mean that a recorded program may be used again."""
+
+import functools
+import weakref
+from collections.abc import Hashable
+from enum import Enum
+from operator import attrgetter
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
+_MAX_ITEMS = 64
+_MAX_DEPTH = 3
+form_of = attrgetter("dtype", "device", "shape")
+
+
+class Same:
+    """Stands for one object by identity, without keeping it alive."""
+
+    __slots__ = ("_number", "_reference")
+
+    def __init__(self, value: Any) -> None:
+        self._number = id(value)
+        self._reference = weakref.ref(value)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Same):
+            return False
+        value = self._reference()
+        return self is other or (value is not None and value is other._reference())
+
+
+class State:
+    """A hashable value that is hashed once."""
+
+    __slots__ = ("_hash", "parts")
+
+    def __init__(self, parts: Hashable) -> None:
+        self.parts = parts
+        self._hash = hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, State) and self.parts == other.parts)
+
+
+def token_of(value: Any, depth: int = 0) -> Hashable:
+    """A token of `value`: by value for plain ones, also inside of small containers and settings, else by identity."""
+    kind = type(value)
+    if kind is float or kind is complex:
+        return kind, repr(value)  # 0.0 is not -0.0 here, and NaN is NaN
+    if kind in PLAIN:
+        return kind, value
+    if isinstance(value, Enum):
+        return kind, value.name
+    if kind is slice:
+        return kind, value.start, value.stop, value.step
+    if isinstance(value, Tensor):
+        return Same(value), form_of(value)
+    if is_container(value) and depth < _MAX_DEPTH and len(value) <= _MAX_ITEMS:
+        items = value.items() if isinstance(value, dict) else value
+        tokens = [token_of(item, depth + 1) for item in items]
+        return kind, frozenset(tokens) if isinstance(value, set | frozenset) else tuple(tokens)
+    if is_settings(value) and depth < _MAX_DEPTH:
+        plain = (pair for pair in vars(value).items() if type(pair[1]) in PLAIN)
+        return identity_of(value), tuple((name, token_of(item)) for name, item in plain)
+    return identity_of(value)
+
+
+def callable_token(value: Any) -> Hashable:
+    """A token that is equal for functions made by one line of code, methods of one object, and equal partials.
+
+    What they hold besides, such as closure cells, is not part of it.
+    """
+    if isinstance(value, FunctionType):
+        return value.__code__, token_of(value.__defaults__), token_of(value.__kwdefaults__)
+    if isinstance(value, MethodType):
+        return callable_token(value.__func__), identity_of(value.__self__)
+    if isinstance(value, functools.partial):
+        return callable_token(value.func), token_of(value.args), token_of(value.keywords)
+    return identity_of(value)
+
+
+def identity_of(value: Any) -> Hashable:
+    """A token that equals that of the same object only; of an equal value where there are no weak references to it."""
+    try:
+        return Same(value)
+    except TypeError:
+        pass
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), id(value)
+    return type(value), value
+
+
+def is_container(value: Any) -> bool:
+    return isinstance(value, list | tuple | dict | set | frozenset)
+
+
+def is_settings(value: Any) -> bool:
+    """Whether `value` is an object that only holds attributes, such as a dataclass of options."""
+    return hasattr(value, "__dict__") and not callable(value) and not isinstance(value, ModuleType | Tensor | nn.Module)

@@ -1,0 +1,192 @@
+"""Tensors that a program finds and that outlive the call; of those that it writes into, the values from before."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+from torch.utils import _pytree as pytree
+
+from fxsolve.errors import SideEffectError
+from fxsolve.tracer.program import Alias, Mutation
+from fxsolve.tracer.source import user_line
+
+
+class External(NamedTuple):
+    """`place` is the number of an input, or the name of an attribute of the program."""
+
+    tensor: Tensor
+    node: fx.Node
+    place: int | str
+    label: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """An external tensor that is written into, a copy from before the first write, and what autograd knew then."""
+
+    external: External
+    before: Tensor
+    version: int | None
+    wanted_grad: bool
+
+    def undo(self) -> None:
+        """Put the old values back, unseen by autograd."""
+        tensor = self.external.tensor
+        if tensor.requires_grad and not self.wanted_grad and not tensor._is_view():
+            tensor.detach_()
+        with torch.no_grad():
+            tensor.data.copy_(self.before)
+
+    def mutation(self, output: int) -> Mutation:
+        is_counted = self.version is None or self.external.tensor._version != self.version
+        return Mutation(self.external.place, output, is_counted)
+
+
+def storage_of(tensor: Tensor) -> int:
+    """A number that tensors on the same memory share."""
+    return tensor.untyped_storage()._cdata
+
+
+class Externals:
+    """All external tensors that were seen, by the memory that they are on."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, list[External]] = defaultdict(list)
+        self._written: dict[int, Written] = {}
+
+    @property
+    def written(self) -> tuple[Written, ...]:
+        """In the order of the first writes."""
+        return tuple(self._written.values())
+
+    def add(self, external: External) -> None:
+        """Note a tensor; raises SideEffectError if it shares memory with one that was written into."""
+        storage = storage_of(external.tensor)
+        if storage in self._written:
+            raise _shares_memory(external, self._written[storage].external)
+        if all(external.tensor is not seen.tensor for seen in self._seen[storage]):
+            self._seen[storage].append(external)
+
+    def before_write(self, function: OpOverload, target: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Keep the values of an external tensor that `function` is about to write into through `target`.
+
+        Raises:
+            SideEffectError: the write could not be made again by copying the new values into the tensor.
+        """
+        storage = storage_of(target)
+        if not self._seen.get(storage):
+            return
+        external, *others = self._seen[storage]
+        if others:
+            raise _shares_memory(external, others[0])
+        problem = _problem(function, target, external.tensor, args, kwargs)
+        if problem:
+            raise SideEffectError(
+                f"{user_line()}: {function} writes into {external.label}, which outlives the call, {problem}; "
+                "write into a clone of it."
+            )
+        if storage not in self._written:
+            self._written[storage] = _keep(external)
+
+    def check(self) -> None:
+        """Raises SideEffectError if a write left more behind than new values."""
+        for written in self.written:
+            tensor, before = written.external.tensor, written.before
+            if tensor.requires_grad != written.wanted_grad or tensor.shape != before.shape:
+                raise SideEffectError(f"the program makes {written.external.label} another kind of tensor.")
+
+    def undo(self) -> None:
+        """Put back what was written over."""
+        for written in self.written:
+            written.undo()
+
+
+def find_aliases(outputs: tuple[Tensor, ...], written: tuple[Written, ...]) -> tuple[Alias, ...]:
+    """Which outputs of the program share memory with a tensor that it writes into.
+
+    Raises:
+        SideEffectError: an output reads that memory as another type.
+    """
+    owner = {storage_of(one.external.tensor): number for number, one in enumerate(written)}
+    aliases = []
+    for number, output in enumerate(outputs):
+        mutation = owner.get(storage_of(output))
+        if mutation is None:
+            continue
+        tensor = written[mutation].external.tensor
+        if output.dtype != tensor.dtype or output.is_conj() or output.is_neg():
+            raise SideEffectError(f"output {number} is {written[mutation].external.label} read as another type.")
+        offset = int(output.storage_offset() - tensor.storage_offset())
+        view = None if output is tensor else (tuple(output.shape), output.stride(), offset)
+        aliases.append(Alias(number, mutation, view))
+    return tuple(aliases)
+
+
+def _shares_memory(one: External, other: External) -> SideEffectError:
+    return SideEffectError(
+        f"{user_line()}: {one.label} shares memory with {other.label}, and the program writes into it; "
+        "pass clones of them."
+    )
+
+
+def _problem(
+    function: OpOverload, target: Tensor, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """Why a write is more than new values, or None."""
+    if torch.Tag.inplace_view in function.tags:
+        return "and changes its shape or memory"
+    if not torch.ops.aten.is_non_overlapping_and_dense.default(tensor):
+        return "and whose entries share memory or leave gaps in it"
+    if tensor.is_conj() or tensor.is_neg():
+        return "and whose entries are not what its memory holds"
+    if not _is_within(target, tensor):
+        return "beyond its end"
+    if torch.is_grad_enabled() and any(t.requires_grad for t in _tensors((args, kwargs))) and _returns_target(function):
+        return "and lets gradients flow through it"
+    out = [argument.name for argument in function._schema.arguments if argument.is_out]
+    if out and torch.Tag.nondeterministic_seeded in function.tags:
+        return "and draws random numbers"
+    if out and not _fits(function, out, args, kwargs):
+        return "and changes its shape"
+    return None
+
+
+def _returns_target(function: OpOverload) -> bool:
+    """Whether autograd treats the target as a result; running statistics are none."""
+    returns = function._schema.returns
+    return not returns or any(result.alias_info is not None for result in returns)
+
+
+def _fits(function: OpOverload, out: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether results have the shapes of the tensors that are to hold them, found by computing them elsewhere."""
+    given = {name: kwargs[name] for name in out if name in kwargs}
+    fresh = pytree.tree_map_only(Tensor, lambda tensor: tensor.new_empty(0), given)
+    function(*args, **{**kwargs, **fresh})
+    return all(a.shape == b.shape for a, b in zip(_tensors(given), _tensors(fresh), strict=True))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _is_within(view: Tensor, tensor: Tensor) -> bool:
+    """Whether all entries of `view` are on the memory of `tensor`, which has no gaps."""
+    if not view.numel():
+        return True
+    span = 1 + sum(stride * (size - 1) for stride, size in zip(view.stride(), view.shape, strict=True))
+    first = view.storage_offset() * view.itemsize - tensor.storage_offset() * tensor.itemsize
+    return first >= 0 and first + span * view.itemsize <= tensor.numel() * tensor.itemsize
+
+
+def _keep(external: External) -> Written:
+    tensor = external.tensor
+    version = None if tensor.is_inference() else tensor._version
+    return Written(external, copy_of(tensor), version, tensor.requires_grad)
+
+
+def copy_of(tensor: Tensor) -> Tensor:
+    """A detached copy; with the same strides, if the entries fill their memory."""
+    return tensor.detach().clone()

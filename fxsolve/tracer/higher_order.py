@@ -1,0 +1,106 @@
+"""torch's loop operators, run as the Python loops that they stand for, so that each step is recorded."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._higher_order_ops import utils
+from torch._ops import HigherOrderOperator
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from fxsolve.errors import CaptureError
+from fxsolve.tracer.source import user_line
+
+_Leaves = tuple[Any, ...]
+
+
+def is_loop(function: Any) -> bool:
+    """Whether `function` is an operator that `run_loop` runs."""
+    return isinstance(function, HigherOrderOperator) and function.name() in _LOOPS
+
+
+def run_loop(operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What `operator` returns, in the structure in which its body returns it, by ordinary calls."""
+    return _LOOPS[operator.name()](*args, **kwargs)
+
+
+def _scan(combine: Callable[..., Any], init: _Leaves, xs: tuple[Tensor, ...], additional_inputs: _Leaves = ()) -> Any:
+    """carry_t, y_t = combine(carry_{t-1}, x_t): the last carry, then each y as a stack (T, ...).
+
+    torch's own eager form scatters every y into a buffer, which gives the same values and hides that they are separate.
+    """
+    carry, rows, spec = tuple(init), [], None
+    for t in range(xs[0].shape[0]):
+        outputs, spec = tree_flatten(combine(*carry, *(x.select(0, t) for x in xs), *additional_inputs))
+        carry, row = outputs[: len(init)], outputs[len(init) :]
+        rows.append(row)
+    return _rebuild([*carry, *_stack(rows)], spec)
+
+
+def _while_loop(
+    condition: Callable[..., Any],
+    body: Callable[..., Any],
+    carried_inputs: _Leaves,
+    additional_inputs: _Leaves,
+    mutated_arg_indices: str = "",
+) -> Any:
+    """s_t = body(s_{t-1}) while condition(s_{t-1}): the last s."""
+    rows, spec = _iterate(condition, body, carried_inputs, additional_inputs)
+    return _rebuild(rows[-1], spec)
+
+
+def _while_loop_stack_output(
+    condition: Callable[..., Any],
+    body: Callable[..., Any],
+    carried_inputs: _Leaves,
+    additional_inputs: _Leaves,
+    mutated_arg_indices: str = "",
+) -> Any:
+    """As `_while_loop`, with every s as a stack (T, ...)."""
+    rows, spec = _iterate(condition, body, carried_inputs, additional_inputs)
+    return _rebuild(_stack(rows), spec)
+
+
+_LOOPS = {"scan": _scan, "while_loop": _while_loop, "while_loop_stack_output": _while_loop_stack_output}
+
+
+def _iterate(
+    condition: Callable[..., Any], body: Callable[..., Any], carried: _Leaves, additional: _Leaves
+) -> tuple[list[list[Any]], TreeSpec | None]:
+    values, spec, rows = list(carried), None, []
+    while condition(*values, *additional):
+        values, spec = tree_flatten(body(*values, *additional))
+        rows.append(values)
+    if not rows:
+        raise CaptureError(f"{user_line()}: a while_loop that makes no step is not recorded.")
+    return rows, spec
+
+
+def _stack(rows: list[list[Any]]) -> list[Any]:
+    return [None if column[0] is None else torch.stack(column) for column in zip(*rows, strict=True)]
+
+
+def _rebuild(leaves: list[Any], spec: TreeSpec | None) -> Any:
+    assert spec is not None
+    return tree_unflatten(leaves, spec)
+
+
+@contextmanager
+def called_directly() -> Iterator[None]:
+    """Let torch call these operators without compiling around them.
+
+    Where a dispatch mode is active the compiler gives up on torch's own wrapper function, and remembers that: in the
+    whole process the operator would fail from then on.
+    """
+    compile_and_call = utils._hop_compile_and_call
+    utils._hop_compile_and_call = _call
+    try:
+        yield
+    finally:
+        utils._hop_compile_and_call = compile_and_call
+
+
+def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
+    return function(*args, **(kwargs or {}))

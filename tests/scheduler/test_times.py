@@ -1,0 +1,174 @@
+"""Time labels are never too small: no perturbation of a step changes an entry whose label denies it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional as F
+
+from fxsolve.scheduler.labels import NEVER, Timed
+from fxsolve.scheduler.times import TimeInterpreter
+
+T = 5  # steps, and the sides of every matrix
+
+Op = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+# From a matrix that depends on steps, an earlier one, and one of constants, many of them zero, to the next matrix.
+OPS: dict[str, Op] = {
+    "add": lambda x, y, c: x + y,
+    "add a constant": lambda x, y, c: x + c,
+    "multiply": lambda x, y, c: x * y,
+    "mask": lambda x, y, c: x * c,
+    "mask on the left": lambda x, y, c: c[0] * x,
+    "tanh": lambda x, y, c: torch.tanh(x),
+    "matrix product": lambda x, y, c: x @ c,
+    "matrix product from the left": lambda x, y, c: c @ x,
+    "product of two": lambda x, y, c: x @ y,
+    "linear": lambda x, y, c: F.linear(x, c, c[0]),
+    "batched product": lambda x, y, c: torch.bmm(x[None], c[None])[0],
+    "batched product of two": lambda x, y, c: torch.bmm(x[None], y[None])[0],
+    "batched product from the left": lambda x, y, c: torch.bmm(c[None], x[None])[0],
+    "lower triangle": lambda x, y, c: torch.tril(x),
+    "where a constant": lambda x, y, c: torch.where(c > 0, x, y),
+    "where a value": lambda x, y, c: torch.where(y > 0, x, c),
+    "fill": lambda x, y, c: x.masked_fill(c > 0, 0.5),
+    "fill where a value": lambda x, y, c: x.masked_fill(y > 0, 0.5),
+    "transpose": lambda x, y, c: x.t(),
+    "select": lambda x, y, c: x.select(0, 2).expand(T, T),
+    "slice": lambda x, y, c: torch.cat([x[:, 2:], x[:, :2]], 1),
+    "cat": lambda x, y, c: torch.cat([x[:2], y[2:]]),
+    "cat with constants": lambda x, y, c: torch.cat([c[:2], y[2:]]),
+    "stack": lambda x, y, c: torch.stack([x[0], y[1], c[2], x[3], y[4]], 1),
+    "flip": lambda x, y, c: x.flip([1]),
+    "roll": lambda x, y, c: torch.roll(x, 1, 0),
+    "reshape": lambda x, y, c: (x.reshape(-1)[None] + 0).view(T, T),
+    "chunk": lambda x, y, c: torch.cat(x.split([3, 2], 0)[::-1]),
+    "unbind": lambda x, y, c: torch.stack(x.unbind(1)[::-1]),
+    "index": lambda x, y, c: x.index_select(0, torch.tensor([4, 0, 0, 2, 1])),
+    "gather": lambda x, y, c: x.gather(1, torch.arange(T * T).view(T, T) % T),
+    "gather at a value": lambda x, y, c: x.gather(1, (y > 0).long()),
+    "gather of constants": lambda x, y, c: c.gather(1, (y > 0).long()),
+    "look up": lambda x, y, c: x[[3, 1, 2, 0, 3]],
+    "sum": lambda x, y, c: x.sum(0).expand(T, T),
+    "sum of all": lambda x, y, c: x.sum() + c,
+    "mean": lambda x, y, c: x.mean(-1, keepdim=True).expand(T, T),
+    "largest": lambda x, y, c: x.amax(0) + c,
+    "place of the largest": lambda x, y, c: x.argmax(1).double() + c,
+    "largest and its place": lambda x, y, c: x.max(1)[0] + c,
+    "softmax": lambda x, y, c: torch.softmax(x, 1),
+    "masked softmax": lambda x, y, c: torch.softmax(x.masked_fill(c > 0, -1e9), 0),
+    "log softmax": lambda x, y, c: torch.log_softmax(x, 0),
+    "running sum": lambda x, y, c: x.cumsum(0),
+    "sort": lambda x, y, c: x.sort(1)[0],
+    "layer norm": lambda x, y, c: F.layer_norm(x, (T,)),
+    "clamp": lambda x, y, c: x.clamp(-1, 1),
+    "power": lambda x, y, c: x**2,
+    "compare": lambda x, y, c: (x > y).double(),
+    "cast": lambda x, y, c: x.to(torch.float32).to(torch.float64),
+    "norm": lambda x, y, c: x / x.norm(dim=1, keepdim=True),
+    "convolution": lambda x, y, c: F.conv2d(x[None, None], c[None, None, :3, :3], padding=1)[0, 0],
+    "write a row": lambda x, y, c: torch.select_scatter(x, y[0], 0, 3),
+    "write a slice": lambda x, y, c: torch.slice_scatter(x, y[:2], 0, 1, 3),
+    "put": lambda x, y, c: x.index_copy(0, torch.tensor([1, 3]), y[:2]),
+}
+
+names = st.lists(st.sampled_from(sorted(OPS)), min_size=1, max_size=5)
+
+
+def build(chosen: list[str], seed: int) -> Callable[[Tensor], Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    constants = torch.randn(len(chosen), T, T, generator=generator, dtype=torch.float64)
+    constants *= torch.rand(constants.shape, generator=generator) < 0.4
+    others = torch.randint(0, 99, (len(chosen),), generator=generator).tolist()
+
+    def program(x: Tensor) -> Tensor:
+        values = [x]
+        for name, constant, other in zip(chosen, constants, others, strict=True):
+            values.append(OPS[name](values[-1], values[other % len(values)], constant))
+        return values[-1]
+
+    return program
+
+
+def label(graph: fx.GraphModule, labels: Tensor) -> Tensor:
+    with torch.no_grad():
+        result = TimeInterpreter(graph).run(Timed(labels))
+    return result.labels if isinstance(result, Timed) else torch.full((T, T), NEVER)
+
+
+def reached(program: Callable[[Tensor], Tensor], labels: Tensor, seed: int, trials: int = 8) -> Tensor:
+    """The latest step whose perturbation, large or small, changed an entry: a lower bound of the true label."""
+    generator = torch.Generator().manual_seed(seed)
+    latest = torch.full((T, T), NEVER)
+    for trial in range(trials):
+        x = torch.randn(T, T, generator=generator, dtype=torch.float64)
+        before = program(x)
+        for step in range(T):
+            noise = torch.randn(T, T, generator=generator, dtype=torch.float64) * 10.0 ** (trial % 4 - 1)
+            after = program(torch.where(labels == step, x + noise, x))
+            same = (after == before) | (after.isnan() & before.isnan())
+            latest = torch.where(~same, torch.maximum(latest, torch.tensor(step)), latest)
+    return latest
+
+
+def assert_never_denied(chosen: list[str], labels: Tensor, seed: int) -> None:
+    program = build(chosen, seed)
+    graph = make_fx(program)(torch.randn(T, T, dtype=torch.float64))
+    claimed = label(graph, labels)
+    assert claimed.shape == (T, T)
+    assert bool((reached(program, labels, seed) <= claimed).all())
+
+
+columns = torch.arange(T).expand(T, T)
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_no_op_denies_a_dependence(name: str) -> None:
+    for seed in range(4):
+        assert_never_denied([name], columns, seed)
+        assert_never_denied(["tanh", name], columns.t() - 1, seed)
+        assert_never_denied([name, name], torch.randint(NEVER, T, (T, T)), seed)
+
+
+@settings(max_examples=100, deadline=None)
+@given(names, st.integers(0, 10**6))
+def test_no_chain_of_ops_denies_a_dependence(chosen: list[str], seed: int) -> None:
+    labels = torch.randint(NEVER, T, (T, T), generator=torch.Generator().manual_seed(seed))
+    assert_never_denied(chosen, labels, seed)
+
+
+# The labels say something: ops whose labels are known exactly.
+
+
+def labels_after(program: Callable[[Tensor], Tensor], labels: Tensor = columns) -> list[list[int]]:
+    return label(make_fx(program)(torch.randn(T, T, dtype=torch.float64)), labels).tolist()
+
+
+def test_a_strictly_triangular_weight_lets_only_earlier_steps_through() -> None:
+    weight = torch.triu(torch.rand(T, T, dtype=torch.float64) + 1, 1)  # weight[k, j] for k < j
+    assert labels_after(lambda x: x @ weight) == (columns - 1).tolist()
+    assert labels_after(lambda x: F.linear(x, weight.t())) == (columns - 1).tolist()
+
+
+def test_a_mask_hides_what_it_multiplies_by_zero() -> None:
+    mask = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    assert labels_after(lambda x: torch.tanh(x * mask))[0] == [0, NEVER, 2, NEVER, 4]
+    assert labels_after(lambda x: torch.where(mask > 0, x, 3.0))[0] == [0, NEVER, 2, NEVER, 4]
+
+
+def test_sums_and_softmaxes_reach_the_latest_entry() -> None:
+    assert labels_after(lambda x: x.sum(1, keepdim=True).expand(T, T))[0] == [T - 1] * T
+    assert labels_after(lambda x: torch.softmax(x, 1))[0] == [T - 1] * T
+    assert labels_after(lambda x: torch.softmax(x, 0)) == columns.tolist()
+
+
+def test_an_op_without_a_rule_mixes_everything() -> None:
+    assert labels_after(lambda x: x.sort(0)[0]) == [[T - 1] * T] * T
+
+
+def test_a_constant_result_has_no_label() -> None:
+    assert labels_after(lambda x: torch.ones(T, T)) == [[NEVER] * T] * T

@@ -1,0 +1,91 @@
+"""Recorded at two lengths, a program serves every length without another recording."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import fxsolve
+
+N = 4
+CELL = nn.GRUCell(N, N)
+
+
+def recurrence(x: Tensor) -> Tensor:
+    h, states = x.new_zeros(x.shape[1], N), []
+    for x_t in x:
+        h = CELL(x_t, h)
+        states.append(h)
+    return torch.stack(states)
+
+
+def noisy(x: Tensor) -> Tensor:
+    h = x[0]
+    for t in range(len(x)):
+        h = torch.tanh(h + x[t] + torch.randn(x.shape[1], N))
+    return h
+
+
+def compiled(program, lengths: tuple[int, ...]) -> fxsolve.Compiled:
+    fast = fxsolve.compile(program, backend="eager", schedule="gs")
+    for length in lengths:
+        fast(torch.randn(length, 2, N))
+    return fast
+
+
+def was_recorded(fast: fxsolve.Compiled) -> bool:
+    return "capture" in dict(fast.report().seconds)
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("program", [recurrence, noisy])
+def test_a_third_length_is_not_recorded_and_gives_the_same_values(program) -> None:
+    fast = compiled(program, (6, 9))
+    for length in (5, 40):
+        x = torch.randn(length, 2, N)
+        for _ in range(2):  # the call that checks, and one that runs what was emitted
+            torch.manual_seed(1)
+            found, after = fast(x), torch.get_rng_state()
+            torch.manual_seed(1)
+            assert torch.equal(found, program(x))
+            assert torch.equal(after, torch.get_rng_state())
+        assert not was_recorded(fast)
+        assert str(fast.schedule) != "original"
+        assert {loop.length for loop in fast.report().loops} == {length}
+        assert any("not recorded" in note for note in fast.report().notes)
+
+
+def test_a_program_that_differs_at_the_third_length_is_recorded() -> None:
+    def program(x: Tensor) -> Tensor:
+        return recurrence(x) if len(x) < 20 else recurrence(x) * 2
+
+    fast = compiled(program, (6, 9))
+    x = torch.randn(30, 2, N)
+    for _ in range(2):
+        assert torch.equal(fast(x), program(x))
+    assert was_recorded(fast)
+
+
+def test_another_batch_size_as_well_is_recorded() -> None:
+    fast = compiled(recurrence, (6, 9))
+    x = torch.randn(12, 5, N)
+    assert torch.equal(fast(x), recurrence(x))
+    assert torch.equal(fast(x), recurrence(x))
+    assert was_recorded(fast)
+
+
+def test_other_draws_at_the_third_length_are_recorded_with_the_same_samples() -> None:
+    def program(x: Tensor) -> Tensor:
+        start = noisy(x)
+        return start + torch.rand(2, N) if len(x) > 20 else start
+
+    fast = compiled(program, (6, 9))
+    x = torch.randn(30, 2, N)
+    torch.manual_seed(3)
+    found = fast(x)
+    torch.manual_seed(3)
+    assert torch.equal(found, program(x))
