@@ -19,7 +19,7 @@ from fxsolve.report.race import race, race_text
 from fxsolve.report.report import Report
 from fxsolve.report.text import print_report
 from fxsolve.report.to_json import to_json
-from fxsolve.scheduler.text import parse_schedule, to_text
+from fxsolve.scheduler.text import parse_schedule
 from fxsolve.system.spec import System
 from fxsolve.system.text import pattern_text, system_text
 from fxsolve.tracer.program import Program
@@ -122,7 +122,7 @@ def _report(subject: Subject, options: argparse.Namespace) -> int:
 
 def _graph(subject: Subject, options: argparse.Namespace) -> int:
     system = _system(subject)
-    schedule = None if options.schedule == "auto" else to_text(parse_schedule(options.schedule, system))
+    schedule = None if options.schedule == "auto" else str(parse_schedule(options.schedule, system))
     picture = draw_system(system, schedule) if options.out.suffix == ".svg" else draw_dot(system, schedule).source
     options.out.write_text(picture, encoding="utf-8")
     return 0

@@ -17,7 +17,6 @@ from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
 from fxsolve.scheduler.decision import Decision
-from fxsolve.scheduler.text import to_text
 from fxsolve.stages import Clock, emit, partition, schedule
 from fxsolve.tracer.capture import capture
 from fxsolve.tracer.mutations import note_mutations, rewound
@@ -151,7 +150,7 @@ class _Compilation:
             emitted: Emitted = self.clock.time("emit", emit, self.captured, parts, decision, self.options.tolerance)
         loops = loop_reports(parts.system, decision)
         notes = (*parts.notes, *decision.notes, *note_mutations(self.captured))
-        text = to_text(decision.schedule)
+        text = str(decision.schedule)
         self.report = replace(self.report, status="emitted", schedule=text, loops=loops, notes=notes)
         self.clock.time("check", self._check, emitted)
         self._race(emitted, decision)

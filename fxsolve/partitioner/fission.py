@@ -86,9 +86,11 @@ def _split_outputs(opened: OpenRepeat) -> list[Equation]:
     border = [
         n for n in opened.graph.nodes if n in used and n not in tail and any(u in tail and u in used for u in n.users)
     ]
+    if any(_is_tuple(node) for node in border):
+        return []
     reads_buffer = any(isinstance(opened.reads.get(node), Prefix) for node in border)
     strided = any(node not in opened.reads and not is_contiguous(node.meta["spec"]) for node in border)
-    if any(_is_tuple(node) for node in border) or (wanted and (reads_buffer or strided)):
+    if wanted and (reads_buffer or strided):
         return []
     for name in wanted:
         del opened.steps[name]

@@ -16,10 +16,8 @@ def is_contiguous(spec: TensorSpec) -> bool:
 def overlaps(spec: TensorSpec) -> bool:
     """Whether two entries may share memory, as those of an expanded tensor do."""
     reached = 0
-    for stride, size in sorted(
-        (stride, size) for stride, size in zip(spec.stride, spec.shape, strict=True) if size > 1
-    ):
-        if stride <= reached:
+    for stride, size in sorted(zip(spec.stride, spec.shape, strict=True)):
+        if size > 1 and stride <= reached:
             return True
-        reached += stride * (size - 1)
+        reached += stride * (size - 1) if size > 1 else 0
     return False

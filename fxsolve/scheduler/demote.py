@@ -5,7 +5,6 @@ from fxsolve.partitioner.batch import batch
 from fxsolve.scheduler.causality import find_leak, structural_values
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
 from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Schedule, Steps
-from fxsolve.scheduler.text import to_text
 from fxsolve.system.spec import Prefix, Repeat, System
 from fxsolve.tracer.program import Program
 
@@ -59,7 +58,7 @@ def _demote(schedule: Schedule, repeats: frozenset[str]) -> Schedule:
 
 def _choice(repeat: Repeat, schedule: Schedule, obstacle: str | None) -> Choice:
     parts = _parts(schedule, repeat.name)
-    text = to_text(GaussSeidel(tuple(parts))) if len(parts) > 1 else to_text(parts[0])
+    text = str(GaussSeidel(tuple(parts))) if len(parts) > 1 else str(parts[0])
     if obstacle is None:
         asked = Candidate(text, "eager", None, "not tried", "asked for")
         proved = _has_jacobi(schedule, repeat.name) and any(isinstance(read, Prefix) for read in repeat.reads)

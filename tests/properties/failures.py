@@ -16,4 +16,12 @@ FAILURES = {
             h = torch.tanh((x.roll(1, 0) * h[:, None])[:, t - 1])
         return h
     """,
+    # A later sum adds up in the order of memory.
+    "strides of single steps of a loop": """
+        h, outs = x[:, -1].t(), []
+        for t in range(6):
+            h = torch.tanh(h * 0.7 + x[:, t].t())
+            outs.append(h)
+        return outs[2].t() @ outs[3], outs[2], outs[0].sum(), outs[1].stride()
+    """,
 }

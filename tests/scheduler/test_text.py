@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fxsolve.errors import ScheduleError
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
-from fxsolve.scheduler.text import parse_schedule, to_text
+from fxsolve.scheduler.text import parse_schedule
 from fxsolve.scheduler.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import AllSteps, Block, Invariant, Repeat, System
@@ -36,7 +36,7 @@ FIRST, SECOND = Apply("block0"), Apply("block1")
 @given(systems(least=1).flatmap(lambda system: st.tuples(st.just(system), schedules(system))))
 def test_the_text_of_a_schedule_is_read_back_exactly(pair: tuple[System, Schedule]) -> None:
     system, schedule = pair
-    assert parse_schedule(to_text(schedule), system) == schedule
+    assert parse_schedule(str(schedule), system) == schedule
 
 
 @settings(max_examples=60, deadline=None)
@@ -47,7 +47,7 @@ def test_a_schedule_that_names_some_equations_is_completed_to_a_valid_one(
     system, schedule = pair
     dropped = data.draw(st.sets(st.sampled_from([equation.name for equation in system.equations])))
     kept = without(schedule, dropped)
-    completed = parse_schedule(to_text(GaussSeidel(tuple(kept))), system)
+    completed = parse_schedule(str(GaussSeidel(tuple(kept))), system)
     verify_schedule(completed, system)
     assert list(without(completed, dropped)) == kept
 
@@ -89,7 +89,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("text", "schedule"), EXAMPLES)
 def test_schedules_are_written_in_their_compact_form(text: str, schedule: Schedule) -> None:
-    assert to_text(schedule) == text
+    assert str(schedule) == text
     assert parse_schedule(text, SYSTEM) == schedule
 
 
@@ -114,7 +114,7 @@ SHORTHANDS = [
 
 @pytest.mark.parametrize(("short", "full"), SHORTHANDS)
 def test_a_short_text_means_a_complete_schedule(short: str, full: str) -> None:
-    assert to_text(parse_schedule(short, SYSTEM)) == full
+    assert str(parse_schedule(short, SYSTEM)) == full
 
 
 def test_a_lone_equation_stays_alone() -> None:
@@ -126,9 +126,9 @@ def test_a_lone_equation_stays_alone() -> None:
 def test_only_adjacent_chunks_of_equal_length_and_stop_are_written_as_a_row() -> None:
     limits = [0, 2, 4, 5, 6, 8]
     row = [Jacobi(Steps("cell", a, b)) for a, b in pairwise(limits)]
-    assert to_text(GaussSeidel(tuple(row))) == "gs(jacobi(cell[0:5:2]), jacobi(cell[5:6]), jacobi(cell[6:8]))"
+    assert str(GaussSeidel(tuple(row))) == "gs(jacobi(cell[0:5:2]), jacobi(cell[5:6]), jacobi(cell[6:8]))"
     row[1] = Jacobi(row[1].child, Stop(0.5))
-    assert to_text(GaussSeidel(tuple(row[:2]))) == "gs(jacobi(cell[0:2]), jacobi(cell[2:4], atol=0.5, rtol=0))"
+    assert str(GaussSeidel(tuple(row[:2]))) == "gs(jacobi(cell[0:2]), jacobi(cell[2:4], atol=0.5, rtol=0))"
 
 
 BAD = [
