@@ -1,8 +1,8 @@
 """fxsolve: solve the loops of a PyTorch program in parallel, with the same values."""
 
-from fxsolve.compiled import Compiled
 from fxsolve.compiler import compile, explain
 from fxsolve.errors import FxSolveError
+from fxsolve.runtime.compiled import Compiled
 from fxsolve.stages import capture, emit, partition, schedule
 
 __all__ = ["Compiled", "FxSolveError", "capture", "compile", "emit", "explain", "partition", "schedule"]

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from fxsolve.compiled import Compiled, recompile
-from fxsolve.entry import Options
 from fxsolve.report.report import Report
+from fxsolve.runtime.compilation import Options
+from fxsolve.runtime.compiled import Compiled, recompile
 from fxsolve.stages import as_stop, check_backend, check_max_entries, check_verify
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
-from fxsolve.compiled import Compiled
 from fxsolve.errors import InputError, ScheduleError
+from fxsolve.runtime.compiled import Compiled
 from tests.partitioner.programs import GRU, B, N, T, numbers
 
 
@@ -658,3 +658,32 @@ def test_two_outputs_that_are_one_tensor_stay_one_tensor() -> None:
     fast = warmed(program, numbers(T, B, N))
     first, second = fast(numbers(T, B, N))
     assert first is second
+
+
+def test_an_automatic_choice_that_differs_is_dropped_for_running_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fxsolve.report.report import Check
+    from fxsolve.runtime import compilation
+
+    checks: list[bool] = []
+
+    def first_differs(outputs: object, expected: object) -> Check:
+        checks.append(True)
+        return Check(1.0, False, 1e-6) if len(checks) == 1 else Check(0.0, True, 1e-6)
+
+    monkeypatch.setattr(compilation, "check", first_differs)
+    monkeypatch.setattr(compilation.Compilation, "_race", lambda *_: None)
+
+    def program(x: Tensor) -> Tensor:
+        h = x[0]
+        for x_t in x:
+            h = torch.tanh(h + x_t)
+        return h
+
+    fast = fxsolve.compile(program, backend="eager")
+    x = torch.randn(12, 2, 3)
+    with torch.no_grad():
+        assert torch.equal(fast(x), program(x))
+        assert torch.equal(fast(x), program(x))
+    assert "jacobi" not in str(fast.schedule)
+    assert str(fast.schedule) != "original"
+    assert any("was dropped: the emitted module differs" in note for note in fast.report().notes)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
-from fxsolve.compiled import Compiled, CompiledFunction, CompiledModule
 from fxsolve.errors import InputError
+from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule
 
 T, B, N = 7, 2, 3
 FACTOR = 0.5

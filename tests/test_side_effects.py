@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
-from fxsolve.compiled import Compiled
+from fxsolve.runtime.compiled import Compiled
 from tests.partitioner.programs import numbers
 
 B, N, T = 3, 4, 7

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 import fxsolve
-from fxsolve import runtime
-from fxsolve.cache import MAX_VARIANTS
-from fxsolve.compiled import Compiled
 from fxsolve.errors import InputError
-from fxsolve.ready import Ready
+from fxsolve.runtime.cache import MAX_VARIANTS
+from fxsolve.runtime.calls import Reader
+from fxsolve.runtime.compiled import Compiled
+from fxsolve.runtime.ready import Ready
 from tests.test_compile import T, cell, numbers
 
 B, N = 3, 4
@@ -274,7 +274,8 @@ def test_an_error_of_the_compilers_own_does_not_reach_the_user(monkeypatch: pyte
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("slot 3 is odd\nand more")
 
-    monkeypatch.setattr(f"fxsolve.entry.{stage}", broken)
+    module = "entry" if stage == "capture" else "compilation"
+    monkeypatch.setattr(f"fxsolve.runtime.{module}.{stage}", broken)
     fast = compiled(cell)
     x = numbers(T, B, N)
     for _ in range(2):
@@ -284,7 +285,7 @@ def test_an_error_of_the_compilers_own_does_not_reach_the_user(monkeypatch: pyte
 
 def test_an_error_while_reading_a_call_does_not_reach_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     fast, x = compiled(cell), numbers(T, B, N)
-    monkeypatch.setattr(runtime.Reader, "read", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(Reader, "read", lambda *arguments: 1 / 0)
     assert torch.equal(fast(x), cell(x))
     assert "internal error in signature: ZeroDivisionError" in fast.report().reason
 

@@ -94,7 +94,10 @@ def called_directly() -> Iterator[None]:
     Where a dispatch mode is active the compiler gives up on torch's own wrapper function, and remembers that: in the
     whole process the operator would fail from then on.
     """
-    compile_and_call = utils._hop_compile_and_call
+    compile_and_call = getattr(utils, "_hop_compile_and_call", None)
+    if compile_and_call is None:  # an older torch
+        yield
+        return
     utils._hop_compile_and_call = _call
     try:
         yield

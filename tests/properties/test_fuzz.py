@@ -16,7 +16,9 @@ from tests.properties.failures import FAILURES
 from tests.properties.programs import build, inputs, module_of, sources
 
 # How each schedule is compared: bit for bit (None), or by a tolerance. A sweep rounds as batched ops do.
-COMPARED = {("gs", torch.float64): None, ("gs", torch.float32): None, ("jacobi", torch.float64): 1e-9}
+COMPARED = {("jacobi", torch.float64): 1e-9, ("gs", torch.float64): None, ("gs", torch.float32): None}
+
+AGAIN = "the original, after another outcome of a read"
 
 
 def run(program: Any, x: Tensor, state: dict[str, Tensor]) -> list[Any]:
@@ -60,12 +62,14 @@ def check(source: str, schedule: str, dtype: torch.dtype = torch.float64) -> str
         assert str(fast.schedule) == "original"
         assert "internal error" not in report.reason
         return f"left alone: {report.reason}"
-    return "emitted" if report.runs else "ran the original for another outcome of a read"
+    if not report.runs:
+        return AGAIN
+    return "swept" if any(run.method == "jacobi" for run in report.runs) else "in order"
 
 
 def fuzz(examples: int) -> Counter[str]:
-    """How `examples` random programs ran, each under one schedule."""
-    seen: Counter[str] = Counter()
+    """How random programs ran, each under one schedule; a program that comes twice counts once."""
+    seen: dict[str, str] = {}
 
     @settings(
         max_examples=examples,
@@ -77,28 +81,31 @@ def fuzz(examples: int) -> Counter[str]:
     )
     @given(sources(), st.sampled_from(list(COMPARED)))
     def every_program_is_reproduced(source: str, how: tuple[str, torch.dtype]) -> None:
-        seen[check(source, *how).partition(":")[0]] += 1
+        seen[source] = check(source, *how).partition(":")[0]
 
     every_program_is_reproduced()
-    print(dict(seen))
-    return seen
+    counts = Counter(seen.values())
+    print(dict(counts))
+    return counts
 
 
 def test_random_programs_are_reproduced() -> None:
-    seen = fuzz(60)
+    seen = fuzz(90)
     assert seen.total() >= 60
-    assert seen["emitted"] > 0.5 * seen.total(), seen
+    assert seen["in order"] + seen["swept"] > 0.5 * seen.total(), seen
+    assert seen["swept"] > 0.1 * seen.total(), seen
 
 
 @pytest.mark.slow
 def test_two_thousand_random_programs_are_reproduced() -> None:
-    seen = fuzz(2000)
+    seen = fuzz(2600)
     assert seen.total() >= 2000
-    assert seen["emitted"] > 0.5 * seen.total(), seen
-    assert seen["ran the original for another outcome of a read"] > 0, seen
+    assert seen["in order"] + seen["swept"] > 0.5 * seen.total(), seen
+    assert seen["swept"] > 0.1 * seen.total(), seen
+    assert seen[AGAIN] > 0, seen
 
 
 @pytest.mark.parametrize(("schedule", "dtype"), COMPARED)
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_program_that_failed_once_is_reproduced(name: str, schedule: str, dtype: torch.dtype) -> None:
-    assert check(module_of(FAILURES[name]), schedule, dtype) == "emitted"
+    assert check(module_of(FAILURES[name]), schedule, dtype) in ("in order", "swept")

@@ -89,6 +89,20 @@ def test_a_scan_is_the_same_bits_as_torchs_own() -> None:
                 assert found[key].stride() == expected[key].stride()
 
 
+def test_the_backward_pass_of_a_scan_is_rolled_and_affine() -> None:
+    def program(x: Tensor, w: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            h, ys = scanned(x, w)
+            return torch.autograd.grad(ys.square().sum() + h.sum(), x)[0]
+
+    fast = fxsolve.compile(program, schedule="gs", backend="eager")
+    for seed in (1, 2):
+        torch.testing.assert_close(fast(*inputs(seed)), program(*inputs(seed)), rtol=1e-5, atol=1e-5)
+    deep = [loop.affine for loop in fast.report().loops if (loop.depth or 1) > 1]
+    assert deep == [False, True], str(fast.report())
+
+
 def test_a_while_loop_is_rolled_and_its_condition_is_guarded() -> None:
     fast = check(counted, T)
     assert fast.report().guards == T + 1
@@ -167,5 +181,8 @@ def test_another_operator_that_takes_functions_is_refused() -> None:
     def program(x: Tensor) -> Tensor:
         return cond(x.sum() > 0, torch.sin, torch.cos, (x,))
 
+    expected = program(torch.ones(3))
     with pytest.raises(CaptureError, match=r"test_higher_order\.py:\d+: the operator cond takes functions; write it"):
         fxsolve.capture(program, torch.ones(3))
+    assert torch.equal(program(torch.ones(3)), expected)
+    assert torch.equal(program(-torch.ones(4)), torch.cos(-torch.ones(4)))

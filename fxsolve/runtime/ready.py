@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from fxsolve.codegen.emit import Emitted
+from fxsolve.runtime.trial import plain_torch
 from fxsolve.scheduler.decision import Decision
 from fxsolve.tracer.generators import address_of
 from fxsolve.tracer.mutations import Effects, effects_of, restore_aliases, write
 from fxsolve.tracer.noise import generator_of
 from fxsolve.tracer.output import rebuild
 from fxsolve.tracer.program import Draw, Guard, Output, Program, attribute_of
-from fxsolve.trial import plain_torch
 
 
 @dataclass(frozen=True)

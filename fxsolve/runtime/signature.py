@@ -14,10 +14,10 @@ from torch.utils import _pytree as pytree
 from torch.utils._device import DeviceContext
 
 from fxsolve.errors import CaptureError
-from fxsolve.tokens import PLAIN, callable_token, is_container, token_of
+from fxsolve.runtime.tokens import PLAIN, callable_token, is_container, token_of
+from fxsolve.runtime.trial import runs_as_written
+from fxsolve.runtime.watch import Watch
 from fxsolve.tracer.externals import storage_of
-from fxsolve.trial import runs_as_written
-from fxsolve.watch import Watch
 
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _MAX_WATCHES = 8

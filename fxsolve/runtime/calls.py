@@ -8,15 +8,16 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fxsolve.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, EntryInfo, Families, Group, Variant
-from fxsolve.entry import Entry, Options, build, internal_error, name_of
 from fxsolve.errors import CaptureError, GuardError
 from fxsolve.report.difference import compare, within
 from fxsolve.report.report import Report, Run
-from fxsolve.signature import Call, Reader, changed_part, describe_call, is_observed
+from fxsolve.runtime.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, EntryInfo, Families, Group, Variant
+from fxsolve.runtime.compilation import Entry, Options, internal_error, name_of
+from fxsolve.runtime.entry import build
+from fxsolve.runtime.signature import Call, Reader, changed_part, describe_call, is_observed
+from fxsolve.runtime.trial import as_written, tolerance_of
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.tracer.mutations import copy_result, is_apart, keep
-from fxsolve.trial import as_written, tolerance_of
 
 _MISS = object()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fxsolve.tokens import State, form_of, is_container, is_settings, token_of
+from fxsolve.runtime.tokens import State, form_of, is_container, is_settings, token_of
 from fxsolve.tracer.reach import find_reach
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -1,29 +1,26 @@
-"""One compiled version of a program: from a recorded run to a checked module, or the reason to leave it alone."""
+"""From a recorded program to a checked module that is faster, or the reason to leave the program alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.emit import Emitted
-from fxsolve.errors import CaptureError, FxSolveError, InputError, PartitionError, ScheduleError
-from fxsolve.family import Member, grow, member
+from fxsolve.errors import FxSolveError, InputError, ScheduleError
 from fxsolve.partitioner.partition import Partition
-from fxsolve.ready import Ready, generators_of, make_ready, rewinder
 from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
+from fxsolve.runtime.family import Member, member
+from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
+from fxsolve.runtime.trial import as_written, check, plain_torch, race, run_example, seconds_of
 from fxsolve.scheduler.decision import Decision
 from fxsolve.stages import Clock, emit, partition, schedule
-from fxsolve.tracer.capture import capture
 from fxsolve.tracer.mutations import note_mutations, rewound
-from fxsolve.tracer.output import rebuild
 from fxsolve.tracer.program import Program
 from fxsolve.tracer.state import read_random_state
-from fxsolve.trial import as_written, check, plain_torch, race, run_example, seconds_of
 
 
 @dataclass(frozen=True)
@@ -51,33 +48,8 @@ class _LeftAloneError(Exception):
     """The original is to run; the message is the reason."""
 
 
-def build(
-    program: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    options: Options,
-    relatives: tuple[Member, ...] = (),
-) -> tuple[Entry, Any]:
-    """Run the program once, and compile it for calls like this one. Returns the entry and the program's result.
-
-    Two `relatives`, recordings at other lengths, save recording this one where they tell what it looks like.
-    Whatever keeps the program from being compiled, errors of the compiler included, is told in the report, and the
-    original keeps running. What the program itself raises is raised.
-    """
-    clock = Clock()
-    report = Report(program=name_of(program), status="left alone")
-    if grown := _grow(relatives, program, args, kwargs, clock):
-        entry = _Compilation(program, args, kwargs, *grown, options, clock, report).entry()
-        if entry.ready is not None or (entry.report.check is not None and within(entry.report.check)):
-            return _timed(entry, clock), rebuild(grown[0].output, grown[0].example.outputs)
-    captured = _capture(program, args, kwargs, clock)
-    if isinstance(captured, str):
-        # Outside of any except block: an error of the program then has no other error in its context.
-        return Entry(replace(report, reason=captured, seconds=_seconds(clock))), program(*args, **kwargs)
-    report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
-    result = rebuild(captured.output, captured.example.outputs)
-    entry = _Compilation(program, args, kwargs, captured, None, options, clock, report).entry()
-    return _timed(entry, clock), result
+class _DiffersError(_LeftAloneError):
+    """The emitted module does not reproduce the recorded run."""
 
 
 def name_of(program: Callable[..., Any]) -> str:
@@ -91,24 +63,8 @@ def internal_error(stage: str, error: Exception) -> str:
     return f"internal error in {stage}: {type(error).__name__}: {text}; please report"
 
 
-def _capture(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], clock: Clock) -> Program | str:
-    """The recorded program, or why there is none.
-
-    An error that is no `CaptureError` is either raised by the program, which raises it again when it runs as written,
-    or by the compiler.
-    """
-    # A cast that autocast kept from an earlier call would be recorded as a constant.
-    torch.clear_autocast_cache()
-    try:
-        return clock.time("capture", capture, program, args, kwargs)
-    except CaptureError as error:
-        return str(error)
-    except Exception as error:
-        return internal_error("capture", error)
-
-
 @dataclass
-class _Compilation:
+class Compilation:
     """The stages after recording, with what they share."""
 
     program: Callable[..., Any]
@@ -146,16 +102,31 @@ class _Compilation:
             parts = self._partition()
             if self.captured.grad:
                 self._refuse_gradients(parts)
-            decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *self._settings())
-            emitted: Emitted = self.clock.time("emit", emit, self.captured, parts, decision, self.options.tolerance)
-        loops = loop_reports(parts.system, decision)
-        notes = (*parts.notes, *decision.notes, *note_mutations(self.captured))
-        text = str(decision.schedule)
-        self.report = replace(self.report, status="emitted", schedule=text, loops=loops, notes=notes)
-        self.clock.time("check", self._check, emitted)
+            decision, emitted = self._checked(parts)
         self._race(emitted, decision)
         kept = None if self.known else member(self.captured, parts.system)
         return Entry(self.report, make_ready(self.captured, decision, emitted), decision, kept)
+
+    def _checked(self, parts: Partition) -> tuple[Decision, Emitted]:
+        """A decision, and its module that reproduces the recorded run; in order where the automatic choice does not."""
+        try:
+            return self._solve(parts, self.options.schedule)
+        except _DiffersError as error:
+            if self.options.schedule != "auto":
+                raise
+            parts = replace(parts, notes=(*parts.notes, f"{self.report.schedule} was dropped: {error}"))
+            return self._solve(parts, "gs")
+
+    def _solve(self, parts: Partition, text: str) -> tuple[Decision, Emitted]:
+        settings = (text, self.options.backend, self.options.tolerance)
+        decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
+        emitted: Emitted = self.clock.time("emit", emit, self.captured, parts, decision, self.options.tolerance)
+        loops = loop_reports(parts.system, decision)
+        notes = (*parts.notes, *decision.notes, *note_mutations(self.captured))
+        schedule_text = str(decision.schedule)
+        self.report = replace(self.report, status="emitted", schedule=schedule_text, loops=loops, notes=notes)
+        self.clock.time("check", self._check, emitted)
+        return decision, emitted
 
     def _refuse_gradients(self, parts: Partition) -> NoReturn:
         found = (f"{one.name}: {one.length} steps at {one.source} were rolled" for one in parts.system.repeats)
@@ -163,9 +134,6 @@ class _Compilation:
         raise _LeftAloneError(
             "the result wants gradients, which only the original gives; call it under torch.no_grad()"
         )
-
-    def _settings(self) -> tuple[str, str, float | None]:
-        return self.options.schedule, self.options.backend, self.options.tolerance
 
     def _partition(self) -> Partition:
         parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
@@ -180,7 +148,7 @@ class _Compilation:
         found = check(outputs, self.captured.example.outputs)
         self.report = replace(self.report, check=found)
         if not within(found):
-            raise _LeftAloneError(
+            raise _DiffersError(
                 f"the emitted module differs from the recorded run by {found.max_difference:.3g}, "
                 f"more than {found.tolerance:.3g}"
             )
@@ -205,38 +173,3 @@ class _Compilation:
             raise _LeftAloneError(
                 f"the program raised {type(error).__name__} when it ran a second time on these arguments"
             ) from error
-
-
-def _grow(
-    relatives: tuple[Member, ...],
-    program: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    clock: Clock,
-) -> tuple[Program, Partition] | None:
-    """The program and its equations from recordings at two other lengths, and one plain run of it at this one."""
-    if len(relatives) != 2:
-        return None
-    tensors = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-    randomness, rewind = read_random_state(), rewinder(generators_of(relatives[0].program))
-    try:
-        grown = clock.time("run", grow, *relatives, lambda: program(*args, **kwargs), tensors)
-    except PartitionError:
-        randomness.restore()
-        rewind()
-        return None
-    captured, system = grown
-    note = "not recorded: two recordings at other lengths tell its equations; checked against one run of the program"
-    return captured, Partition(system, (note,))
-
-
-def _timed(entry: Entry, clock: Clock) -> Entry:
-    return replace(entry, report=replace(entry.report, seconds=_seconds(clock)))
-
-
-def _count_calls(program: Program) -> int:
-    return sum(node.op == "call_function" for node in program.module.graph.nodes)
-
-
-def _seconds(clock: Clock) -> tuple[tuple[str, float], ...]:
-    return tuple(clock.seconds.items())

@@ -10,10 +10,10 @@ from typing import Any, final
 import torch
 from torch import fx, nn
 
-from fxsolve.cache import ORIGINAL, EntryInfo, Original
-from fxsolve.entry import Options
 from fxsolve.report.report import Report
-from fxsolve.runtime import Runtime
+from fxsolve.runtime.cache import ORIGINAL, EntryInfo, Original
+from fxsolve.runtime.calls import Runtime
+from fxsolve.runtime.compilation import Options
 from fxsolve.scheduler.schedule import Schedule
 
 
