@@ -55,6 +55,7 @@ def seconds(function: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """Median CPU time of a call, and the value of the last one."""
     times, value = [], None
     for _ in range(repeats):
+        value = None  # freeing the graph of the call before is not part of this one
         start = time.process_time()
         value = function()
         times.append(time.process_time() - start)
