@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
+from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.loops import emit_fused, emit_jacobi, emit_sequential
 from fxsolve.codegen.values import Emission, NoiseInput
@@ -14,7 +15,7 @@ from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Ste
 from fxsolve.scheduler.verify import verify_schedule
 from fxsolve.solvers.stop import Stop, default_stop
 from fxsolve.system.spec import Block, Repeat, System
-from fxsolve.tracer.program import Program
+from fxsolve.tracer.program import Draw, Program
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,13 @@ class Emitted:
     module: fx.GraphModule
     noise: tuple[NoiseInput, ...]
 
-    def noise_inputs(self, draws: tuple[Tensor, ...]) -> list[Tensor]:
+    def noise_inputs(self, drawn: tuple[Tensor, ...]) -> list[Tensor]:
         """The module's noise inputs from the values of the program's draws."""
-        return [
-            torch.stack([draws[number] for number in entry.draws]) if entry.stacked else draws[entry.draws[0]]
-            for entry in self.noise
-        ]
+        return [gather_noise(entry, drawn) for entry in self.noise]
+
+    def fresh_noise(self, draws: tuple[Draw, ...]) -> list[Tensor]:
+        """The module's noise inputs, drawn now in the program's order."""
+        return sample_noise(self.noise, draws)
 
 
 def emit(

@@ -47,7 +47,7 @@ class Ready:
         Raises `GuardError`; nothing has been written then.
         """
         with plain_torch():
-            noise = self.emitted.noise_inputs(tuple(draw.sample() for draw in self.draws))
+            noise = self.emitted.fresh_noise(self.draws)
             outputs = write(self.effects, tensors, self.emitted.module(*tensors, *noise))
         # In the caller's grad mode: a view that is made under no_grad cannot be written into outside of it.
         return rebuild(self.output, restore_aliases(self.effects, tensors, outputs))

