@@ -74,7 +74,9 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, Run]:
         reason = "every step is the same map, and each of the steps was needed"
     chosen = Candidate(str(_in_order(repeat)), "eager", run.seconds, "measured", reason)
     step = run.seconds / run.sweeps
-    fused = _try_fused(situation, step, run.seconds, run.seconds)
+    # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
+    settles = run.sweeps <= repeat.length // 2
+    fused = [] if settles else _try_fused(situation, step, run.seconds, run.seconds)
     others = tuple(trial.candidate for trial in fused)
     for trial in fused:
         if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:

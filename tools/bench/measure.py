@@ -38,7 +38,8 @@ class Case:
     solved: list[str]
     equal: bool
     difference: float
-    capture_s: float
+    first_call_s: float
+    stages_s: dict[str, float]
 
     @property
     def ratio(self) -> float:
@@ -90,7 +91,7 @@ def measure(
 ) -> Case:
     """Time `program` as written, through fxsolve and against `rivals`; `prediction` is the least ratio expected."""
     with Console(stderr=True).status(f"{name}: compiling"):
-        fast, capture = compiled(program, inputs)
+        fast, first_call = compiled(program, inputs)
     with Console(stderr=True).status(f"{name}: measuring"):
         ms = interleaved({"eager": program, "fxsolve": fast, **(rivals or {})}, inputs, repeats)
         plain, _ = timed(program, inputs)
@@ -105,7 +106,8 @@ def measure(
         solved=solved,
         equal=torch.equal(plain, output),
         difference=(plain.double() - output.double()).abs().max().item(),
-        capture_s=capture,
+        first_call_s=first_call,
+        stages_s=dict(fast.report().seconds),
     )
 
 
@@ -144,7 +146,7 @@ def save(chosen: argparse.Namespace, name: str, cases: Sequence[Case]) -> None:
 
 def as_table(name: str, cases: Sequence[Case]) -> Table:
     table = Table(title=name)
-    for heading in ("case", "ms", "ratio", "predicted", "sweeps", "difference", "capture s"):
+    for heading in ("case", "ms", "ratio", "predicted", "sweeps", "difference", "recording s", "first call s"):
         table.add_column(heading)
     for case in cases:
         times = "\n".join(f"{contender} {ms:.2f}" for contender, ms in case.ms.items())
@@ -153,5 +155,6 @@ def as_table(name: str, cases: Sequence[Case]) -> Table:
         )
         predicted = f"{case.prediction}x {'kept' if case.kept else 'MISSED'}"
         exact = "bit-identical" if case.equal else f"{case.difference:.1e}"
-        table.add_row(case.name, times, ratios, predicted, "\n".join(case.solved), exact, f"{case.capture_s:.1f}")
+        seconds = (f"{case.stages_s.get('capture', 0.0):.1f}", f"{case.first_call_s:.1f}")
+        table.add_row(case.name, times, ratios, predicted, "\n".join(case.solved), exact, *seconds)
     return table
