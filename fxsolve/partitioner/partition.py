@@ -13,6 +13,7 @@ from fxsolve.partitioner.signature import read_calls
 from fxsolve.partitioner.slices import lift_slices
 from fxsolve.partitioner.views import dead_views
 from fxsolve.system.spec import Equation, Repeat, System
+from fxsolve.system.verify import verify_system
 from fxsolve.tracer.program import Program
 
 
@@ -32,6 +33,7 @@ def partition(program: Program) -> Partition:
     system = extract(graph, calls, rolling.loops)
     system = prune(_rewrite(system, _simplify))
     system = prune(_rewrite(system, split_repeat))
+    verify_system(system)
     return Partition(system, rolling.notes)
 
 
