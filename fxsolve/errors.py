@@ -21,10 +21,6 @@ class ScheduleError(FxSolveError):
     """A schedule does not parse, or does not fit its system."""
 
 
-class EmitError(FxSolveError):
-    """A schedule cannot be emitted as a module."""
-
-
 class GuardError(FxSolveError):
     """A value that was read while recording came out differently in this run; `number` is that of the guard."""
 

@@ -50,6 +50,19 @@ class OpenRepeat:
                     results[key] = new  # pyright: ignore[reportArgumentType]
         self.graph.erase_node(old)
 
+    def written_carries(self) -> list[tuple[fx.Node, Lag, fx.Node]]:
+        """(placeholder, its read, what feeds it) for each lag of one step whose next value nothing else reads."""
+        fed = list(self.feeds.values())
+        return [
+            (placeholder, read, self.feeds[placeholder])
+            for placeholder, read in self.reads.items()
+            if isinstance(read, Lag)
+            and read.distance == 1
+            and not self.feeds[placeholder].users
+            and self.feeds[placeholder] not in self.steps.values()
+            and fed.count(self.feeds[placeholder]) == 1
+        ]
+
     def computed(self) -> list[fx.Node]:
         """The call nodes of the body, in order."""
         return [node for node in self.graph.nodes if node.op == "call_function"]

@@ -54,14 +54,9 @@ def flatten_buffers(opened: OpenRepeat) -> tuple[list[Block], list[Block]]:
     Before the loop the buffer is flattened, behind it the result gets its shape back.
     """
     before, after = BlockBuilder(f"{opened.name}_flat"), BlockBuilder(f"{opened.name}_shaped")
-    for placeholder, read in list(opened.reads.items()):
-        if not isinstance(read, Lag) or read.distance != 1:
-            continue
-        scatter = opened.feeds[placeholder]
-        written = _written(opened, placeholder, scatter)
-        if written is None or scatter.users or scatter in opened.steps.values():
-            continue
-        _carry_flat(opened, placeholder, *written, before, after)
+    for placeholder, _, scatter in opened.written_carries():
+        if (written := _written(opened, placeholder, scatter)) is not None:
+            _carry_flat(opened, placeholder, *written, before, after)
     return before.build(), after.build()
 
 

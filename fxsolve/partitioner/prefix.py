@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.bodies import OpenRepeat
-from fxsolve.system.spec import Lag, Prefix, Table
+from fxsolve.system.spec import Prefix, Table
 
 aten = torch.ops.aten
 
@@ -25,14 +25,9 @@ def find_prefixes(opened: OpenRepeat) -> None:
 
     The buffer itself is then no output any more: only v_t is, and the buffer after the last step.
     """
-    for placeholder, read in list(opened.reads.items()):
-        if not isinstance(read, Lag) or read.distance != 1:
-            continue
-        scatter = opened.feeds[placeholder]
+    for placeholder, read, scatter in opened.written_carries():
         write = _write_of(opened, placeholder, scatter)
-        if write is None or scatter.users or scatter in opened.steps.values():
-            continue
-        if any(fed is scatter for other, fed in opened.feeds.items() if other is not placeholder):
+        if write is None:
             continue
         opened.reads[placeholder] = Prefix(0, read.initial[0], write.dim, write.index)
         opened.feeds[placeholder] = write.value

@@ -1,10 +1,12 @@
 """Whether a buffer that a loop reads whole is read through its written prefix only."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fxsolve.errors import PartitionError
 from fxsolve.partitioner.batch import batch, device_of, read_order, table_tensor
 from fxsolve.scheduler.labels import NEVER, Timed
 from fxsolve.scheduler.times import TimeInterpreter
@@ -57,6 +59,33 @@ def _structural(program: Program, system: System, seed: int, sign: float) -> dic
                 random.update(results)
             values.update(results)
     return values
+
+
+@dataclass(frozen=True)
+class Causality:
+    """Whether the steps of a repeat may be swept: `found` for the report, and what forbids it, if anything does.
+
+    `found` is "proved", "not shown: REASON", or empty where no buffer is read whole or nothing could be asked.
+    """
+
+    found: str = ""
+    obstacle: str | None = None
+
+
+def judge(repeat: Repeat, structural: list[dict[str, Tensor]]) -> Causality:
+    """What can be proved of the buffers that a repeat reads whole."""
+    if not _reads_buffer(repeat):
+        return Causality()
+    try:
+        leak = find_leak(repeat, structural)
+    except PartitionError as error:
+        return Causality(obstacle=str(error))
+    return Causality("proved") if leak is None else Causality(f"not shown: {leak}", f"causality not shown: {leak}")
+
+
+def _reads_buffer(repeat: Repeat) -> bool:
+    placeholders = repeat.body.graph.find_nodes(op="placeholder")
+    return any(isinstance(read, Prefix) and node.users for node, read in zip(placeholders, repeat.reads, strict=True))
 
 
 def find_leak(repeat: Repeat, structural: list[dict[str, Tensor]]) -> str | None:

@@ -1,11 +1,13 @@
 """Schedules that a user asks for, made safe."""
 
+from torch import Tensor
+
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.batch import batch
-from fxsolve.scheduler.causality import find_leak, structural_values
+from fxsolve.scheduler.causality import Causality, judge, structural_values
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
 from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Schedule, Steps
-from fxsolve.system.spec import Prefix, Repeat, System
+from fxsolve.system.spec import Repeat, System
 from fxsolve.tracer.program import Program
 
 
@@ -16,26 +18,22 @@ def demote_unproved(program: Program, system: System, schedule: Schedule) -> Dec
     later entry.
     """
     structural = structural_values(program, system)
-    obstacles = {
-        repeat.name: obstacle
-        for repeat in system.repeats
-        if _has_jacobi(schedule, repeat.name) and (obstacle := _obstacle(repeat, structural)) is not None
-    }
+    judged = {r.name: _judge(r, structural) for r in system.repeats if _has_jacobi(schedule, r.name)}
+    obstacles = {name: causality.obstacle for name, causality in judged.items() if causality.obstacle is not None}
     safe = _demote(schedule, frozenset(obstacles))
-    choices = tuple(_choice(repeat, safe, obstacles.get(repeat.name)) for repeat in system.repeats)
+    choices = tuple(_choice(repeat, safe, judged.get(repeat.name, Causality())) for repeat in system.repeats)
     notes = tuple(f"{name} runs in order: {obstacle}" for name, obstacle in obstacles.items())
     return Decision(safe, choices, notes=notes)
 
 
-def _obstacle(repeat: Repeat, structural: list[dict]) -> str | None:
-    try:
-        if any(isinstance(read, Prefix) for read in repeat.reads):
-            leak = find_leak(repeat, structural)
-            return None if leak is None else f"causality not shown: {leak}"
-        batch(repeat, repeat.length)
-    except PartitionError as error:
-        return str(error)
-    return None
+def _judge(repeat: Repeat, structural: list[dict[str, Tensor]]) -> Causality:
+    causality = judge(repeat, structural)
+    if causality.obstacle is None:
+        try:
+            batch(repeat, repeat.length)
+        except PartitionError as error:
+            return Causality(obstacle=str(error))
+    return causality
 
 
 def _has_jacobi(schedule: Schedule, repeat: str) -> bool:
@@ -56,15 +54,15 @@ def _demote(schedule: Schedule, repeats: frozenset[str]) -> Schedule:
     return schedule
 
 
-def _choice(repeat: Repeat, schedule: Schedule, obstacle: str | None) -> Choice:
-    parts = _parts(schedule, repeat.name)
-    text = str(GaussSeidel(tuple(parts))) if len(parts) > 1 else str(parts[0])
-    if obstacle is None:
+def _choice(repeat: Repeat, schedule: Schedule, causality: Causality) -> Choice:
+    parts = tuple(_parts(schedule, repeat.name))
+    text = str(GaussSeidel(parts)) if len(parts) > 1 else str(next(iter(parts)))
+    if causality.obstacle is None:
         asked = Candidate(text, "eager", None, "not tried", "asked for")
-        proved = _has_jacobi(schedule, repeat.name) and any(isinstance(read, Prefix) for read in repeat.reads)
-        return Choice(repeat.name, tuple(parts), asked, causal="proved" if proved else "")
-    rejected = Candidate(f"jacobi({repeat.name})", "eager", None, "not tried", obstacle)
-    return Choice(repeat.name, tuple(parts), Candidate(text, "eager", None, "not tried", "the safe one"), (rejected,))
+        return Choice(repeat.name, parts, asked, causal=causality.found)
+    rejected = Candidate(f"jacobi({repeat.name})", "eager", None, "not tried", causality.obstacle)
+    safe = Candidate(text, "eager", None, "not tried", "the safe one")
+    return Choice(repeat.name, parts, safe, (rejected,), causal=causality.found)
 
 
 def _parts(schedule: Schedule, repeat: str) -> list[Schedule]:

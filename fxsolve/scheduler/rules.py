@@ -18,7 +18,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.partitioner.arguments import Values
 from fxsolve.partitioner.lower import has_carry, is_autonomous
 from fxsolve.partitioner.unroll import can_unroll
-from fxsolve.scheduler.causality import find_leak
+from fxsolve.scheduler.causality import judge
 from fxsolve.scheduler.decision import Candidate, Choice
 from fxsolve.scheduler.probe import (
     Run,
@@ -32,7 +32,7 @@ from fxsolve.scheduler.probe import (
 )
 from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Schedule, Steps
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Prefix, Repeat
+from fxsolve.system.spec import Repeat
 from fxsolve.tracer.program import TensorSpec
 
 MARGIN = 1.2
@@ -103,7 +103,12 @@ def _choose_map(situation: Situation, step: float) -> tuple[Choice, Run]:
 def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Run]:
     repeat = situation.repeat
     in_order = step * repeat.length
-    causal, ruled_out = _obstacle(situation)
+    causality = judge(repeat, situation.structural)
+    ruled_out = (
+        [Candidate(f"jacobi({repeat.name})", "eager", None, "not tried", causality.obstacle)]
+        if causality.obstacle
+        else []
+    )
     trials = [] if ruled_out else _try_windows(situation, step)
     swept = min((trial.seconds for trial in trials if trial.sweeps is not None), default=in_order)
     trials += _try_fused(situation, step, in_order, swept)
@@ -113,10 +118,18 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Run]:
     if best is None or best.seconds * MARGIN > in_order:
         others = (*(trial.candidate for trial in finished), *rejected)
         choice, run = _sequential(situation, step, others)
-        return replace(choice, causal=causal), run
+        return replace(choice, causal=causality.found), run
     others = (_derived(repeat, step), *(trial.candidate for trial in finished if trial is not best), *rejected)
     choice = Choice(
-        repeat.name, best.parts, best.candidate, others, best.unroll, causal, step, best.sweep, best.sweeps or None
+        repeat.name,
+        best.parts,
+        best.candidate,
+        others,
+        best.unroll,
+        causality.found,
+        step,
+        best.sweep,
+        best.sweeps or None,
     )
     if best.unroll:
         return choice, run_sequential(repeat, situation.values)
@@ -145,23 +158,6 @@ class _Trial:
     def seconds(self) -> float:
         assert self.candidate.seconds is not None
         return self.candidate.seconds
-
-
-def _obstacle(situation: Situation) -> tuple[str, list[Candidate]]:
-    """What is known of the order in which buffers are read, and the candidate that this rules out."""
-    repeat = situation.repeat
-    text = f"jacobi({repeat.name})"
-    reads_buffer = any(
-        isinstance(read, Prefix) and node.users
-        for node, read in zip(repeat.body.graph.find_nodes(op="placeholder"), repeat.reads, strict=True)
-    )
-    try:
-        leak = find_leak(repeat, situation.structural) if reads_buffer else None
-    except PartitionError as error:
-        return "", [Candidate(text, "eager", None, "not tried", str(error))]
-    if leak is not None:
-        return f"not shown: {leak}", [Candidate(text, "eager", None, "not tried", f"causality not shown: {leak}")]
-    return "proved" if reads_buffer else "", []
 
 
 def _try_windows(situation: Situation, step: float) -> list[_Trial]:
