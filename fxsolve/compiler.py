@@ -6,6 +6,7 @@ from typing import Any
 from fxsolve.report.report import Report
 from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.compiled import Compiled, recompile
+from fxsolve.runtime.declaration import read_shapes
 from fxsolve.stages import as_stop, check_backend, check_max_entries, check_verify
 
 
@@ -17,6 +18,7 @@ def compile(
     tolerance: float | None = None,
     verify: str | int = "first",
     max_entries: int = 16,
+    dynamic_shapes: Any = None,
 ) -> Compiled:
     """The same program, with its sequential loops solved by the schedule that is fastest here.
 
@@ -34,8 +36,13 @@ def compile(
     rounding, the original's result is returned and the original runs from then on. This catches what recording cannot
     see: globals that a module's methods read, items of long lists, Python's random numbers, the clock, files.
     Python effects of the program, such as prints, happen when it is recorded, timed or verified, and not otherwise.
-    What it writes into its arguments, parameters and buffers is written at every call, once, as the original does it;
-    `example_inputs` count as a call. A program that sets attributes runs as it is written.
+    What it writes into its arguments, parameters and buffers is written, and the attributes that it sets are set, at
+    every call, once, as the original does it; `example_inputs` count as a call.
+
+    A program that was recorded at two lengths, sizes of tensors or integers among its arguments, is not recorded at a
+    third one: what is emitted there follows from the two, and is compared with one run of the program at the first call
+    of each new length. `dynamic_shapes`, in the form of `torch.export.export`, tells beforehand which these are: a long
+    first call is then recorded on the first entries of its arguments, at two short lengths, and not at its own.
 
     Raises `InputError` for unusable options, at once, and `ScheduleError` at the call whose program `schedule` does not
     fit. What the program raises is raised as it is.
@@ -44,8 +51,9 @@ def compile(
     as_stop(tolerance)
     check_verify(verify)
     check_max_entries(max_entries)
+    shapes = read_shapes(dynamic_shapes)
     original = program.program if isinstance(program, Compiled) else program
-    compiled = recompile(original, Options(schedule, backend, tolerance, verify, max_entries))
+    compiled = recompile(original, Options(schedule, backend, tolerance, verify, max_entries, shapes))
     if example_inputs is not None:
         compiled(*example_inputs)
     return compiled

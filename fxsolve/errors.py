@@ -29,5 +29,9 @@ class GuardError(FxSolveError):
         self.number = number
 
 
+class GradientError(FxSolveError):
+    """A derivative of a compiled program was asked for that it cannot give."""
+
+
 class InputError(FxSolveError):
     """A file, factory or option given by the user cannot be used."""

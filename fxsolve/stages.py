@@ -7,6 +7,9 @@ from typing import Any
 
 from fxsolve.codegen.emit import Emitted
 from fxsolve.codegen.emit import emit as emit_module
+from fxsolve.codegen.equations import Plan
+from fxsolve.codegen.passes import EmittedPasses
+from fxsolve.codegen.passes import emit_passes as emit_module_passes
 from fxsolve.errors import InputError
 from fxsolve.partitioner.partition import Partition
 from fxsolve.partitioner.partition import partition as partition_program
@@ -51,7 +54,17 @@ def schedule(
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:
     """The executable module of a decision."""
-    return emit_module(program, partition.system, decision.schedule, decision.fused, as_stop(tolerance))
+    return emit_module(
+        program, partition.system, decision.schedule, decision.fused, as_stop(tolerance), decision.depths
+    )
+
+
+def emit_passes(
+    program: Program, partition: Partition, decision: Decision, tolerance: float | None = None
+) -> EmittedPasses:
+    """The executable modules of a decision about a program with a recorded backward pass."""
+    plan = Plan(decision.schedule, decision.fused, as_stop(tolerance), decision.depths)
+    return emit_module_passes(program, partition.system, plan)
 
 
 def as_stop(tolerance: float | None) -> Stop | None:

@@ -1,4 +1,4 @@
-"""Recorded at two lengths, a program serves every length without another recording."""
+"""Recorded at two lengths, or for two integers, a program serves all others without another recording."""
 
 import pytest
 import torch
@@ -89,3 +89,67 @@ def test_other_draws_at_the_third_length_are_recorded_with_the_same_samples() ->
     found = fast(x)
     torch.manual_seed(3)
     assert torch.equal(found, program(x))
+    assert was_recorded(fast)
+
+
+def unrolled(x: Tensor, steps: int) -> Tensor:
+    for t in range(steps):
+        x = x + torch.tanh(x * t) / steps
+    return x
+
+
+def quantized(x: Tensor, bits: int) -> Tensor:
+    for _ in range(6):
+        x = torch.clamp(torch.round(x * 1.5), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return x
+
+
+def with_counters(x: Tensor, steps: int) -> tuple[Tensor, int]:
+    h = x[0]
+    for t in range(steps):
+        h = torch.tanh(h + x[t] * torch.full((N,), t) - torch.tensor([t, 1.0, steps, 0.5]))
+    return h, steps * 3
+
+
+@pytest.mark.parametrize("program", [unrolled, quantized, with_counters])
+def test_a_third_integer_is_not_recorded(program) -> None:
+    fast = fxsolve.compile(program, backend="eager", schedule="gs")
+    for count in (6, 9, 1, 2, 3, 30):
+        for scale in (1.0, 1e6):  # the call that checks, and one whose values reach every limit
+            x = scale * torch.randn(30, N)
+            torch.testing.assert_close(fast(x, count), program(x, count), rtol=0, atol=0)
+        assert was_recorded(fast) == (count in (6, 9))
+        assert str(fast.schedule) != "original"
+
+
+def test_a_flag_that_changes_the_program_is_recorded() -> None:
+    def program(x: Tensor, mode: int) -> Tensor:
+        h = recurrence(x)
+        return h.sum(0) if mode == 2 else h * mode
+
+    fast = fxsolve.compile(program, backend="eager", schedule="gs")
+    x = torch.randn(7, 2, N)
+    for mode in (0, 1, 2):
+        for _ in range(2):
+            assert torch.equal(fast(x, mode), program(x, mode))
+        assert was_recorded(fast)
+
+
+def test_a_rejected_guess_leaves_the_samples_alone() -> None:
+    def program(x: Tensor) -> Tensor:
+        return noisy(x) * (torch.tanh(x[-1]) if len(x) > 20 else 1.0)
+
+    fast = compiled(program, (6, 9))
+    x = torch.randn(30, 2, N)
+    torch.manual_seed(3)
+    found = fast(x)
+    torch.manual_seed(3)
+    assert torch.equal(found, program(x))
+    assert was_recorded(fast)
+
+
+def test_the_cost_of_a_check_is_told() -> None:
+    fast = compiled(recurrence, (6, 9, 40))
+    seconds = dict(fast.report().seconds)
+    assert "run" in seconds
+    assert any("against one run of the program, which took" in note for note in fast.report().notes)

@@ -26,8 +26,9 @@ RANKS = {
     "__main__": 14,
 }
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
-# Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies.
-EXTERNAL_OF = {"structure": {"numpy", "networkx"}, "solvers": {"torch"}}
+# Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies; Triton is
+# optional, and imported only where there is a GPU.
+EXTERNAL_OF = {"structure": {"numpy", "networkx"}, "solvers": {"torch", "triton"}}
 FORBIDDEN_OF = {"solvers": ("torch.fx",)}
 
 

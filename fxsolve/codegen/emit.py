@@ -1,20 +1,20 @@
 """From a schedule to an executable module."""
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
 
 from fxsolve.codegen.draws import gather_noise, sample_noise
+from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
-from fxsolve.codegen.loops import emit_fused, emit_jacobi, emit_sequential
 from fxsolve.codegen.values import Emission, NoiseInput
-from fxsolve.scheduler.auto import state_dtype
-from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
+from fxsolve.scheduler.schedule import Schedule
 from fxsolve.scheduler.verify import verify_schedule
-from fxsolve.solvers.stop import Stop, default_stop
-from fxsolve.system.spec import Block, Repeat, System
+from fxsolve.solvers.stop import Stop
+from fxsolve.system.spec import System
+from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.program import Draw, Program
 
 
@@ -43,72 +43,43 @@ def emit(
     schedule: Schedule,
     fused: dict[str, int] | None = None,
     stop: Stop | None = None,
+    depths: dict[str, int] | None = None,
 ) -> Emitted:
-    """The module that solves `system` in the order of `schedule`.
-
-    `fused` maps repeats that run step by step to the number of steps compiled into one call. `stop` is the test of
-    Jacobi schedules that name none; the default depends on the dtype of the states.
-    """
+    """The module that solves `system` in the order of `schedule`; `fused`, `stop` and `depths` as in `Plan`."""
     verify_schedule(schedule, system)
-    emission = Emission(program, system)
-    equations = {equation.name: equation for equation in system.equations}
-    results, watched = _outputs(system, len(program.example.outputs))
+    plan = Plan(schedule, fused or {}, stop, depths or {})
+    return emit_program(program, system, len(program.example.outputs), plan)
+
+
+def emit_program(program: Program, system: System, results: int, plan: Plan) -> Emitted:
+    """The module of a system whose first `results` outputs it returns, and whose others are the program's guards."""
+    emission = Emission()
+    emission.open_program(program, system)
+    names, watched = system.outputs[:results], system.outputs[results:]
     guards = Guards(system, watched, tuple(guard.expected for guard in program.guards))
-    checked = False
-    for name, parts in _by_equation(schedule):
-        equation = equations[name]
-        if not checked and isinstance(equation, Repeat):
-            # What does not depend on a loop is checked before the first one runs.
-            guards.emit(emission)
-            checked = True
-        if isinstance(equation, Block):
-            emission.inline(equation)
-        elif any(isinstance(part, Jacobi) for part in parts):
-            emit_jacobi(emission, equation, parts, stop or default_stop(state_dtype(equation)))
-        elif name in (fused or {}):
-            emit_fused(emission, equation, (fused or {})[name])
-        else:
-            emit_sequential(emission, equation)
+    # What does not depend on a loop is checked before the first one runs.
+    emit_equations(emission, system, plan, lambda: guards.emit(emission))
     guards.emit(emission)
-    if fused or any(isinstance(leaf, Jacobi) for leaf in _leaves(schedule)):
-        _lay_out(emission, program, results)
-    return Emitted(emission.finish(results, "Emitted"), tuple(emission.noise))
+    if plan.chooses_strides():
+        _lay_out(emission, program, names)
+    _own_memory(emission, program, names)
+    return Emitted(emission.finish(names, "Emitted"), tuple(emission.noise))
 
 
 def _lay_out(emission: Emission, program: Program, results: tuple[str, ...]) -> None:
     """Batched and compiled steps choose their own strides: results that were contiguous are made so again."""
-    recorded = zip(results, program.example.outputs, strict=True)
+    recorded = zip(results, program.example.outputs, strict=False)
     for name in {name: None for name, value in recorded if value.is_contiguous() and value.dim() > 1}:
         node = emission.values[name]
         if node.op == "call_function" and node.target is not torch.ops.aten.contiguous.default:
             emission.values[name] = emission.call(torch.ops.aten.contiguous.default, node)
 
 
-def _outputs(system: System, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the `count` results, and those of the values that guards watch."""
-    return system.outputs[:count], system.outputs[count:]
-
-
-def _by_equation(schedule: Schedule) -> Iterator[tuple[str, list[Steps | Jacobi]]]:
-    """The leaves of a schedule in order, those of one repeat together."""
-    name, parts = "", []
-    for leaf in _leaves(schedule):
-        owner = (
-            leaf.block if isinstance(leaf, Apply) else leaf.child.repeat if isinstance(leaf, Jacobi) else leaf.repeat
-        )
-        if owner != name and name:
-            yield name, parts
-            parts = []
-        name = owner
-        if not isinstance(leaf, Apply):
-            parts.append(leaf)
-    if name:
-        yield name, parts
-
-
-def _leaves(schedule: Schedule) -> Iterator[Apply | Steps | Jacobi]:
-    if isinstance(schedule, GaussSeidel):
-        for child in schedule.children:
-            yield from _leaves(child)
-    else:
-        yield schedule
+def _own_memory(emission: Emission, program: Program, names: tuple[str, ...]) -> None:
+    """One step picked out of a stack of all steps is copied where the program returns it with memory of its own."""
+    tensors = (*program.example.inputs, *program.example.outputs)
+    shared = Counter(map(storage_of, tensors))
+    for name, value in zip(names, program.example.outputs, strict=False):
+        node = emission.values[name]
+        if node.op == "call_function" and node.target is torch.select and shared[storage_of(value)] == 1:
+            emission.values[name] = emission.call(torch.ops.aten.clone.default, node)

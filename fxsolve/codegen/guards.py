@@ -18,21 +18,26 @@ aten = torch.ops.aten
 
 _CARRIERS = {bool: torch.int64, int: torch.int64, float: torch.float64, complex: torch.complex128}
 
+Expected = Number | tuple[Number, ...]
+
 
 @dataclass(frozen=True)
 class Watched:
-    """A named value, and what must be read from it: one number, or one at each of these entries of a stack of steps."""
+    """A named value, and what must be read from it: one number, or all of its entries.
+
+    With `steps` only these entries are read, of a stack of steps.
+    """
 
     name: str
     number: int
-    expected: tuple[Number, ...]
-    steps: tuple[int, ...] | None
+    expected: Expected
+    steps: tuple[int, ...] | None = None
 
 
 class Guards:
     """The guards of a program that have not been emitted yet."""
 
-    def __init__(self, system: System, names: tuple[str, ...], expected: tuple[Number, ...]) -> None:
+    def __init__(self, system: System, names: tuple[str, ...], expected: tuple[Expected, ...]) -> None:
         self._left = list(_gather(system, names, expected))
 
     def emit(self, emission: Emission) -> None:
@@ -45,18 +50,19 @@ class Guards:
             emission.call(check_guards, values, expected, tuple(watched.number for watched in ready))
 
 
-def _gather(system: System, names: tuple[str, ...], expected: tuple[Number, ...]) -> Iterator[Watched]:
+def _gather(system: System, names: tuple[str, ...], expected: tuple[Expected, ...]) -> Iterator[Watched]:
     """One entry for each stack of steps that guards pick from, and one for each other guard."""
     picked = _picked(system)
     stacks: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(names):
-        if name in picked:
+        if name in picked and not isinstance(expected[number], tuple):
             stacks[picked[name][0]].append(number)
         else:
-            yield Watched(name, number, (expected[number],), None)
+            yield Watched(name, number, expected[number])
     for stack, numbers in stacks.items():
         steps = tuple(picked[names[number]][1] for number in numbers)
-        yield Watched(stack, numbers[0], tuple(expected[number] for number in numbers), steps)
+        read: Any = tuple(expected[number] for number in numbers)
+        yield Watched(stack, numbers[0], read, steps)
 
 
 def _picked(system: System) -> dict[str, tuple[str, int]]:
@@ -83,7 +89,7 @@ def _value(emission: Emission, watched: Watched) -> fx.Node:
 
 
 def _expected(emission: Emission, watched: Watched) -> fx.Node | Number:
-    if watched.steps is None:
-        return watched.expected[0]
+    if not isinstance(watched.expected, tuple):
+        return watched.expected
     dtype = _CARRIERS[type(watched.expected[0])]
     return emission.attribute(f"{watched.name}_expected", torch.tensor(watched.expected, dtype=dtype))

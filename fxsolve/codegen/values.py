@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 from torch.utils import _pytree as pytree
@@ -12,8 +13,8 @@ from torch.utils import _pytree as pytree
 from fxsolve.partitioner.arguments import Arguments, Values
 from fxsolve.partitioner.readable import readable_target
 from fxsolve.solvers.guard import check_guards
-from fxsolve.system.spec import Block, Stacked, System, inputs_of
-from fxsolve.tracer.program import Program
+from fxsolve.system.spec import Block, Equation, Stacked, System, inputs_of, read_names
+from fxsolve.tracer.program import Program, attribute_of
 
 
 @dataclass(frozen=True)
@@ -27,27 +28,34 @@ class NoiseInput:
 class Emission:
     """Collects nodes, attributes and the noise placeholders of one emitted module."""
 
-    def __init__(self, program: Program, system: System) -> None:
+    def __init__(self) -> None:
         self.graph = fx.Graph()
         self.attributes: dict[str, Any] = {}
         self.values: dict[str, fx.Node] = {}
         self.stacks: dict[tuple[str, ...], fx.Node] = {}
         self.noise: list[NoiseInput] = []
-        self._open(program, system)
 
-    def _open(self, program: Program, system: System) -> None:
+    def open_program(self, program: Program, system: System) -> None:
         """Placeholders for inputs and noise, in the program's order, and `get_attr` for what the model owns."""
         nodes = {node.name: node for node in program.module.graph.nodes}
-        inputs = [name for name in program.roles if program.roles[name] == "input"]
-        draws = [name for name in program.roles if program.roles[name] == "noise"]
-        for name in inputs:
-            self.values[name] = self.graph.placeholder(name)
-        self._open_noise(draws, system)
-        used = {name for equation in system.equations for name in inputs_of(equation)} | set(system.outputs)
+        self.open_values(tuple(name for name in program.roles if program.roles[name] == "input"))
+        self._open_noise([name for name in program.roles if program.roles[name] == "noise"], system)
+        self._open_literals(program, system)
+        used = {name for equation in system.equations for name in self._single_names(equation)} | set(system.outputs)
         for name in system.inputs:
             node = nodes[name]
             if node.op == "get_attr" and name in used:
                 self.values[name] = self.attribute(str(node.target), _resolve(program.module, str(node.target)))
+
+    def open_values(self, names: tuple[str, ...]) -> None:
+        """One placeholder for each of the named values."""
+        for name in names:
+            self.values[name] = self.graph.placeholder(name)
+
+    def make_contiguous(self) -> None:
+        """Lay out all values in order and without gaps."""
+        for name, node in self.values.items():
+            self.values[name] = self.call(torch.ops.aten.contiguous.default, node)
 
     def _open_noise(self, draws: list[str], system: System) -> None:
         """Draws that a loop reads step by step, and nothing else reads, come as one stack."""
@@ -66,6 +74,23 @@ class Emission:
             elif group not in self.stacks:
                 self.stacks[group] = self.graph.placeholder(f"{name}_steps")
                 self.noise.append(NoiseInput(tuple(number[member] for member in group), True))
+
+    def _open_literals(self, program: Program, system: System) -> None:
+        """Constants that the program made of numbers, one for each step of a loop, are kept as one stack."""
+        nodes = [n for n in program.module.graph.find_nodes(op="get_attr") if n.name in program.stream.literals]
+        known = {node.name: attribute_of(program, str(node.target)) for node in nodes}
+        reads = (read for repeat in system.repeats for read in repeat.reads if isinstance(read, Stacked))
+        for sources in (read.sources for read in reads):
+            if sources not in self.stacks and all(source in known for source in sources):
+                stack = torch.stack([known[source] for source in sources])
+                self.stacks[sources] = self.attribute(f"{sources[0]}_steps", stack)
+
+    def _single_names(self, equation: Equation) -> tuple[str, ...]:
+        """The names that an equation reads one by one."""
+        if isinstance(equation, Block):
+            return equation.inputs
+        single = (read for read in equation.reads if not (isinstance(read, Stacked) and read.sources in self.stacks))
+        return tuple(name for read in single for name in read_names(read))
 
     def attribute(self, target: str, value: Tensor | nn.Module) -> fx.Node:
         """A node for an object that the emitted module holds under `target`."""

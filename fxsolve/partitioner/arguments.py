@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.partitioner.batch import device_of, table_tensor
+from fxsolve.partitioner.tables import as_range, device_of, table_tensor
 from fxsolve.system.spec import Invariant, Lag, Prefix, Repeat, Slices, Stacked, Table
 
 
@@ -70,7 +70,7 @@ def _stepwise(repeat: Repeat, position: int, read: Slices | Stacked | Table, val
                 return values.stacks[sources]
             return tuple(values.named[source] for source in sources)
         case Table(numbers):
-            return _as_range(numbers)
+            return (as_range(numbers) if len(numbers) > 1 else None) or numbers
 
 
 def _stacked(repeat: Repeat, position: int, read: Slices | Stacked | Table, values: Values) -> Any:
@@ -87,19 +87,10 @@ def _sliced(repeat: Repeat, position: int, read: Slices, values: Values) -> Any:
     """source.select(dim, index[t]) for all t, (T, ...): a view where the index counts up."""
     source = values.named[read.source]
     moved = source if read.dim == 0 else torch.movedim(source, read.dim, 0)
-    start, length = read.index[0], len(read.index)
-    if read.index == tuple(range(start, start + length)):
-        return torch.narrow(moved, 0, start, length)
-    if read.index == tuple(range(start, start - length, -1)):
-        return torch.flip(torch.narrow(moved, 0, read.index[-1], length), [0])
+    counted, length = as_range(read.index), len(read.index)
+    if counted and counted.step == 1:
+        return torch.narrow(moved, 0, counted.start, length)
+    if counted and counted.step == -1:
+        return torch.flip(torch.narrow(moved, 0, counted[-1], length), [0])
     index = torch.tensor(read.index, device=device_of(repeat))
     return moved[values.constant(f"{repeat.name}_index{position}", index)]
-
-
-def _as_range(numbers: tuple[int | float, ...]) -> range | tuple[int | float, ...]:
-    """The same numbers, shorter to read where they count up or down."""
-    if len(numbers) < 2 or not all(isinstance(number, int) for number in numbers):
-        return numbers
-    start, distance = int(numbers[0]), int(numbers[1] - numbers[0])
-    counted = range(start, start + distance * len(numbers), distance) if distance else range(0)
-    return counted if tuple(counted) == numbers else numbers

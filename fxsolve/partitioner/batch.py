@@ -1,6 +1,6 @@
 """Evaluate many steps of a repeat at once: the body under `vmap`, traced to plain batched ATen ops."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.bodies import open_repeat
+from fxsolve.partitioner.batch_inside import as_sweep
+from fxsolve.partitioner.bias import join_bias
+from fxsolve.partitioner.bodies import open_repeat, takes_numbers
 from fxsolve.partitioner.entries import tables_to_tensors
+from fxsolve.partitioner.tables import device_of, table_tensor
+from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import Invariant, Lag, Prefix, Read, Repeat, Table
 
 aten = torch.ops.aten
@@ -44,13 +48,28 @@ def batch(repeat: Repeat, steps: int) -> fx.GraphModule:
     Placeholders come in `read_order`; buffers and invariants as they are, everything else, tables included, as
     tensors stacked along a new first dimension. PartitionError if the body cannot be batched.
     """
+    if len(repeat.body.graph.nodes) > MAX_CALLS:
+        raise PartitionError(f"{repeat.name}: a step has {len(repeat.body.graph.nodes)} ops, more than {MAX_CALLS}")
+    return batch_step(repeat, steps, tensor_body(repeat), f"{repeat.name}_sweep")
+
+
+def check_plain(repeat: Repeat) -> None:
+    """Raise `PartitionError` for steps that can only run one by one."""
+    for inner in loops_inside(repeat):
+        if any(isinstance(read, (Lag, Prefix)) for read in inner.reads):
+            raise PartitionError(
+                f"a step of {repeat.name} runs {inner.name}, a loop of its own, whose steps read others"
+            )
+    if takes_numbers(repeat):
+        raise PartitionError(f"a step of {repeat.name} reads a number that changes with a loop around it")
+
+
+def batch_step(repeat: Repeat, steps: int, body: Callable[..., Any], name: str) -> fx.GraphModule:
+    """Any function of what one step of `repeat` reads, for `steps` steps at once, as `batch` has it."""
     order = read_order(repeat.reads)
     shared = [isinstance(repeat.reads[j], (Invariant, Prefix)) for j in order]
     if all(shared):
         raise PartitionError(f"{repeat.name}: no read changes with the step")
-    if len(repeat.body.graph.nodes) > MAX_CALLS:
-        raise PartitionError(f"{repeat.name}: a step has {len(repeat.body.graph.nodes)} ops, more than {MAX_CALLS}")
-    body = _tensor_body(repeat)
     position = [order.index(j) for j in range(len(order))]
     in_dims = tuple(None if shared[k] else 0 for k in position)
 
@@ -64,9 +83,10 @@ def batch(repeat: Repeat, steps: int) -> fx.GraphModule:
         if isinstance(read, Table) and steps == repeat.length:
             _drop_whole_selections(node, read)
     _drop_unit_factors(module.graph)
+    join_bias(module.graph)
     module.graph.eliminate_dead_code()
     names = [node.name for node in repeat.body.graph.find_nodes(op="placeholder")]
-    return _with_names(module.graph, [names[j] for j in order], f"{repeat.name}_sweep")
+    return _with_names(module.graph, [names[j] for j in order], name)
 
 
 def _with_names(graph: fx.Graph, names: list[str], class_name: str) -> fx.GraphModule:
@@ -85,25 +105,18 @@ def _with_names(graph: fx.Graph, names: list[str], class_name: str) -> fx.GraphM
     return fx.GraphModule({}, renamed, class_name=class_name)
 
 
-def _tensor_body(repeat: Repeat) -> fx.GraphModule:
-    """The body with 0-d tensors for tables."""
+def tensor_body(repeat: Repeat) -> fx.GraphModule:
+    """The body with 0-d tensors for tables, one sweep for each loop inside; PartitionError where it has none."""
+    check_plain(repeat)
     opened = open_repeat(repeat)
     copied = dict(zip(repeat.body.graph.nodes, opened.graph.nodes, strict=False))
     opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
     tables_to_tensors(opened)
+    for node in opened.graph.nodes:
+        if isinstance(node.target, Nested):
+            inner = node.target.repeat
+            node.target = as_sweep(inner, batch(inner, inner.length))
     return fx.GraphModule({}, opened.graph)
-
-
-def device_of(repeat: Repeat) -> torch.device:
-    """The device on which the steps run."""
-    specs = [node.meta.get("spec") for node in repeat.body.graph.nodes]
-    return next((spec.device for spec in specs if hasattr(spec, "device")), torch.device("cpu"))
-
-
-def table_tensor(read: Table, device: torch.device) -> Tensor:
-    """The numbers of a table as a tensor (T,)."""
-    whole = all(isinstance(value, int) for value in read.values)
-    return torch.tensor(read.values, dtype=torch.int64 if whole else torch.float64, device=device)
 
 
 def _trace(sweep: Any, repeat: Repeat, reads: list[tuple[int, tuple[int, ...]]]) -> fx.GraphModule:

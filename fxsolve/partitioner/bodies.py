@@ -1,11 +1,13 @@
 """A repeat opened for editing: its graph, what each placeholder reads, and what is wanted of it."""
 
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import fx
 
-from fxsolve.system.spec import AllSteps, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Write
+from fxsolve.system.spec import AllSteps, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Table, Write
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
@@ -50,6 +52,10 @@ class OpenRepeat:
                     results[key] = new  # pyright: ignore[reportArgumentType]
         self.graph.erase_node(old)
 
+    def is_wanted(self) -> bool:
+        """Whether anyone reads a result."""
+        return bool(self.steps or self.lasts or self.finals)
+
     def written_carries(self) -> list[tuple[fx.Node, Lag, fx.Node]]:
         """(placeholder, its read, what feeds it) for each lag of one step whose next value nothing else reads."""
         fed = list(self.feeds.values())
@@ -67,17 +73,21 @@ class OpenRepeat:
         """The call nodes of the body, in order."""
         return [node for node in self.graph.nodes if node.op == "call_function"]
 
+    def copy_calls(
+        self, calls: Collection[fx.Node], graph: fx.Graph, reads: Mapping[fx.Node, fx.Node]
+    ) -> dict[fx.Node, fx.Node]:
+        """Copy some of the calls to another graph; returns `reads`, the copies of what they read, with theirs."""
+        copied = dict(reads)
+        for node in self.computed():
+            if node in calls:
+                copied[node] = graph.node_copy(node, copied.__getitem__)
+        return copied
+
 
 def open_repeat(repeat: Repeat) -> OpenRepeat:
     """A copy of `repeat` that can be edited; the repeat itself stays as it is."""
     graph = fx.Graph()
-    copied: dict[fx.Node, fx.Node] = {}
-    outputs: tuple[fx.Node, ...] = ()
-    for node in repeat.body.graph.nodes:
-        if node.op == "output":
-            outputs = tuple(copied[argument] for argument in node.args[0])
-        else:
-            copied[node] = graph.node_copy(node, lambda source: copied[source])
+    outputs: Any = graph.graph_copy(repeat.body.graph, {})
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     opened = OpenRepeat(repeat.name, repeat.length, repeat.source, graph)
     for node, read in zip(placeholders, repeat.reads, strict=True):
@@ -137,13 +147,16 @@ def _live_placeholders(opened: OpenRepeat) -> set[fx.Node]:
     return live
 
 
+def takes_numbers(repeat: Repeat) -> bool:
+    """Whether a step reads numbers of a loop around its own."""
+    reads = zip(repeat.body.graph.find_nodes(op="placeholder"), repeat.reads, strict=True)
+    return any(node.meta.get("spec") is None and not isinstance(read, Table) for node, read in reads)
+
+
 def reorder_reads(repeat: Repeat, order: tuple[int, ...]) -> fx.GraphModule:
     """The body of `repeat` with placeholder k receiving read order[k]."""
     graph = fx.Graph()
     old = repeat.body.graph.find_nodes(op="placeholder")
     copied = {old[j]: graph.node_copy(old[j]) for j in order}
-    for node in repeat.body.graph.nodes:
-        if node.op == "call_function":
-            copied[node] = graph.node_copy(node, lambda source: copied[source])
-    graph.output(tuple(copied[result] for result in repeat.body.graph.output_node().args[0]))  # pyright: ignore
+    graph.output(graph.graph_copy(repeat.body.graph, copied))
     return fx.GraphModule({}, graph, class_name=repeat.name)

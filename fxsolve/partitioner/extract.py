@@ -1,14 +1,16 @@
 """Write a recorded graph and its loops as a system of equations."""
 
 import operator
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from itertools import groupby
 
 import torch
 from torch import fx
 
 from fxsolve.partitioner.bodies import OpenRepeat, close_repeat
 from fxsolve.partitioner.builder import BlockBuilder
-from fxsolve.partitioner.joins import join_steps
+from fxsolve.partitioner.joins import join_steps, stack_values
+from fxsolve.partitioner.positional import arguments
 from fxsolve.partitioner.roll import Rolled
 from fxsolve.partitioner.signature import Calls, map_arguments
 from fxsolve.partitioner.strides import is_contiguous, overlaps
@@ -20,27 +22,45 @@ from fxsolve.tracer.program import TensorSpec
 aten = torch.ops.aten
 
 
-def extract(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...]) -> System:
-    """The system of `graph`: a repeat for each loop, a block for each stretch of calls between them."""
+def extract(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...], prefix: str = "") -> System:
+    """The system of `graph`: a repeat for each loop, a block for each stretch of calls between them.
+
+    Names of repeats begin with `prefix`.
+    """
     wanted = Wanted(graph, calls, loops)
     equations: list[Equation] = []
     low = 0
     for number, loop in enumerate(loops):
-        equations += _block(wanted, f"block{number}", range(low, loop.window.start))
-        equations.append(close_repeat(_Body(wanted, number, loop).build()))
+        equations += _blocks(wanted, f"block{number}", range(low, loop.window.start))
+        body = _Body(wanted, number, loop, f"{prefix}loop{number}")
+        opened = body.build()
+        equations += [*body.joins.build(), close_repeat(opened)]
         equations += _picks(wanted, number)
         low = loop.window.stop
-    equations += _block(wanted, f"block{len(loops)}", range(low, len(calls.nodes)))
+    equations += _blocks(wanted, f"block{len(loops)}", range(low, len(calls.nodes)))
     outputs = tuple(node.name for node in graph.output_node().args[0])  # pyright: ignore
     return System(tuple(leaf.name for leaf in calls.leaves), tuple(equations), outputs)
 
 
-def _block(wanted: Wanted, name: str, span: range) -> list[Block]:
+def _blocks(wanted: Wanted, name: str, span: range) -> list[Block]:
+    """The calls of `span` as equations, none of which holds calls of both passes."""
+    nodes = wanted.calls.nodes
+    blocks: list[Block] = []
+    for number, (is_backward, calls) in enumerate(groupby(span, lambda call: "backward" in nodes[call].meta)):
+        suffix = ("_backward" if is_backward else "") + (f"_{number}" if number > 1 else "")
+        blocks += _block(wanted, f"{name}{suffix}", tuple(calls))
+    return blocks
+
+
+def _block(wanted: Wanted, name: str, span: Sequence[int]) -> list[Block]:
     """The calls of `span` as one equation; every value that it computes is an output until pruned."""
     calls = wanted.calls
     builder = BlockBuilder(name)
     for call in span:
         node = calls.nodes[call]
+        if node.target is aten.unbind.int:
+            _select(wanted, builder, call)
+            continue
         made = join_steps(wanted, builder, call)
         if made is None:
             tensors = (builder.read(wanted.name(v), calls.node_of(v).meta.get("spec")) for v in calls.arguments(call))
@@ -53,6 +73,18 @@ def _block(wanted: Wanted, name: str, span: range) -> list[Block]:
             projection.meta.update(user.meta)
             builder.outputs[user.name] = projection
     return builder.build()
+
+
+def _select(wanted: Wanted, builder: BlockBuilder, call: int) -> None:
+    """The parts of an unbound tensor that are read, one by one: how many there are may depend on the length."""
+    node = wanted.calls.nodes[call]
+    (value,) = wanted.calls.arguments(call)
+    source = builder.read(wanted.name(value), wanted.calls.node_of(value).meta.get("spec"))
+    dim = arguments(node, None, 0)[1]
+    for user in [user for user in node.users if user.target is operator.getitem]:
+        part = builder.call(aten.select.int, source, dim, user.args[1])
+        part.meta.update(user.meta)
+        builder.outputs[user.name] = part
 
 
 def _picks(wanted: Wanted, number: int) -> list[Block]:
@@ -81,13 +113,14 @@ def _with_strides(builder: BlockBuilder, contiguous: fx.Node, spec: TensorSpec) 
 class _Body:
     """Builds the body of one loop from its first iteration and the rules of its slots."""
 
-    def __init__(self, wanted: Wanted, number: int, loop: Rolled) -> None:
+    def __init__(self, wanted: Wanted, number: int, loop: Rolled, name: str) -> None:
         self.wanted = wanted
         self.calls = wanted.calls
         self.number = number
         self.loop = loop
         source = self.calls.nodes[loop.window.start].meta.get("source", "")
-        self.opened = OpenRepeat(f"loop{number}", loop.window.trips, source, fx.Graph())
+        self.joins = BlockBuilder(f"joins{number}")
+        self.opened = OpenRepeat(name, loop.window.trips, source, fx.Graph())
         self.made: dict[tuple[int, int], fx.Node] = {}
         self.known: dict[Hashable, fx.Node] = {}
         self.carried: dict[fx.Node, tuple[int, int]] = {}
@@ -152,13 +185,16 @@ class _Body:
     def _varying(self, values: tuple[Value, ...]) -> Read:
         if steps := self.wanted.steps_of_one(values):
             return self._from_steps(*steps)
+        if self.wanted.is_joined(values):
+            name = f"{self.opened.name}_{self.wanted.name(values[0])}_joined"
+            self.joins.outputs[name] = stack_values(self.wanted, self.joins, list(values))
+            return Slices(name, 0, tuple(range(len(values))))
         producer = values[0].call
         unbinds = producer >= 0 and self.calls.nodes[producer].target is aten.unbind.int
         if unbinds and all(value.call == producer for value in values) and self.wanted.locate(values[0]) is None:
             node = self.calls.nodes[producer]
             (source,) = self.calls.arguments(producer)
-            dim = int(node.args[1]) if len(node.args) > 1 else 0  # pyright: ignore[reportArgumentType]
-            dim %= len(self.calls.node_of(source).meta["spec"].shape)
+            dim = arguments(node, None, 0)[1] % len(self.calls.node_of(source).meta["spec"].shape)
             return Slices(self.wanted.name(source), dim, tuple(value.output for value in values))
         return Stacked(tuple(self.wanted.name(value) for value in values))
 

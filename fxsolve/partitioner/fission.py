@@ -2,20 +2,23 @@
 
     before:  for t: s_t, y_t = body(u, x_t, s_<t)
     after:   c = hoisted(u);  p_t = inputs(c, x_t);  s_t = recurrence(c, p_t, s_<t);  y_t = outputs(c, p_t, s_<=t)
+             and sums over the steps that the recurrence does not need, in a repeat of their own (`accumulate`)
 
 The first part runs once, `inputs` and `outputs` have no carry and so one parallel sweep solves them; only the
 recurrence is sequential. Loop fission in the sense of Allen and Kennedy, on the dependence graph of one body.
 """
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import fx
 
+from fxsolve.partitioner.accumulate import ancestors, split_sums
 from fxsolve.partitioner.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.builder import BlockBuilder
 from fxsolve.partitioner.strides import is_contiguous
+from fxsolve.system.nested import Nested
 from fxsolve.system.spec import Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 
 aten = torch.ops.aten
@@ -24,24 +27,25 @@ aten = torch.ops.aten
 def split_repeat(repeat: Repeat) -> list[Equation]:
     """The equations that replace `repeat`, in order; just the repeat where there is nothing to split."""
     opened = open_repeat(repeat)
-    before = _hoist(opened) + _split_inputs(opened)
+    before = hoist(opened)
+    sums = split_sums(opened)
+    before += _split_inputs(opened)
     after = _split_outputs(opened)
-    return [*before, close_repeat(opened), *after]
+    rest = [close_repeat(opened)] if opened.is_wanted() else []
+    return [*before, *rest, *after, *sums]
 
 
-def _hoist(opened: OpenRepeat) -> list[Equation]:
-    """A block of the calls that depend on invariants only."""
+def hoist(opened: OpenRepeat) -> list[Equation]:
+    """A block of the calls that depend on invariants only, taken out of `opened`."""
     shared = _closed_under(opened, lambda read: isinstance(read, Invariant))
     frontier = _frontier(opened, shared)
     builder = BlockBuilder(f"{opened.name}_shared")
-    copied = {
+    reads = {
         node: builder.read(read.source, node.meta.get("spec"))
         for node, read in opened.reads.items()
         if isinstance(read, Invariant) and any(user in shared for user in node.users)
     }
-    for node in opened.computed():
-        if node in shared:
-            copied[node] = builder.graph.node_copy(node, lambda source: copied[source])
+    copied = opened.copy_calls(shared, builder.graph, reads)
     for node in frontier:
         name = f"{opened.name}_{node.name}"
         builder.outputs[name] = copied[node]
@@ -58,14 +62,12 @@ def _split_inputs(opened: OpenRepeat) -> list[Equation]:
     if not any(map(_computes, free)):
         return []
     part = OpenRepeat(f"{opened.name}_inputs", opened.length, opened.source, fx.Graph())
-    copied = {
+    reads = {
         node: part.add_read(node.name, read, node.meta.get("spec"))
         for node, read in opened.reads.items()
         if any(user in free for user in node.users)
     }
-    for node in opened.computed():
-        if node in free:
-            copied[node] = part.graph.node_copy(node, lambda source: copied[source])
+    copied = opened.copy_calls(free, part.graph, reads)
     for node in _frontier(opened, free):
         name = f"{opened.name}_{node.name}"
         part.steps[name] = copied[node]
@@ -76,13 +78,13 @@ def _split_inputs(opened: OpenRepeat) -> list[Equation]:
 
 def _split_outputs(opened: OpenRepeat) -> list[Equation]:
     """A repeat without carry, or a block where only the last step is wanted, of the calls that feed no later step."""
-    needed = _ancestors(opened.feeds.values())
+    needed = ancestors(opened.feeds.values())
     tail = {node for node in opened.computed() if node not in needed and not _projects(node, needed)}
     if not opened.feeds or not any(map(_computes, tail)):
         return []
     wanted = {name: node for name, node in opened.steps.items() if node in tail}
     lasts = {name: node for name, node in opened.lasts.items() if node in tail}
-    used = _ancestors([*wanted.values(), *lasts.values()])
+    used = ancestors([*wanted.values(), *lasts.values()])
     border = [
         n for n in opened.graph.nodes if n in used and n not in tail and any(u in tail and u in used for u in n.users)
     ]
@@ -111,9 +113,7 @@ def _tail_repeat(opened: OpenRepeat, tail: set[fx.Node], border: list[fx.Node], 
             opened.steps[name] = node
             read = Slices(name, 0, tuple(range(opened.length)))
         copied[node] = part.add_read(node.name, read, node.meta.get("spec"))
-    for node in opened.computed():
-        if node in tail:
-            copied[node] = part.graph.node_copy(node, lambda source: copied[source])
+    copied = opened.copy_calls(tail, part.graph, copied)
     part.steps.update({name: copied[node] for name, node in steps.items()})
     part.lasts.update({name: copied[node] for name, node in lasts.items()})
     return close_repeat(part)
@@ -199,17 +199,6 @@ def _crossing(opened: OpenRepeat, calls: set[fx.Node]) -> list[fx.Node]:
     return [node for node in calls if node in fed or any(user not in calls for user in node.users)]
 
 
-def _ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    seen: set[fx.Node] = set()
-    pending = [*nodes]
-    while pending:
-        node = pending.pop()
-        if node not in seen:
-            seen.add(node)
-            pending += node.all_input_nodes
-    return seen
-
-
 def _projects(node: fx.Node, needed: set[fx.Node]) -> bool:
     """Whether a call picks an output of a call of the set."""
     return node.target is operator.getitem and node.args[0] in needed
@@ -217,6 +206,8 @@ def _projects(node: fx.Node, needed: set[fx.Node]) -> bool:
 
 def _computes(node: fx.Node) -> bool:
     """Whether a call does arithmetic, rather than look at a tensor in another way."""
+    if isinstance(node.target, Nested):
+        return True
     return isinstance(node.target, torch._ops.OpOverload) and not node.target.is_view
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.builder import BlockBuilder
+from fxsolve.partitioner.chains import join_dim
 from fxsolve.partitioner.wanted import JOINS, Place, Wanted
 from fxsolve.structure.slots import Value
 
@@ -27,11 +28,16 @@ def join_steps(wanted: Wanted, builder: BlockBuilder, call: int) -> fx.Node | No
     if all(isinstance(piece, Value) for piece in pieces):
         return None
     stacking = node.target is aten.stack.default
-    dim = int(node.args[1]) if len(node.args) > 1 else 0  # pyright: ignore[reportArgumentType]
-    dim %= len(node.meta["spec"].shape)
+    dim = join_dim(node)
     parts = [_part(wanted, builder, piece, dim, stacking) for piece in pieces]
     joined = parts[0] if len(parts) == 1 else builder.call(aten.cat.default, parts, dim)
     return builder.call(aten.contiguous.default, joined)
+
+
+def stack_values(wanted: Wanted, builder: BlockBuilder, values: list[Value]) -> fx.Node:
+    """The values stacked along a new first dimension."""
+    parts = [_part(wanted, builder, piece, 0, True) for piece in _pieces(wanted, values)]
+    return builder.call(aten.cat.default, parts, 0)
 
 
 def _pieces(wanted: Wanted, values: list[Value]) -> list[Piece]:
@@ -60,13 +66,14 @@ def _part(wanted: Wanted, builder: BlockBuilder, piece: Piece, dim: int, stackin
         return builder.call(aten.unsqueeze.default, node, dim) if stacking else node
     place, steps = piece
     stack = builder.read(wanted.stack_name(place), None)
-    moved = builder.call(torch.movedim, _slice(builder, stack, steps), 0, dim)
+    moved = builder.call(torch.movedim, slice_steps(builder, stack, steps), 0, dim)
     if stacking:
         return moved
     return builder.call(torch.flatten, moved, dim, dim + 1)
 
 
-def _slice(builder: BlockBuilder, stack: fx.Node, steps: list[int]) -> fx.Node:
+def slice_steps(builder: BlockBuilder, stack: fx.Node, steps: list[int]) -> fx.Node:
+    """Entries along the first dimension that are evenly spaced."""
     distances = {b - a for a, b in pairwise(steps)} or {1}
     distance = distances.pop()
     if distance < 0:

@@ -11,6 +11,7 @@ from fxsolve.partitioner.readable import readable
 from fxsolve.solvers.loop import Buffer, Loop
 from fxsolve.solvers.loop import Lag as LoopLag
 from fxsolve.solvers.sweep import Sweep
+from fxsolve.system.nested import Nested
 from fxsolve.system.spec import AllSteps, FinalBuffer, Invariant, Lag, LastStep, Prefix, Repeat, Table
 
 
@@ -58,8 +59,14 @@ def has_carry(repeat: Repeat) -> bool:
 
 
 def _step_module(repeat: Repeat) -> fx.GraphModule:
-    """The body of one step, with its placeholders in run-time order."""
-    return readable(reorder_reads(repeat, read_order(repeat.reads)))
+    """The body of one step, with its placeholders in run-time order; modules that solve loops inside become its own."""
+    step = readable(reorder_reads(repeat, read_order(repeat.reads)))
+    for node in step.graph.nodes:
+        if isinstance(node.target, Nested) and isinstance(node.target.solve, nn.Module):
+            step.add_submodule(node.target.repeat.name, node.target.solve)
+            node.op, node.target = "call_module", node.target.repeat.name
+    step.recompile()
+    return step
 
 
 def _loop(repeat: Repeat, body: nn.Module) -> Loop:

@@ -9,6 +9,7 @@ from torch import fx
 
 from fxsolve.partitioner.bodies import OpenRepeat
 from fxsolve.partitioner.builder import BlockBuilder
+from fxsolve.partitioner.strides import contiguous
 from fxsolve.system.spec import Block, Lag, Table
 
 aten = torch.ops.aten
@@ -145,6 +146,5 @@ def _is_inner(node: fx.Node) -> bool:
 
 def _reshape(graph: fx.Graph, x: fx.Node, shape: tuple[int, ...]) -> fx.Node:
     node = graph.call_function(aten.reshape.default, (x, list(shape)))
-    stride = torch.empty(shape, device="meta").stride()
-    node.meta.update({**x.meta, "spec": x.meta["spec"]._replace(shape=tuple(shape), stride=stride)})
+    node.meta.update({**x.meta, "spec": contiguous(x.meta["spec"], shape)})
     return node

@@ -1,18 +1,14 @@
 """From a program to its equations."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from fxsolve.partitioner.bodies import close_repeat, open_repeat
-from fxsolve.partitioner.extract import extract
-from fxsolve.partitioner.fission import split_repeat
-from fxsolve.partitioner.merge import flatten_buffers, merge_selections
-from fxsolve.partitioner.prefix import find_prefixes, simplify_copies
+from fxsolve.partitioner.growth import join_growth
+from fxsolve.partitioner.lift import lift_loops
+from fxsolve.partitioner.loops import find_loops
+from fxsolve.partitioner.nests import nested_system
 from fxsolve.partitioner.prune import prune
-from fxsolve.partitioner.roll import roll
-from fxsolve.partitioner.signature import read_calls
-from fxsolve.partitioner.slices import lift_slices
-from fxsolve.partitioner.views import dead_views
-from fxsolve.system.spec import Equation, Repeat, System
+from fxsolve.partitioner.rewrite import rewrite
+from fxsolve.system.spec import System
 from fxsolve.system.verify import verify_system
 from fxsolve.tracer.program import Program
 
@@ -26,29 +22,9 @@ class Partition:
 
 
 def partition(program: Program) -> Partition:
-    """Find the loops of `program`, roll them, and split each into its parallel and its sequential parts."""
-    graph = program.module.graph
-    calls = read_calls(graph, dead_views(graph))
-    rolling = roll(calls)
-    system = extract(graph, calls, rolling.loops)
-    system = prune(_rewrite(system, _simplify))
-    system = prune(_rewrite(system, split_repeat))
+    """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts."""
+    found = find_loops(join_growth(program.module.graph))
+    nests = nested_system(found.graph, found.calls, found.rolling.loops)
+    system = prune(lift_loops(rewrite(nests.system)))
     verify_system(system)
-    return Partition(system, rolling.notes)
-
-
-def _rewrite(system: System, rule) -> System:
-    equations: list[Equation] = []
-    for equation in system.equations:
-        equations += rule(equation) if isinstance(equation, Repeat) else [equation]
-    return replace(system, equations=tuple(equations))
-
-
-def _simplify(repeat: Repeat) -> list[Equation]:
-    opened = open_repeat(repeat)
-    simplify_copies(opened)
-    before, after = flatten_buffers(opened)
-    merge_selections(opened)
-    lift_slices(opened)
-    find_prefixes(opened)
-    return [*before, close_repeat(opened), *after]
+    return Partition(system, (*found.rolling.notes, *nests.notes))

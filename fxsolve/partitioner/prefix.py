@@ -6,6 +6,7 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.bodies import OpenRepeat
+from fxsolve.partitioner.strides import without_dim
 from fxsolve.system.spec import Prefix, Table
 
 aten = torch.ops.aten
@@ -82,9 +83,7 @@ def _slice_write(opened: OpenRepeat, buffer: fx.Node, scatter: fx.Node) -> _Writ
         return None
     with opened.graph.inserting_before(scatter):
         squeezed = opened.graph.call_function(aten.squeeze.dim, (value, dim))
-    drop = [k for k in range(len(spec.shape)) if k != dim]
-    shape, stride = (tuple(part[k] for k in drop) for part in (spec.shape, spec.stride))
-    squeezed.meta.update({**value.meta, "spec": spec._replace(shape=shape, stride=stride)})
+    squeezed.meta.update({**value.meta, "spec": without_dim(spec, dim)})
     return _Write(squeezed, write.dim, write.index)
 
 

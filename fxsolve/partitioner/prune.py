@@ -1,5 +1,7 @@
 """Drop what nothing reads: outputs, writes, equations."""
 
+from typing import Any
+
 from torch import fx
 
 from fxsolve.partitioner.bodies import close_repeat, open_repeat
@@ -23,7 +25,7 @@ def _prune_repeat(repeat: Repeat, live: set[str]) -> Repeat | None:
     for writes in (opened.steps, opened.lasts, opened.finals):
         for name in [name for name in writes if name not in live]:
             del writes[name]
-    if not (opened.steps or opened.lasts or opened.finals):
+    if not opened.is_wanted():
         return None
     return close_repeat(opened)
 
@@ -33,13 +35,7 @@ def _prune_block(block: Block, live: set[str]) -> Block | None:
     if not outputs:
         return None
     graph = fx.Graph()
-    copied: dict[fx.Node, fx.Node] = {}
-    results: tuple[fx.Node, ...] = ()
-    for node in block.body.graph.nodes:
-        if node.op == "output":
-            results = tuple(copied[argument] for argument in node.args[0])
-        else:
-            copied[node] = graph.node_copy(node, lambda source: copied[source])
+    results: Any = graph.graph_copy(block.body.graph, {})
     result_of = dict(zip(block.outputs, results, strict=True))
     graph.output(tuple(result_of[name] for name in outputs))
     graph.eliminate_dead_code()

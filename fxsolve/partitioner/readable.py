@@ -17,6 +17,13 @@ def readable(module: fx.GraphModule) -> fx.GraphModule:
     return module
 
 
+def readable_copy(body: fx.GraphModule) -> fx.GraphModule:
+    """`readable` of the calls of a body, which itself stays as it is."""
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(body.graph, {}))
+    return readable(fx.GraphModule({}, graph))
+
+
 def readable_target(target: Any) -> Any:
     """The function of `torch` or `torch.nn.functional`'s C bindings with the arguments of an ATen overload, if any."""
     if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
@@ -35,5 +42,19 @@ _VIEWS = frozenset({torch.ops.aten.view.default, torch.ops.aten._unsafe_view.def
 
 # Their `torch` functions take other arguments than the ATen op, or mean another overload.
 _KEPT = frozenset(
-    {"slice", "copy", "view", "to", "expand", "normal", "arange", "full", "zeros", "ones", "empty", "scalar_tensor"}
+    {
+        "slice",
+        "copy",
+        "view",
+        "to",
+        "expand",
+        "normal",
+        "arange",
+        "full",
+        "zeros",
+        "ones",
+        "empty",
+        "scalar_tensor",
+        "index_put",  # whose indices may be None
+    }
 )

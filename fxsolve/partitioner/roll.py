@@ -1,5 +1,6 @@
 """Find the loops of a recorded graph: windows of equal calls whose every argument slot follows one rule."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from fxsolve.structure.slots import Irregular, Slot, Window, classify_slots, cou
 
 MIN_TRIPS = 3
 MIN_CALLS = 6
-_MAX_PEELED = 2
+MAX_PEELED = 2
 _MAX_STARTS = 64
 
 
@@ -36,28 +37,38 @@ def roll(calls: Calls) -> Rolling:
     loops: list[Rolled] = []
     notes: list[str] = []
     for run in find_runs(calls.labels, MIN_TRIPS, MIN_CALLS):
-        window = _best_window(calls, run)
-        if window is None:
+        loop = roll_run(calls, run)
+        if loop is None:
             notes.append(_irregular_note(calls, run))
-            continue
-        slots = tuple(classify_slots(window, *_slot_matrices(calls, window)))
-        loops.append(Rolled(window, slots, _numbers(calls, window)))
+        else:
+            loops.append(loop)
     return Rolling(tuple(loops), tuple(notes))
 
 
-def _best_window(calls: Calls, run: Run) -> Window | None:
+def roll_run(calls: Calls, run: Run, fits: Callable[[Window], bool] = lambda _: True) -> Rolled | None:
+    """The loop in a run of equal calls, in a window that `fits`; None if an argument slot is irregular in all."""
+    window = _best_window(calls, run, fits)
+    if window is None:
+        return None
+    slots = tuple(classify_slots(window, *_slot_matrices(calls, window)))
+    return Rolled(window, slots, _numbers(calls, window))
+
+
+def _best_window(calls: Calls, run: Run, fits: Callable[[Window], bool]) -> Window | None:
     """The window with most trips that has no irregular slot; among equals, the fewest carried values.
 
     A run may start anywhere inside an iteration, and its first or last iteration may differ from the others in what
     it reads, so up to two iterations are peeled.
     """
-    for peeled in range(_MAX_PEELED + 1):
+    for peeled in range(MAX_PEELED + 1):
         trips = run.trips - peeled
         if trips < MIN_TRIPS:
             return None
         last_start = run.stop - trips * run.period
         starts = range(run.start, min(last_start, run.start + _MAX_STARTS) + 1)
-        windows = [Window(start, run.period, trips) for start in starts]
+        windows = [window for start in starts if fits(window := Window(start, run.period, trips))]
+        if not windows:
+            continue
         ranked = [(count_irregular(window, *_slot_matrices(calls, window)), window.start, window) for window in windows]
         (irregular, _), _, window = min(ranked, key=lambda entry: entry[:2])
         if irregular == 0:

@@ -1,19 +1,22 @@
 """A graph as integers: one label per call, and for every argument slot the call that it reads."""
 
 import operator
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import fx
 
 from fxsolve.structure.periods import IntArray
 from fxsolve.structure.slots import Value
+from fxsolve.tracer.program import TensorSpec
 
 _TENSOR = "tensor"
 _INT = "int"
 _FLOAT = "float"
+_NUMBER = "number"
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,30 @@ def is_projection(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target is operator.getitem
 
 
-def read_calls(graph: fx.Graph, ignored: Collection[fx.Node] = ()) -> Calls:
-    """Flatten `graph` to integers, without the `ignored` calls; about 10 us a call."""
+def shape_and_dtype(spec: TensorSpec) -> Hashable:
+    """What tensors of two steps of a loop have in common."""
+    return spec[::2]
+
+
+def is_renamed(node: fx.Node) -> bool:
+    """Whether `node` is a tensor under another identity only, made by autograd for its backward pass.
+
+    It detaches the results that it saves, and once more what it hands to the backward pass.
+    """
+    if node.target is not torch.ops.aten.detach.default or any(user.op == "output" for user in node.users):
+        return False
+    return "backward" in node.meta or (bool(node.users) and all("backward" in user.meta for user in node.users))
+
+
+def read_calls(
+    graph: fx.Graph,
+    ignored: Collection[fx.Node] = (),
+    describe: Callable[[TensorSpec], Hashable] = shape_and_dtype,
+) -> Calls:
+    """Flatten `graph` to integers, without the `ignored` calls; about 10 us a call.
+
+    `describe` gives what the label of a call says of the tensors that it reads and gives.
+    """
     nodes: list[fx.Node] = []
     leaves: list[fx.Node] = []
     values: dict[fx.Node, Value] = {}
@@ -76,11 +101,15 @@ def read_calls(graph: fx.Graph, ignored: Collection[fx.Node] = ()) -> Calls:
             values[node] = Value(-len(leaves), -1)
         elif is_projection(node):
             values[node] = Value(values[node.args[0]].call, node.args[1])  # pyright: ignore
+        elif is_renamed(node):
+            values[node] = values[node.args[0]]  # pyright: ignore[reportArgumentType]
         elif node.op == "call_function":
             read: list[fx.Node] = []
             template = (node.target, _template((node.args, node.kwargs), read, numbers))
-            specs = tuple(source.meta["spec"][::2] for source in read)  # shape and dtype
-            labels.append(label_of.setdefault((template, specs, _output_specs(node)), len(label_of)))
+            specs = tuple([_described(source, describe) for source in read])
+            # A loop lies in the forward or in the backward pass.
+            key = (template, specs, _output_specs(node, describe), "backward" in node.meta)
+            labels.append(label_of.setdefault(key, len(label_of)))
             for source in read:
                 sources.append(values[source].call)
                 outputs.append(values[source].output)
@@ -101,9 +130,15 @@ def read_calls(graph: fx.Graph, ignored: Collection[fx.Node] = ()) -> Calls:
     )
 
 
-def _output_specs(node: fx.Node) -> Hashable:
+def _described(source: fx.Node, describe: Callable[[TensorSpec], Hashable]) -> Hashable:
+    """What the label of a call says of a value that it reads; the numbers of a loop around it have no spec."""
+    spec = source.meta["spec"]
+    return _NUMBER if spec is None else describe(spec)
+
+
+def _output_specs(node: fx.Node, describe: Callable[[TensorSpec], Hashable]) -> Hashable:
     spec = node.meta["spec"]
-    return spec[::2] if hasattr(spec, "shape") else tuple(None if s is None else s[::2] for s in spec)
+    return describe(spec) if hasattr(spec, "shape") else tuple([None if s is None else describe(s) for s in spec])
 
 
 def _template(argument: Any, read: list[fx.Node], numbers: list[int | float]) -> Hashable:

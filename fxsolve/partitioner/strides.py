@@ -1,5 +1,7 @@
 """How a tensor lies in memory, from its spec."""
 
+import torch
+
 from fxsolve.tracer.program import TensorSpec
 
 
@@ -11,6 +13,17 @@ def is_contiguous(spec: TensorSpec) -> bool:
             return False
         expected *= size
     return True
+
+
+def contiguous(spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
+    """The spec with another shape, laid out in order and without gaps."""
+    return spec._replace(shape=shape, stride=torch.empty(shape, device="meta").stride())
+
+
+def without_dim(spec: TensorSpec, dim: int) -> TensorSpec:
+    """The spec of one entry along a dimension."""
+    keep = [k for k in range(len(spec.shape)) if k != dim]
+    return spec._replace(shape=tuple(spec.shape[k] for k in keep), stride=tuple(spec.stride[k] for k in keep))
 
 
 def overlaps(spec: TensorSpec) -> bool:

@@ -4,12 +4,15 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.batch import read_order
-from fxsolve.partitioner.bodies import reorder_reads
+from fxsolve.partitioner.bodies import reorder_reads, takes_numbers
+from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Lag, Prefix, Repeat, Stacked, Table
 
 
 def can_unroll(repeat: Repeat) -> bool:
-    """Whether the steps of a repeat can be fused: lags of distance 1, tensors per step, no buffer that is read."""
+    """Whether the steps can be fused: lags of distance 1, tensors to read, no buffer that is read, no loop inside."""
+    if loops_inside(repeat) or takes_numbers(repeat):
+        return False
     placeholders = repeat.body.graph.find_nodes(op="placeholder")
     reads = list(zip(placeholders, repeat.reads, strict=True))
     carried = [read for _, read in reads if isinstance(read, Lag)]
@@ -48,8 +51,5 @@ def _argument(graph: fx.Graph, read: object, node: fx.Node | None, state: fx.Nod
 
 
 def _copy_step(graph: fx.Graph, step: fx.Graph, arguments: list[fx.Node | None]) -> tuple[fx.Node, ...]:
-    copied: dict[fx.Node, fx.Node | None] = dict(zip(step.find_nodes(op="placeholder"), arguments, strict=True))
-    for node in step.nodes:
-        if node.op == "call_function":
-            copied[node] = graph.node_copy(node, lambda source: copied[source])  # pyright: ignore
-    return tuple(copied[result] for result in step.output_node().args[0])  # pyright: ignore
+    given = dict(zip(step.find_nodes(op="placeholder"), arguments, strict=True))
+    return graph.graph_copy(step, given)  # pyright: ignore[reportArgumentType, reportReturnType]

@@ -1,4 +1,4 @@
-"""Find views that nothing reads."""
+"""Find views, and those that nothing reads."""
 
 import torch
 from torch import fx
@@ -11,10 +11,11 @@ def dead_views(graph: fx.Graph) -> set[fx.Node]:
     """
     dead: set[fx.Node] = set()
     for node in reversed(graph.nodes):
-        if _is_view(node) and all(user in dead for user in node.users):
+        if is_view(node) and all(user in dead for user in node.users):
             dead.add(node)
     return dead
 
 
-def _is_view(node: fx.Node) -> bool:
+def is_view(node: fx.Node) -> bool:
+    """Whether a call looks at a tensor in another way."""
     return isinstance(node.target, torch._ops.OpOverload) and node.target.is_view

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import fx
 
-from fxsolve.partitioner.roll import Rolled
+from fxsolve.partitioner.roll import MAX_PEELED, Rolled
 from fxsolve.partitioner.signature import Calls
+from fxsolve.partitioner.strides import is_contiguous
 from fxsolve.structure.slots import Internal, Same, Value, Varying
 
 JOINS = (torch.ops.aten.stack.default, torch.ops.aten.cat.default)
@@ -68,6 +69,13 @@ class Wanted:
             return None
         return place, tuple(entry[1] for entry in located if entry)
 
+    def is_joined(self, values: tuple[Value, ...]) -> bool:
+        """Whether the values are steps of one place, but for a few of an iteration that was peeled."""
+        located = [self.locate(value) for value in values]
+        places = {entry[0] for entry in located if entry}
+        few = 0 < located.count(None) <= MAX_PEELED < len(values) // 2
+        return few and len(places) == 1 and is_contiguous(self.calls.node_of(values[0]).meta["spec"])
+
     def value_at(self, place: Place, step: int) -> Value:
         window = self.windows[place.loop]
         return Value(window.start + step * window.period + place.position, place.output)
@@ -100,7 +108,8 @@ class Wanted:
                 case Internal(_, _, _, initial):
                     self._want(initial, alone=True)
                 case Varying(values):
-                    self._want(values, alone=self.steps_of_one(values) is None)
+                    together = self.steps_of_one(values) is not None or self.is_joined(values)
+                    self._want(values, alone=not together)
 
     def _collect_call(self, call: int) -> None:
         self._want(tuple(self.calls.arguments(call)), alone=self.calls.nodes[call].target not in JOINS)

@@ -1,42 +1,51 @@
 """What the scheduler decided, as rows of the report."""
 
+from collections.abc import Iterator
+
 from fxsolve.report.reads import describe_reads
 from fxsolve.report.report import Candidate, LoopReport
 from fxsolve.scheduler import decision
-from fxsolve.scheduler.affine import is_affine
 from fxsolve.scheduler.decision import Choice, Decision
-from fxsolve.system.spec import Lag, Prefix, Repeat, System
+from fxsolve.scheduler.depth import longest_chain
+from fxsolve.scheduler.facts import find_facts
+from fxsolve.system.nested import loops_inside
+from fxsolve.system.spec import Repeat, System
+from fxsolve.system.text import count_ops
 
 
 def loop_reports(system: System, decided: Decision) -> tuple[LoopReport, ...]:
-    """One row for each repeat of the system."""
+    """One row for each repeat of the system, and behind it those of the repeats inside its steps."""
     choices = {choice.repeat: choice for choice in decided.choices}
-    return tuple(_row(repeat, choices[repeat.name]) for repeat in system.repeats)
+    return tuple(row for repeat in system.repeats for row in _rows(repeat, choices, ""))
 
 
-def _row(repeat: Repeat, choice: Choice) -> LoopReport:
+def _rows(repeat: Repeat, choices: dict[str, Choice], outer: str) -> Iterator[LoopReport]:
+    yield _row(repeat, choices[repeat.name], outer)
+    for inner in loops_inside(repeat):
+        yield from _rows(inner, choices, repeat.name)
+
+
+def _row(repeat: Repeat, choice: Choice, outer: str) -> LoopReport:
+    facts = find_facts(repeat)
     return LoopReport(
         name=repeat.name,
         source=repeat.source,
         length=repeat.length,
-        calls=sum(node.op == "call_function" for node in repeat.body.graph.nodes),
+        calls=count_ops(repeat.body),
         reads=describe_reads(repeat),
         chosen=_candidate(choice.chosen),
         rejected=tuple(map(_candidate, choice.rejected)),
-        depth=depth_of(repeat),
+        depth=choice.depth or longest_chain(repeat),
         causal=choice.causal,
-        affine=is_affine(repeat),
+        affine=facts.affine,
+        jacobian=facts.structure,
+        box=facts.bounds,
+        backward=any("backward" in node.meta for node in repeat.body.graph.nodes),
         step_seconds=choice.step_seconds,
         sweep_seconds=choice.sweep_seconds,
         sweeps=choice.sweeps,
+        outer=outer,
     )
-
-
-def depth_of(repeat: Repeat) -> int:
-    """The longest chain of steps that read one another: 1 without a carry, ceil(T / d) for a shortest lag d."""
-    distances = [read.distance for read in repeat.reads if isinstance(read, Lag)]
-    distances += [1 for read in repeat.reads if isinstance(read, Prefix)]
-    return -(-repeat.length // min(distances)) if distances else 1
 
 
 def _candidate(candidate: decision.Candidate) -> Candidate:

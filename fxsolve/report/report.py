@@ -23,8 +23,10 @@ class LoopReport:
 
     `calls` counts the ops of one step, `reads` has one readable line per read, `causal` is "proved",
     "not shown: REASON", or empty where the question does not arise; `affine` says that each step is proved to be an
-    affine function of what it carries. `basis` holds for both costs; `sweeps` is the
-    number that the choice counted on.
+    affine function of what it carries, `jacobian` what form its Jacobian is proved to have (empty where the carry is no
+    state of one step), `box` where its states are proved to lie. `backward` tells that the loop belongs to the backward
+    pass of what stands at `source`. `basis` holds for both costs; `sweeps` is the
+    number that the choice counted on. `outer` is the loop whose every step runs this one, if there is such a loop.
     """
 
     name: str
@@ -37,15 +39,19 @@ class LoopReport:
     depth: int | None = None
     causal: str = ""
     affine: bool = False
+    jacobian: str = ""
+    box: str = ""
+    backward: bool = False
     step_seconds: float | None = None
     sweep_seconds: float | None = None
     sweeps: int | None = None
     basis: Basis = "measured"
+    outer: str = ""
 
 
 @dataclass(frozen=True)
 class Check:
-    """The emitted module against the outputs of the recorded run."""
+    """The emitted module against the recorded run."""
 
     max_difference: float
     bitwise: bool
@@ -69,7 +75,10 @@ class Run:
 class Report:
     """Everything that is known about one compiled program.
 
-    `seconds` pairs each stage with the time spent in it; `original_seconds` and `emitted_seconds` are one call of
+    `check` is about its outputs; `gradient_check` about its gradients, each relative to its largest entry and a tenth
+    of that of all. `runs` are the solves of the last call, followed by those of its backward pass once that has run.
+    `stop` is the loosest relative tolerance that a recurrence is solved to, 0 where all run in order. `seconds` pairs
+    each stage with the time spent in it; `original_seconds` and `emitted_seconds` are one call of
     each, measured.
     """
 
@@ -87,6 +96,8 @@ class Report:
     original_seconds: float | None = None
     emitted_seconds: float | None = None
     check: Check | None = None
+    gradient_check: Check | None = None
+    stop: float = 0.0
     runs: tuple[Run, ...] = ()
 
     def __str__(self) -> str:

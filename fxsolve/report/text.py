@@ -1,7 +1,6 @@
 """The report as text for a person."""
 
 import io
-from itertools import groupby
 from typing import TextIO
 
 from rich import box
@@ -40,7 +39,13 @@ def render(report: Report, head: box.Box) -> Group:
     parts: list[RenderableType] = [_title(report), _status(report), _facts(report)]
     best = "chosen" if report.status == "emitted" else "best"
     for loop in report.loops:
-        parts += ["", _loop_title(loop), _indent(_loop_facts(loop)), "", _indent(_candidates(loop, best, head))]
+        parts += [
+            "",
+            _loop_title(loop, report.loops),
+            _indent(_loop_facts(loop)),
+            "",
+            _indent(_candidates(loop, best, head)),
+        ]
     if report.runs:
         parts += ["", _heading("last call"), _indent(_runs(report.runs, head))]
     if report.seconds:
@@ -75,7 +80,8 @@ def _facts(report: Report) -> Table:
         ("inputs", Text(report.signature)),
         ("recorded", Text(_recorded(report) if report.calls else "")),
         ("one call", _one_call(report)),
-        ("values", _exactness(report.check)),
+        ("values", _exactness(report.check, "max difference")),
+        ("gradients", _exactness(report.gradient_check, "max relative difference")),
     ]
     return _pairs(rows)
 
@@ -104,31 +110,42 @@ def _one_call(report: Report) -> Text:
     return text
 
 
-def _exactness(check: Check | None) -> Text:
+def _exactness(check: Check | None, measure: str) -> Text:
     if check is None:
         return Text()
     if check.bitwise:
         return Text("bitwise equal to the recorded run", style="green")
     style = "" if check.max_difference <= check.tolerance else "bold red"
-    difference = f"max difference {check.max_difference:.2e} from the recorded run"
+    difference = f"{measure} {check.max_difference:.2e} from the recorded run"
     return Text(f"{difference}, tolerance {check.tolerance:.0e}", style=style)
 
 
-def _loop_title(loop: LoopReport) -> Text:
+def _loop_title(loop: LoopReport, loops: tuple[LoopReport, ...]) -> Text:
+    inside = ", ".join(f"{one.name}: {count(one.length, 'step')}" for one in loops if one.outer == loop.name)
     return Text.assemble(
         ("loop ", "bold cyan"),
         (loop.name, "bold cyan"),
         f": {count(loop.length, 'step')} of {count(loop.calls, 'op')}",
-        (f", {place(loop.source)}" if loop.source else "", "dim"),
+        f" and ({inside})" if inside else "",
+        f", in each step of {loop.outer}" if loop.outer else "",
+        (_where(loop), "dim"),
     )
+
+
+def _where(loop: LoopReport) -> str:
+    if loop.source:
+        return f", backward of {place(loop.source)}" if loop.backward else f", {place(loop.source)}"
+    return ", of the backward pass" if loop.backward else ""
 
 
 def _loop_facts(loop: LoopReport) -> Table:
     rows = [
         ("reads", Text("\n".join(loop.reads))),
-        ("depth", Text("" if loop.depth is None else f"{loop.depth:,} of {count(loop.length, 'step')}")),
+        ("depth", Text("" if loop.depth is None else f"{loop.depth:,} of {count(loop.length, 'step')}, proved")),
         ("causal", Text(loop.causal, style="" if loop.causal == "proved" else "yellow")),
-        ("step", Text("affine in the carry" if loop.affine else "")),
+        ("step", Text("affine in the carry, proved" if loop.affine else "")),
+        ("jacobian", Text(f"{loop.jacobian}, proved" if loop.jacobian else "")),
+        ("range", Text(f"{loop.box}, proved" if loop.box else "")),
         ("cost", Text(_cost(loop))),
         ("sweeps", Text("" if loop.sweeps is None else f"{loop.sweeps:,} of at most {loop.length:,}")),
     ]
@@ -165,7 +182,7 @@ def _candidate(verdict: str, candidate: Candidate) -> tuple[Text, ...]:
 
 
 def _runs(runs: tuple[Run, ...], head: box.Box) -> Table:
-    """Neighbouring solves of one loop that ended alike share a row."""
+    """Solves of one loop that ended alike share a row."""
     table = _table(head)
     table.add_column("loop", overflow="fold")
     table.add_column("method", overflow="fold")
@@ -173,8 +190,11 @@ def _runs(runs: tuple[Run, ...], head: box.Box) -> Table:
         table.add_column(numbers, no_wrap=True, justify="right")
     table.add_column("change", no_wrap=True, justify="right")
     table.add_column("ended", overflow="fold")
-    for (loop, method, status), group in groupby(runs, key=lambda run: (run.loop, run.method, run.status)):
-        table.add_row(Text(loop), Text(method), *_solves(list(group)), Text(status))
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.loop, run.method, run.status), []).append(run)
+    for (loop, method, status), group in groups.items():
+        table.add_row(Text(loop), Text(method), *_solves(group), Text(status))
     return table
 
 

@@ -49,7 +49,8 @@ def _report(data: dict[str, Any]) -> Report:
             "seconds": tuple((stage, float(seconds)) for stage, seconds in data["seconds"]),
             "original_seconds": _seconds(data["original_seconds"]),
             "emitted_seconds": _seconds(data["emitted_seconds"]),
-            "check": None if data["check"] is None else _check(data["check"]),
+            "check": _check(data["check"]),
+            "gradient_check": _check(data["gradient_check"]),
             "runs": tuple(Run(**{**run, "change": float(run["change"])}) for run in data["runs"]),
         }
     )
@@ -72,7 +73,9 @@ def _candidate(data: dict[str, Any]) -> Candidate:
     return Candidate(**{**data, "seconds": _seconds(data["seconds"])})
 
 
-def _check(data: dict[str, Any]) -> Check:
+def _check(data: dict[str, Any] | None) -> Check | None:
+    if data is None:
+        return None
     difference, tolerance = float(data["max_difference"]), float(data["tolerance"])
     return Check(max_difference=difference, bitwise=bool(data["bitwise"]), tolerance=tolerance)
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fxsolve.report.report import Report
@@ -13,6 +13,7 @@ from fxsolve.scheduler.schedule import Schedule
 
 MAX_VARIANTS = 4  # recordings of one signature whose guards expect different values
 MAX_MISSES = 4  # calls in a row that no variant fits, after which a signature is left alone
+MAX_MEMBERS = 4  # recordings of one family that are kept to derive others from
 MAX_FAMILIES = 4  # kinds of calls that are told apart by more than the sizes of their tensors
 MAX_RECORDINGS = 16  # of one signature, over its whole life
 
@@ -131,19 +132,20 @@ class Cache:
 
 
 class Families:
-    """For each family of calls the two newest recordings at different lengths."""
+    """For each family of calls the newest recordings at different sizes."""
 
     def __init__(self) -> None:
         self._members: OrderedDict[Hashable, tuple[Member, ...]] = OrderedDict()
 
     def find(self, call: Call) -> tuple[Member, ...]:
+        """The newest one last."""
         return self._members.get(family_of(call), ())
 
-    def add(self, call: Call, member: Member | None) -> None:
-        if member is None:
-            return
+    def add(self, call: Call, members: Iterable[Member]) -> None:
+        """Keep these, as the newest ones."""
         key = family_of(call)
-        others = [one for one in self._members.pop(key, ()) if one.shapes != member.shapes]
-        self._members[key] = (*others[-1:], member)
+        for member in members:
+            others = [one for one in self._members.pop(key, ()) if one.sizes != member.sizes]
+            self._members[key] = (*others[1 - MAX_MEMBERS :], member)
         while len(self._members) > MAX_FAMILIES:
             self._members.popitem(last=False)

@@ -11,13 +11,19 @@ from torch.utils import _pytree as pytree
 from fxsolve.errors import CaptureError, GuardError
 from fxsolve.report.difference import compare, within
 from fxsolve.report.report import Report, Run
+from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, EntryInfo, Families, Group, Variant
-from fxsolve.runtime.compilation import Entry, Options, internal_error, name_of
+from fxsolve.runtime.compilation import Entry, Options, internal_error
 from fxsolve.runtime.entry import build
+from fxsolve.runtime.gradients import Original
+from fxsolve.runtime.modes import as_written
+from fxsolve.runtime.rehearsal import Rehearsal
+from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.signature import Call, Reader, changed_part, describe_call, is_observed
-from fxsolve.runtime.trial import as_written, tolerance_of
 from fxsolve.solvers.solution import Solution, observe
-from fxsolve.tracer.mutations import copy_result, is_apart, keep
+from fxsolve.tracer.capture import name_of
+from fxsolve.tracer.mutations import as_before, copy_result, is_apart, is_read_live, keep
+from fxsolve.tracer.program import Program
 
 _MISS = object()
 
@@ -32,6 +38,8 @@ class Runtime:
         self._runs: tuple[Run, ...] = ()
         self._cache = Cache(options.max_entries)
         self._families = Families()
+        shapes = options.dynamic_shapes
+        self._rehearsal = Rehearsal(program, shapes) if shapes is not None else None
         self._reader = Reader(program)
         self._building = threading.RLock()
         self._newest_key: tuple[Hashable, ...] | None = None
@@ -60,7 +68,9 @@ class Runtime:
         """What was found, chosen and measured for the latest call."""
         if self.latest is None:
             return Report(name_of(self.program), "left alone", "not called yet")
-        return replace(self.latest.report, runs=self._runs)
+        ready = self.latest.entry.ready if self._runs else None
+        late = ready.backward_solutions if ready is not None else ()
+        return replace(self.latest.report, runs=(*self._runs, *map(_run_of, late)))
 
     def entries(self) -> tuple[EntryInfo, ...]:
         """Every compiled version that is kept, the least recently used first."""
@@ -107,13 +117,14 @@ class Runtime:
             with self._cache.lock:
                 group.drop(variant)
             return _MISS
-        if not is_apart(ready.effects, call.tensors):
+        inputs = ready.inputs(call.tensors)
+        if not is_apart(ready.effects, inputs):
             return _MISS
-        kept = keep(ready.effects, call.tensors) if self._is_to_verify(variant.calls + 1) else None
+        kept = keep(ready.effects, inputs) if self._is_to_verify(variant.calls + 1) else None
         rewind = ready.rewinder()
         try:
             with observe() as solutions:
-                result = ready.run(call.tensors)
+                result = ready.run(inputs, Original(self.program, args, kwargs))
         except Exception as error:
             rewind()
             # With a wrong value in place of one that was read, a module may fail before it reaches its guards.
@@ -131,7 +142,9 @@ class Runtime:
         ours = (copy_result(result), kept.swap())
         with as_written():
             expected = self.program(*args, **kwargs)
-        return result if self._verified(group, variant, ours, (expected, kept.tensors)) else expected
+        is_right = self._verified(group, variant, ours, (expected, kept.now()))
+        # What the program keeps may be, or share memory with, what it returns: then both must come from one run.
+        return result if is_right and not ready.effects.stores.writes else expected
 
     def _is_to_verify(self, calls: int) -> bool:
         match self.options.verify:
@@ -144,7 +157,7 @@ class Runtime:
     def _verified(self, group: Group, variant: Variant, result: Any, expected: Any) -> bool:
         """Whether the original gives the same within rounding; otherwise it runs from now on."""
         tensors = tuple(leaf for leaf in pytree.tree_leaves(expected) if isinstance(leaf, Tensor))
-        found = compare(result, expected, tolerance_of(tensors))
+        found = compare(result, expected, tolerance_of(tensors, variant.report.stop))
         if within(found):
             return True
         difference = f"{found.max_difference:.3g}, more than {found.tolerance:.3g}"
@@ -176,19 +189,33 @@ class Runtime:
             part = changed_part(self._newest_key or call.key, call.key)
             reason = f"{part} differs at every call: {self._unused} signatures in a row were not seen again"
             return self._leave_alone(reason, describe_call(call), args, kwargs)
-        relatives = self._families.find(call) if group is None else ()
-        entry, result = build(self.program, args, kwargs, self.options, relatives)
-        self._families.add(call, entry.member)
+        relatives = Relatives(self._families.find(call), self._rehearsal) if group is None else Relatives()
+        filed = call
+
+        def learn(program: Program) -> None:
+            nonlocal filed
+            filed = self._learn(program, call, args, kwargs)
+
+        entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn)
+        self._families.add(call, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
         if group is not None:
             cause = f"{group.read_at} read another value" if group.read_at else "a tensor that a proof used changed"
             entry = _noted(entry, f"recorded again: {cause}")
         elif self._newest_key is not None:
-            self._unused += 1 if entry.ready or self._reader.is_unchanged(call) else self._restless_step
-        self._newest_key = call.key
+            self._unused += 1 if self._reader.is_unchanged(filed) else self._restless_step
+        self._newest_key = filed.key
         self.latest, self._runs = Variant(entry), ()
-        self._cache.add(call.key, self.latest)
+        self._cache.add(filed.key, self.latest)
         return result
+
+    def _learn(self, program: Program, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The call as it reads from now on, where its recording showed places that the program rebinds."""
+        if not self._reader.learn(program.stores.kept):
+            return call
+        with as_before(program):
+            again = self._reader.read(args, kwargs)
+        return again if is_read_live(program, again.state.tensors) else call
 
     def _leave_alone(self, reason: str, signature: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the original for a call that is not worth a version of its own."""

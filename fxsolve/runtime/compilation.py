@@ -8,17 +8,22 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.emit import Emitted
-from fxsolve.errors import FxSolveError, InputError, ScheduleError
+from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
 from fxsolve.partitioner.partition import Partition
 from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
-from fxsolve.report.report import Report
+from fxsolve.report.report import Check, Report
+from fxsolve.runtime.agreement import check, check_gradients
+from fxsolve.runtime.declaration import Shapes
 from fxsolve.runtime.family import Member, member
+from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
+from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
-from fxsolve.runtime.trial import as_written, check, plain_torch, race, run_example, seconds_of
+from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
 from fxsolve.scheduler.decision import Decision
-from fxsolve.stages import Clock, emit, partition, schedule
-from fxsolve.tracer.mutations import note_mutations, rewound
+from fxsolve.scheduler.tolerance import loosest_stop
+from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
+from fxsolve.tracer.mutations import note_mutations
 from fxsolve.tracer.program import Program
 from fxsolve.tracer.state import read_random_state
 
@@ -32,6 +37,7 @@ class Options:
     tolerance: float | None = None
     verify: str | int = "first"
     max_entries: int = 16
+    dynamic_shapes: Shapes = None
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,8 @@ class _DiffersError(_LeftAloneError):
     """The emitted module does not reproduce the recorded run."""
 
 
-def name_of(program: Callable[..., Any]) -> str:
-    """The name under which a program is reported."""
-    return getattr(program, "__name__", None) or type(program).__name__
+_WORTH = 1.2
+_TIGHT = 1e-15  # sweeps that are only compared after they have stopped changing, nearly
 
 
 def internal_error(stage: str, error: Exception) -> str:
@@ -100,33 +105,42 @@ class Compilation:
     def _entry(self) -> Entry:
         with plain_torch():
             parts = self._partition()
-            if self.captured.grad:
+            if self.captured.grad and self.captured.backward is None:
                 self._refuse_gradients(parts)
             decision, emitted = self._checked(parts)
         self._race(emitted, decision)
-        kept = None if self.known else member(self.captured, parts.system)
+        kept = None if self.known else member(self.captured, parts.system, pytree.tree_leaves((self.args, self.kwargs)))
         return Entry(self.report, make_ready(self.captured, decision, emitted), decision, kept)
 
-    def _checked(self, parts: Partition) -> tuple[Decision, Emitted]:
-        """A decision, and its module that reproduces the recorded run; in order where the automatic choice does not."""
-        try:
-            return self._solve(parts, self.options.schedule)
-        except _DiffersError as error:
-            if self.options.schedule != "auto":
-                raise
-            parts = replace(parts, notes=(*parts.notes, f"{self.report.schedule} was dropped: {error}"))
-            return self._solve(parts, "gs")
+    def _checked(self, parts: Partition) -> tuple[Decision, Emitted | Differentiable]:
+        """A decision, and its module that reproduces the recorded run; a safer one where the automatic one does not."""
+        if self.options.schedule != "auto":
+            return self._solve(parts, self.options.schedule, self.options.tolerance)
+        for text, tolerance in (("auto", self.options.tolerance), ("auto", _TIGHT)):
+            try:
+                return self._solve(parts, text, tolerance)
+            except _DiffersError as error:
+                parts = replace(parts, notes=(*parts.notes, f"{self.report.schedule} was dropped: {error}"))
+        return self._solve(parts, "gs", None)
 
-    def _solve(self, parts: Partition, text: str) -> tuple[Decision, Emitted]:
-        settings = (text, self.options.backend, self.options.tolerance)
+    def _solve(self, parts: Partition, text: str, tolerance: float | None) -> tuple[Decision, Emitted | Differentiable]:
+        settings = (text, self.options.backend, tolerance)
         decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
-        emitted: Emitted = self.clock.time("emit", emit, self.captured, parts, decision, self.options.tolerance)
+        emitted = self._emit(parts, decision, tolerance)
         loops = loop_reports(parts.system, decision)
         notes = (*parts.notes, *decision.notes, *note_mutations(self.captured))
         schedule_text = str(decision.schedule)
         self.report = replace(self.report, status="emitted", schedule=schedule_text, loops=loops, notes=notes)
-        self.clock.time("check", self._check, emitted)
+        stop = loosest_stop(parts.system, decision.schedule, as_stop(tolerance))
+        self.clock.time("check", self._check, emitted, stop)
+        self.report = replace(self.report, stop=stop)
         return decision, emitted
+
+    def _emit(self, parts: Partition, decision: Decision, tolerance: float | None) -> Emitted | Differentiable:
+        settings = (self.captured, parts, decision, tolerance)
+        if self.captured.backward is None:
+            return self.clock.time("emit", emit, *settings)
+        return make_differentiable(self.captured, self.clock.time("emit", emit_passes, *settings))
 
     def _refuse_gradients(self, parts: Partition) -> NoReturn:
         found = (f"{one.name}: {one.length} steps at {one.source} were rolled" for one in parts.system.repeats)
@@ -142,34 +156,51 @@ class Compilation:
             raise _LeftAloneError("no loop was found" if not parts.notes else parts.notes[0])
         return parts
 
-    def _check(self, emitted: Emitted) -> None:
-        """The emitted module must reproduce the recorded run."""
-        outputs, _ = run_example(emitted, self.captured)
-        found = check(outputs, self.captured.example.outputs)
+    def _check(self, emitted: Emitted | Differentiable, stop: float) -> None:
+        """The emitted module must reproduce the recorded run, within rounding and what its stop tests leave behind."""
+        try:
+            outputs, _ = run_example(emitted, self.captured)
+        except GuardError as error:  # a number that the program reads is not the same to the last bit
+            raise _DiffersError(f"the emitted module differs where the program reads a number: {error}") from error
+        recorded = self.captured.example.outputs
+        count = emitted.passes.results if isinstance(emitted, Differentiable) else len(recorded)
+        found = check(outputs[:count], recorded[:count], stop)
         self.report = replace(self.report, check=found)
         if not within(found):
-            raise _DiffersError(
-                f"the emitted module differs from the recorded run by {found.max_difference:.3g}, "
-                f"more than {found.tolerance:.3g}"
-            )
+            raise _DiffersError(f"the emitted module {_differs(found)}")
+        if outputs[count:]:
+            found = check_gradients(outputs[count:], recorded[count:], stop)
+            self.report = replace(self.report, gradient_check=found)
+            if not within(found):
+                raise _DiffersError(f"the emitted backward pass, relative to the largest entries, {_differs(found)}")
 
-    def _race(self, emitted: Emitted, decision: Decision) -> None:
+    def _race(self, emitted: Emitted | Differentiable, decision: Decision) -> None:
         """Time the module against the original; the faster one stays, unless the user named a schedule."""
+        original = Original(self.program, self.args, self.kwargs)
         times = race(
-            self._run_original, lambda: run_example(emitted, self.captured)[1], decision.sequential_seconds or 0.0
+            self._run_original,
+            lambda: time_emitted(emitted, self.captured, original),
+            decision.sequential_seconds or 0.0,
         )
         self.report = replace(self.report, original_seconds=times.original, emitted_seconds=times.emitted)
-        if times.original is not None and times.emitted > times.original and self.options.schedule == "auto":
+        # What a call costs besides, and a backward pass more than others, is not in these times.
+        worth = _WORTH if isinstance(emitted, Differentiable) else 1.0
+        if times.original is not None and times.emitted * worth > times.original and self.options.schedule == "auto":
             ratio = times.emitted / times.original
-            raise _LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long")
+            cost = ", and each call costs something besides" if ratio < 1 else ""
+            raise _LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long{cost}")
 
     def _run_original(self) -> float:
         """Run the program once more as if for the first time; returns the seconds."""
-        inputs = tuple(leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor))
+        given = tuple(leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor))
+        inputs = (*given, *self.captured.example.state)
         try:
-            with as_written(), rewound(self.captured, inputs):
-                return seconds_of(lambda: self.program(*self.args, **self.kwargs))
+            return run_original(Original(self.program, self.args, self.kwargs), self.captured, inputs)
         except Exception as error:
             raise _LeftAloneError(
                 f"the program raised {type(error).__name__} when it ran a second time on these arguments"
             ) from error
+
+
+def _differs(found: Check) -> str:
+    return f"differs from the recorded run by {found.max_difference:.3g}, more than {found.tolerance:.3g}"

@@ -25,10 +25,10 @@ class Compiled:
     torch, and of the program its flags, numbers, strings, hooks, and which parameters it has. Parameters and buffers
     are read live. Where a value that the program reads from a tensor differs, up to 4 variants are recorded.
 
-    Hooks on modules are recorded as part of the program; a program with a hook that changes something else than the
-    values of tensors is left alone. A copy, by `copy.deepcopy` or pickle, compiles anew at its first call. Threads may
-    call one object at once. Inside of a recording, a dispatch mode, a transform of torch.func or torch.compile, the
-    original runs.
+    Hooks on modules are recorded as part of the program. Attributes that a program or a hook sets are set again at
+    every call, and the original runs where that cannot be done. A copy, by `copy.deepcopy` or pickle, compiles anew at
+    its first call. Threads may call one object at once. Inside of a recording, a dispatch mode, a transform of
+    torch.func or torch.compile, the original runs.
     """
 
     __slots__ = ("_runtime",)

@@ -5,21 +5,23 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError, PartitionError
+from fxsolve.partitioner.counting import Lengths
 from fxsolve.partitioner.partition import Partition
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
-from fxsolve.runtime.compilation import Compilation, Entry, Options, internal_error, name_of
+from fxsolve.report.units import time_text
+from fxsolve.runtime.compilation import Compilation, Entry, Options, internal_error
 from fxsolve.runtime.family import Member, grow
-from fxsolve.runtime.ready import generators_of, rewinder
+from fxsolve.runtime.relatives import Relatives
+from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
-from fxsolve.tracer.capture import capture
+from fxsolve.tracer.capture import capture, name_of
 from fxsolve.tracer.output import rebuild
 from fxsolve.tracer.program import Program
-from fxsolve.tracer.state import read_random_state
+from fxsolve.tracer.rewind import rewinder_of
+from fxsolve.tracer.stores import Live
 
 
 def build(
@@ -27,31 +29,43 @@ def build(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     options: Options,
-    relatives: tuple[Member, ...] = (),
+    relatives: Relatives,
+    live: Live,
+    learn: Callable[[Program], None],
 ) -> tuple[Entry, Any]:
     """Run the program once, and compile it for calls like this one. Returns the entry and the program's result.
 
-    Two `relatives`, recordings at other lengths, save recording this one where they tell what it looks like.
+    Two of the `relatives`, recordings at other lengths, save recording this one where they tell what it looks like.
     Whatever keeps the program from being compiled, errors of the compiler included, is told in the report, and the
-    original keeps running. What the program itself raises is raised.
+    original keeps running. What the program itself raises is raised. `learn` is called with the recorded program.
     """
     clock = Clock()
     report = Report(program=name_of(program), status="left alone")
-    if grown := _grow(relatives, program, args, kwargs, clock):
-        entry = Compilation(program, args, kwargs, *grown, options, clock, report).entry()
-        if entry.ready is not None or (entry.report.check is not None and within(entry.report.check)):
-            return _timed(entry, clock), rebuild(grown[0].output, grown[0].example.outputs)
-    captured = _capture(program, args, kwargs, clock)
+    visit = Visit(program, args, kwargs)
+    for one, two, lengths in relatives.pairs(args, kwargs, clock):
+        rewind = rewinder_of(program, visit.leaves)
+        grown = _grow(one, two, lengths, visit, rewind, clock)
+        if not isinstance(grown, str):
+            entry = Compilation(program, args, kwargs, *grown, options, clock, report).entry()
+            if entry.ready is not None or (entry.report.check is not None and within(entry.report.check)):
+                return _timed(entry, clock), rebuild(grown[0].output, grown[0].example.outputs)
+            grown = entry.report.reason
+        relatives.refused = grown
+        rewind()
+    captured = _capture(program, args, kwargs, live, clock)
     if isinstance(captured, str):
         # Outside of any except block: an error of the program then has no other error in its context.
         return Entry(replace(report, reason=captured, seconds=_seconds(clock))), program(*args, **kwargs)
+    learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
-    entry = Compilation(program, args, kwargs, captured, None, options, clock, report).entry()
-    return _timed(entry, clock), result
+    entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report).entry(), clock)
+    return replace(entry, report=replace(entry.report, notes=(*entry.report.notes, *relatives.notes))), result
 
 
-def _capture(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], clock: Clock) -> Program | str:
+def _capture(
+    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, clock: Clock
+) -> Program | str:
     """The recorded program, or why there is none.
 
     An error that is no `CaptureError` is either raised by the program, which raises it again when it runs as written,
@@ -60,7 +74,7 @@ def _capture(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     # A cast that autocast kept from an earlier call would be recorded as a constant.
     torch.clear_autocast_cache()
     try:
-        return clock.time("capture", capture, program, args, kwargs)
+        return clock.time("capture", capture, program, args, kwargs, live)
     except CaptureError as error:
         return str(error)
     except Exception as error:
@@ -68,25 +82,24 @@ def _capture(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
 
 def _grow(
-    relatives: tuple[Member, ...],
-    program: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    clock: Clock,
-) -> tuple[Program, Partition] | None:
-    """The program and its equations from recordings at two other lengths, and one plain run of it at this one."""
-    if len(relatives) != 2:
-        return None
-    tensors = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-    randomness, rewind = read_random_state(), rewinder(generators_of(relatives[0].program))
+    one: Member, two: Member, lengths: Lengths, visit: Visit, rewind: Callable[[], None], clock: Clock
+) -> tuple[Program, Partition] | str:
+    """The program and its equations from recordings at two other lengths, and one plain run of it at this one.
+
+    What they do not tell is the reason that is returned instead.
+    """
+    before = clock.seconds.get("run", 0.0)
     try:
-        grown = clock.time("run", grow, *relatives, lambda: program(*args, **kwargs), tensors)
-    except PartitionError:
-        randomness.restore()
-        rewind()
-        return None
-    captured, system = grown
-    note = "not recorded: two recordings at other lengths tell its equations; checked against one run of the program"
+        captured, system = clock.time("run", grow, one, two, lengths, visit, rewind)
+    except PartitionError as error:
+        return str(error)
+    except Exception as error:
+        return internal_error("run", error)
+    seconds = clock.seconds["run"] - before
+    note = (
+        f"not recorded: recordings at the lengths {lengths.first} and {lengths.second} tell its equations; checked "
+        f"against one run of the program, which took {time_text(seconds)}"
+    )
     return captured, Partition(system, (note,))
 
 

@@ -1,6 +1,6 @@
 """Programs of one family: recorded at two lengths, they are known at every length."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,79 +8,127 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.lengths import Blend, Lengths
+from fxsolve.partitioner.counting import Lengths
+from fxsolve.partitioner.lengths import Blend, Series, numbered_name
+from fxsolve.partitioner.numbers import read_numbers
+from fxsolve.runtime.visit import Seen, Visit, see
 from fxsolve.system.spec import System
-from fxsolve.tracer.output import flatten_result
+from fxsolve.system.verify import verify_system
 from fxsolve.tracer.program import Draw, Example, Program, attribute_of
 from fxsolve.tracer.state import read_random_state
+from fxsolve.tracer.stream import Stream
 
 
 @dataclass(frozen=True)
 class Member:
-    """A program at one length: its system, and of the program itself what holds no intermediate values."""
+    """A program at one length: its system, and of the program itself what holds no intermediate values.
+
+    `sizes` are those of its tensor arguments, and its integer arguments.
+    """
 
     program: Program
     system: System
-    shapes: tuple[torch.Size, ...]
+    sizes: tuple[int, ...]
 
 
-def member(program: Program, system: System) -> Member:
+def member(program: Program, system: System, leaves: Iterable[Any]) -> Member:
     """Keep what the other lengths of `program` are derived from."""
-    shapes = tuple(tensor.shape for tensor in program.example.inputs)
     noise = tuple(tensor.new_empty(0) for tensor in program.example.noise)  # tells the devices, and so the generators
     light = replace(program, module=_leaves_of(program, len(program.draws)), example=Example((), noise, ()))
-    return Member(light, system, shapes)
+    return Member(light, system, sizes_of(leaves))
 
 
-def grow(one: Member, two: Member, run: Callable[[], Any], tensors: tuple[Tensor, ...]) -> tuple[Program, System]:
-    """The program and system for new inputs; `run()` is one run of the original on them.
+def sizes_of(leaves: Iterable[Any]) -> tuple[int, ...]:
+    """The sizes of all tensors among `leaves`, and all integers."""
+    sizes: list[int] = []
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            sizes += leaf.shape
+        elif type(leaf) is int:
+            sizes.append(leaf)
+    return tuple(sizes)
 
-    Raises `PartitionError` if the two members do not tell what this length looks like. What they tell is a guess:
-    the caller checks the emitted module against the outputs in `example`.
+
+def find_lengths(one: Member, two: Member, sizes: tuple[int, ...]) -> Lengths | None:
+    """One size in which the two members differ, if all other sizes are affine in it."""
+    triples = set(zip(one.sizes, two.sizes, sizes, strict=True))
+    found = next((Lengths(*triple) for triple in sorted(triples) if triple[0] != triple[1]), None)
+    if found is None:
+        return None
+    try:
+        return found if all(found.between(a, b) == c for a, b, c in triples) else None
+    except PartitionError:
+        return None
+
+
+def grow(
+    one: Member, two: Member, lengths: Lengths, visit: Visit, rewind: Callable[[], None]
+) -> tuple[Program, System]:
+    """The program and system for a new call, from one plain run of the original; `rewind()` puts generators back.
+
+    Raises `PartitionError` if the two members do not tell what this length looks like; nothing has been changed then
+    except for generators. What they tell is a guess where it is not read from the run: the caller checks the emitted
+    module against the outputs in `example`.
     """
-    if one.program.mutations or two.program.mutations:
-        raise PartitionError("the program writes into tensors that outlive the call")
-    lengths = _lengths(one, two, tensors)
-    names = {name: k for member in (one, two) for k, name in enumerate(_noise_names(member.program))}
-    blend = Blend(lengths, _noise_name, names)
+    _check_members(one.program, two.program)
+    seen = see(visit, one.program)
+    after = read_random_state()
+    blend = _blend(one.program, two.program, seen, lengths)
     system = blend.system(one.system, two.system)
+    verify_system(system)
     draws = _draws(blend, one.program.draws, two.program.draws)
-    output = replace(
-        one.program.output, constants=blend.value(one.program.output.constants, two.program.output.constants)
-    )
-    if one.program.output.spec != two.program.output.spec or one.program.guards != two.program.guards:
-        raise PartitionError("the results have another structure at the other length")
-    noise, result = _run_with_noise(draws, run)
-    found, outputs = flatten_result(result)
-    if found != output:
+    rewind()
+    noise = tuple(draw.sample() for draw in draws)
+    if not torch.equal(read_random_state().cpu, after.cpu):
+        raise PartitionError("the program draws other random numbers at this length")
+    constants = blend.value(one.program.output.constants, two.program.output.constants)
+    if seen.output != replace(one.program.output, constants=constants):
         raise PartitionError("the result has another structure at this length")
-    roles = {name: role for name, role in one.program.roles.items() if role != "noise"}
-    roles.update((_noise_name(k), "noise") for k in range(len(draws)))
+    roles = {name: role for name, role in one.program.roles.items() if name not in blend.one.numbered}
+    roles.update((numbered_name("noise", k), "noise") for k in range(len(draws)))
+    literals = tuple(numbered_name("literal", k) for k in range(len(seen.literals)))
+    roles.update(dict.fromkeys(literals, "constant"))
     program = replace(
         one.program,
-        module=_leaves_of(one.program, len(draws)),
+        module=_leaves_of(one.program, len(draws), seen.literals),
         roles=roles,
         draws=draws,
-        output=output,
-        example=Example(tensors, noise, outputs),
+        output=seen.output,
+        example=Example(seen.inputs, noise, seen.outputs, cotangents=seen.cotangents),
+        stream=Stream((), literals),
     )
     return program, system
 
 
-def _lengths(one: Member, two: Member, tensors: tuple[Tensor, ...]) -> Lengths:
-    """The one size in which the inputs differ."""
-    sizes = {
-        (a, b, c)
-        for shapes in zip(one.shapes, two.shapes, (tensor.shape for tensor in tensors), strict=True)
-        for a, b, c in zip(*shapes, strict=True)
-        if not a == b == c
-    }
-    if len(sizes) != 1:
-        raise PartitionError("more than one size differs between the lengths")
-    first, second, wanted = sizes.pop()
-    if first == second:
-        raise PartitionError("the lengths recorded do not differ where this one does")
-    return Lengths(first, second, wanted)
+def _check_members(one: Program, two: Program) -> None:
+    """What is not known at other lengths."""
+    if one.mutations or two.mutations:
+        raise PartitionError("the program writes into tensors that outlive the call")
+    if one.stores.writes or two.stores.writes or one.stores.reads or two.stores.reads:
+        raise PartitionError("the program changes attributes that outlive the call")
+    if one.backward != two.backward:
+        raise PartitionError("the gradients have another structure at the other length")
+    if one.output.spec != two.output.spec or one.output.leaves != two.output.leaves or one.guards != two.guards:
+        raise PartitionError("the results have another structure at the other length")
+    if len(_owned(one)) != len(_owned(two)) or any(a is not b for a, b in zip(_owned(one), _owned(two), strict=True)):
+        raise PartitionError("the program uses other tensors at the other length")
+
+
+def _owned(program: Program) -> list[Tensor]:
+    """The tensors that a program found, without the constants that it made of numbers."""
+    nodes = program.module.graph.find_nodes(op="get_attr")
+    return [attribute_of(program, str(node.target)) for node in nodes if node.name not in program.stream.literals]
+
+
+def _blend(one: Program, two: Program, seen: Seen, lengths: Lengths) -> Blend:
+    numbers = read_numbers(one.stream.entries, two.stream.entries, seen.entries, lengths)
+    return Blend(lengths, _series(one), _series(two), numbers)
+
+
+def _series(program: Program) -> Series:
+    noise = [name for name, role in program.roles.items() if role == "noise"]
+    numbered = {name: ("noise", k) for k, name in enumerate(noise)}
+    return Series({**numbered, **{name: ("literal", k) for k, name in enumerate(program.stream.literals)}})
 
 
 def _draws(blend: Blend, one: tuple[Draw, ...], two: tuple[Draw, ...]) -> tuple[Draw, ...]:
@@ -92,38 +140,22 @@ def _draws(blend: Blend, one: tuple[Draw, ...], two: tuple[Draw, ...]) -> tuple[
     return one[:1] * blend.lengths.between(len(one), len(two))
 
 
-def _run_with_noise(draws: tuple[Draw, ...], run: Callable[[], Any]) -> tuple[tuple[Tensor, ...], Any]:
-    """The draws that `run()` is going to make, and its result; it must leave the generators as the draws alone do."""
-    before = read_random_state()
-    noise = tuple(draw.sample() for draw in draws)
-    after = read_random_state()
-    before.restore()
-    result = run()
-    if not torch.equal(read_random_state().cpu, after.cpu):
-        raise PartitionError("the program draws other random numbers at this length")
-    return noise, result
-
-
-def _leaves_of(program: Program, draws: int) -> fx.GraphModule:
-    """Only the inputs of the graph, with noise for `draws` draws."""
+def _leaves_of(program: Program, draws: int, literals: tuple[Tensor, ...] | None = None) -> fx.GraphModule:
+    """Only the leaves of the graph, with noise for `draws` draws; `literals` replace the constants made of numbers."""
     graph = fx.Graph()
     attributes: dict[str, Any] = {}
-    for node in program.module.graph.nodes:
-        role = program.roles.get(node.name)
-        if node.op == "placeholder" and role != "noise":
+    replaced = frozenset(program.stream.literals if literals is not None else ())
+    for node in program.module.graph.find_nodes(op="placeholder"):
+        if program.roles.get(node.name) != "noise":
             graph.node_copy(node)
     for k in range(draws):
-        graph.placeholder(_noise_name(k))
+        graph.placeholder(numbered_name("noise", k))
     for node in program.module.graph.find_nodes(op="get_attr"):
-        attributes[str(node.target)] = attribute_of(program, str(node.target))
-        graph.node_copy(node)
+        if node.name not in replaced:
+            attributes[str(node.target)] = attribute_of(program, str(node.target))
+            graph.node_copy(node)
+    for k, literal in enumerate(literals or ()):
+        attributes[numbered_name("literal", k)] = literal
+        graph.get_attr(numbered_name("literal", k))
     graph.output(())
     return fx.GraphModule(attributes, graph, class_name="Leaves")
-
-
-def _noise_names(program: Program) -> list[str]:
-    return [name for name, role in program.roles.items() if role == "noise"]
-
-
-def _noise_name(number: int) -> str:
-    return f"noise_{number}"

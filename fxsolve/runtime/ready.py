@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fxsolve.codegen.emit import Emitted
-from fxsolve.runtime.trial import plain_torch
+from fxsolve.runtime.gradients import Differentiable, Original
+from fxsolve.runtime.modes import plain_torch
+from fxsolve.runtime.nodes import run
 from fxsolve.scheduler.decision import Decision
-from fxsolve.tracer.generators import address_of
-from fxsolve.tracer.mutations import Effects, effects_of, restore_aliases, write
+from fxsolve.solvers.solution import Solution
+from fxsolve.tracer.generators import Known, address_of, restore_generators
+from fxsolve.tracer.mutations import Effects, effects_of, hand_on, write
 from fxsolve.tracer.noise import generator_of
 from fxsolve.tracer.output import rebuild
 from fxsolve.tracer.program import Draw, Guard, Output, Program, attribute_of
@@ -33,7 +37,7 @@ class Watched:
 class Ready:
     """An emitted module, the draws that it wants, how to rebuild the result, its guards, and what it rests on."""
 
-    emitted: Emitted
+    emitted: Emitted | Differentiable
     draws: tuple[Draw, ...]
     output: Output
     guards: tuple[Guard, ...]
@@ -41,16 +45,34 @@ class Ready:
     watched: tuple[Watched, ...]
     effects: Effects
 
-    def run(self, tensors: tuple[Tensor, ...]) -> Any:
-        """The program's return value for new inputs, with fresh draws, and its side effects on tensors.
+    def run(self, tensors: tuple[Tensor, ...], original: Original) -> Any:
+        """The program's return value for new inputs, with fresh draws, and its side effects.
 
-        Raises `GuardError`; nothing has been written then.
+        `original` is the same call of the program as it was written, for derivatives of gradients. Raises `GuardError`;
+        nothing has been written then.
         """
         with plain_torch():
             noise = self.emitted.fresh_noise(self.draws)
-            outputs = write(self.effects, tensors, self.emitted.module(*tensors, *noise))
+        outputs = self._solve(tensors, noise, original)
+        with plain_torch():
+            outputs = write(self.effects, tensors, outputs)
         # In the caller's grad mode: a view that is made under no_grad cannot be written into outside of it.
-        return rebuild(self.output, restore_aliases(self.effects, tensors, outputs))
+        return rebuild(self.output, hand_on(self.effects, tensors, outputs))
+
+    def _solve(self, tensors: tuple[Tensor, ...], noise: list[Tensor], original: Original) -> tuple[Tensor, ...]:
+        if isinstance(self.emitted, Differentiable):
+            return run(self.emitted, tensors, noise, original)
+        with plain_torch():
+            return self.emitted.module(*tensors, *noise)
+
+    @property
+    def backward_solutions(self) -> tuple[Solution, ...]:
+        """The solves of the backward pass of the latest call, if it has run."""
+        return self.emitted.learned.solutions if isinstance(self.emitted, Differentiable) else ()
+
+    def inputs(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The tensors of a call, and what the program has kept for it."""
+        return (*tensors, *self.effects.stores.tensors())
 
     def rewinder(self) -> Callable[[], None]:
         """A function that puts the generators of the draws back to where they are now."""
@@ -63,16 +85,10 @@ class Ready:
 
 def rewinder(generators: Iterable[torch.Generator]) -> Callable[[], None]:
     """A function that puts `generators` back to where they are now."""
-    states = [(generator, generator.get_state()) for generator in generators]
-
-    def rewind() -> None:
-        for generator, state in states:
-            generator.set_state(state)
-
-    return rewind
+    return partial(restore_generators, [Known(generator, generator.get_state()) for generator in generators])
 
 
-def make_ready(program: Program, decision: Decision, emitted: Emitted) -> Ready:
+def make_ready(program: Program, decision: Decision, emitted: Emitted | Differentiable) -> Ready:
     """What has to be kept of a recorded program to run it again; no example tensor is."""
     watched = tuple(Watched(tensor, tensor._version, tensor.data_ptr()) for tensor in _proof_tensors(program, decision))
     used, effects = generators_of(program), effects_of(program)

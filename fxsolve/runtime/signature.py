@@ -1,6 +1,6 @@
 """When a recorded program may be used again: everything about a call that recording took for granted."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -14,12 +14,13 @@ from torch.utils import _pytree as pytree
 from torch.utils._device import DeviceContext
 
 from fxsolve.errors import CaptureError
-from fxsolve.runtime.tokens import PLAIN, callable_token, is_container, token_of
-from fxsolve.runtime.trial import runs_as_written
+from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
+from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
+from fxsolve.runtime.tokens import PLAIN, callable_token, token_of
 from fxsolve.runtime.watch import Watch
 from fxsolve.tracer.externals import storage_of
+from fxsolve.tracer.places import Place, is_container
 
-_AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _MAX_WATCHES = 8
 _GLOBAL_HOOKS = (nn_module._global_forward_hooks, nn_module._global_forward_pre_hooks)
 
@@ -30,13 +31,15 @@ class Call:
 
     tensors: tuple[Tensor, ...]
     key: tuple[Hashable, ...]
+    state: LiveState
 
 
 class Reader:
     """Reads the calls of one program."""
 
     def __init__(self, program: Any) -> None:
-        self._program = Watch(program)
+        self._live = LiveSet()
+        self._program = Watch(program, self._live)
         self._arguments: dict[int, tuple[Any, Watch]] = {}
 
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -44,7 +47,8 @@ class Reader:
 
         The key holds the structure of the arguments; of each tensor the shape, stride, dtype, device and whether it
         wants a gradient, which tensors are one object, and which share memory; the values of plain arguments, and what
-        is watched of modules, functions and objects among them; the modes of torch; and what is watched of the program.
+        is watched of modules, functions and objects among them; the modes of torch; what is watched of the program; and
+        what it keeps in places that it rebinds, tensors there as if they were arguments.
 
         Raises `CaptureError` for an argument that may change without notice, such as an iterator or a NumPy array.
         """
@@ -52,10 +56,25 @@ class Reader:
         tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
         grad = torch.is_grad_enabled()
         others = tuple(self._token(leaf, grad) for leaf in leaves if not isinstance(leaf, Tensor))
-        first = {id(tensor): k for k, tensor in reversed(list(enumerate(tensors)))}
-        same = (tuple(first[id(tensor)] for tensor in tensors), _shared_memory(tensors))
-        arguments = (spec, others, tuple(map(_describe, tensors)), same)
-        return Call(tensors, (arguments, _modes(grad), self._program.state(grad)))
+        arguments = (spec, others, tuple(map(_describe, tensors)), _sameness(tensors))
+        program = self._program.state(grad)
+        state = self._read_state([leaf for leaf in leaves if id(leaf) in self._arguments])
+        kept = (state.tokens, tuple(map(_describe, state.tensors)))
+        if state.tensors:
+            kept = (*kept, _sameness((*tensors, *state.tensors)))
+        return Call(tensors, (arguments, _modes(grad), program, kept), state)
+
+    def _read_state(self, watched: list[Any]) -> LiveState:
+        """What live places of the program, and of these arguments, hold."""
+        if not self._live.count:
+            return NO_STATE
+        looks = [self._program.live(), *(self._arguments[id(leaf)][1].live() for leaf in watched)]
+        places = (place for places, _ in looks for place in places)
+        return read_live(self._live, places, frozenset().union(*(fixed for _, fixed in looks)))
+
+    def learn(self, places: Iterable[Place]) -> bool:
+        """From now on what is in these places is known by its form; returns whether one of them is new."""
+        return self._live.add(places)
 
     def _token(self, leaf: Any, grad: bool) -> Hashable:
         if type(leaf) in PLAIN or is_container(leaf) or isinstance(leaf, slice | Enum | torch.Generator):
@@ -70,17 +89,23 @@ class Reader:
     def _watch(self, leaf: Any) -> tuple[Any, Watch]:
         if len(self._arguments) >= _MAX_WATCHES:
             self._arguments.clear()
-        self._arguments[id(leaf)] = entry = (leaf, Watch(leaf))
+        self._arguments[id(leaf)] = entry = (leaf, Watch(leaf, self._live))
         return entry
 
     def is_unchanged(self, call: Call) -> bool:
         """Whether the program is in the state in which `call` found it."""
-        return self._program.state(torch.is_grad_enabled()) == call.key[2]
+        state = self._program.state(torch.is_grad_enabled())
+        tokens = self._read_state([]).tokens
+        return state == call.key[2] and tokens == call.state.tokens[: len(tokens)]
 
 
 def family_of(call: Call) -> Hashable:
-    """The key of a call without the sizes of its tensors: calls of one family may be one program at several lengths."""
+    """The key of a call without the sizes of its tensors, and without its integers.
+
+    Calls of one family may be one program at several lengths.
+    """
     (spec, others, described, same), *rest = call.key  # pyright: ignore[reportGeneralTypeIssues]
+    others = tuple(int if type(token) is tuple and token[0] is int else token for token in others)
     sizeless = tuple((kind, len(shape), *types) for kind, shape, _, *types in described)
     return (spec, others, sizeless, same, *rest)
 
@@ -97,6 +122,7 @@ def changed_part(before: tuple[Hashable, ...], after: tuple[Hashable, ...]) -> s
     if before[1] != after[1]:
         return "a mode of torch"
     names = list(_changed_names(getattr(before[2], "parts", ()), getattr(after[2], "parts", ())))
+    names += _changed_names(before[3], after[3])
     return f"the attribute {names[0]}" if names else "the program"
 
 
@@ -131,6 +157,12 @@ def _describe(tensor: Tensor) -> Hashable:
     return (type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad)
 
 
+def _sameness(tensors: tuple[Tensor, ...]) -> Hashable:
+    """Which tensors are one object, and which share memory."""
+    first = {id(tensor): k for k, tensor in reversed(list(enumerate(tensors)))}
+    return tuple(first[id(tensor)] for tensor in tensors), _shared_memory(tensors)
+
+
 def _shared_memory(tensors: tuple[Tensor, ...]) -> Hashable:
     """For each tensor the number of the first one on the same memory."""
     if len(tensors) < 2:
@@ -161,5 +193,5 @@ def _modes(grad: bool) -> Hashable:
 def _autocast() -> Hashable:
     if not torch._C._is_any_autocast_enabled():
         return ()
-    enabled = (device for device in _AUTOCAST_DEVICES if torch.is_autocast_enabled(device))
+    enabled = (device for device in AUTOCAST_DEVICES if torch.is_autocast_enabled(device))
     return tuple((device, torch.get_autocast_dtype(device)) for device in enabled)

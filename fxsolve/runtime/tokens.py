@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.tracer.places import MAX_DEPTH, MAX_ITEMS, is_container
+
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
-_MAX_ITEMS = 64
-_MAX_DEPTH = 3
 form_of = attrgetter("dtype", "device", "shape")
 
 
@@ -65,11 +65,11 @@ def token_of(value: Any, depth: int = 0) -> Hashable:
         return kind, value.start, value.stop, value.step
     if isinstance(value, Tensor):
         return Same(value), form_of(value)
-    if is_container(value) and depth < _MAX_DEPTH and len(value) <= _MAX_ITEMS:
+    if is_container(value) and depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
         items = value.items() if isinstance(value, dict) else value
         tokens = [token_of(item, depth + 1) for item in items]
         return kind, frozenset(tokens) if isinstance(value, set | frozenset) else tuple(tokens)
-    if is_settings(value) and depth < _MAX_DEPTH:
+    if is_settings(value) and depth < MAX_DEPTH:
         plain = (pair for pair in vars(value).items() if type(pair[1]) in PLAIN)
         return identity_of(value), tuple((name, token_of(item)) for name, item in plain)
     return identity_of(value)
@@ -100,10 +100,6 @@ def identity_of(value: Any) -> Hashable:
     except TypeError:
         return type(value), id(value)
     return type(value), value
-
-
-def is_container(value: Any) -> bool:
-    return isinstance(value, list | tuple | dict | set | frozenset)
 
 
 def is_settings(value: Any) -> bool:

@@ -2,9 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,72 +10,65 @@ import torch
 from torch import Tensor
 
 from fxsolve.codegen.emit import Emitted
-from fxsolve.report.difference import compare
-from fxsolve.report.report import Check
+from fxsolve.runtime.gradients import Differentiable, Original
+from fxsolve.runtime.modes import as_written, plain_torch
+from fxsolve.runtime.nodes import run
 from fxsolve.tracer.mutations import effects_of, rewound, separate, write
 from fxsolve.tracer.program import Program
 
 _TIMED_RUNS = 5
 _CHEAP_SECONDS = 0.05  # a program faster than this is timed several times, a slower one once
 _CLEAR_GAIN = 3.0  # an expected gain of this factor needs no run of the original to confirm it
-_AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
-_as_written: ContextVar[bool] = ContextVar("fxsolve_as_written", default=False)
-
-
-@contextmanager
-def as_written() -> Iterator[None]:
-    """In the body, compiled objects run their originals: a program that calls one is timed as it was written."""
-    token = _as_written.set(True)
-    try:
-        yield
-    finally:
-        _as_written.reset(token)
-
-
-def runs_as_written() -> bool:
-    """Whether `as_written` is in force here."""
-    return _as_written.get()
-
-
-@contextmanager
-def plain_torch() -> Iterator[None]:
-    """No gradients and no autocast: what was recorded holds the casts that autocast made."""
-    enabled = torch._C._is_any_autocast_enabled()
-    devices = [device for device in _AUTOCAST_DEVICES if enabled and torch.is_autocast_enabled(device)]
-    with torch.no_grad():
-        for device in devices:
-            torch.set_autocast_enabled(device, False)
-        try:
-            yield
-        finally:
-            for device in devices:
-                torch.set_autocast_enabled(device, True)
-
-
-def check(outputs: tuple[Tensor, ...], recorded: tuple[Tensor, ...]) -> Check:
-    """The difference of two results; tolerated is rounding, relative to the largest entry."""
-    return compare(outputs, recorded, tolerance_of(recorded))
-
-
-def tolerance_of(tensors: tuple[Tensor, ...]) -> float:
-    """100 eps max(1, max |entry|), with the eps of the least precise floating-point type."""
-    floating = [t.detach() for t in tensors if t.is_floating_point() or t.is_complex()]
-    scale = max((float(t.abs().nan_to_num(0.0, 0.0, 0.0).max()) for t in floating if t.numel()), default=0.0)
-    eps = max((torch.finfo(t.dtype).eps for t in floating), default=0.0)
-    return 100 * eps * max(1.0, scale)
-
-
-def run_example(emitted: Emitted, program: Program) -> tuple[tuple[Tensor, ...], float]:
-    """What the module gives for the recorded inputs and draws, and the seconds that it took, side effects included."""
+def run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[tuple[Tensor, ...], float]:
+    """What the module gives for the recorded inputs, draws and cotangents, and the seconds, side effects included."""
     inputs, effects = program.example.inputs, effects_of(program)
     with plain_torch(), rewound(program, inputs):
         start = time.perf_counter()
         noise = emitted.noise_inputs(program.example.noise)
-        outputs = separate(effects, inputs, emitted.module(*inputs, *noise))
+        if isinstance(emitted, Emitted):
+            outputs, gradients = emitted.module(*inputs, *noise), ()
+        else:
+            outputs, saved = emitted.solve(inputs, noise)
+            derivatives = emitted.differentiate(saved, program.example.cotangents)
+            gradients = (*derivatives.gradients, *derivatives.totals)
+        outputs = separate(effects, inputs, outputs)
         write(effects, inputs, outputs)
-        return outputs, time.perf_counter() - start
+        seconds = time.perf_counter() - start
+    return (*outputs, *(gradient for gradient in gradients if gradient is not None)), seconds
+
+
+def time_emitted(emitted: Emitted | Differentiable, program: Program, original: Original) -> float:
+    """Run what was emitted once, its backward pass as autograd calls it; returns the seconds."""
+    if isinstance(emitted, Emitted):
+        return run_example(emitted, program)[1]
+    with rewound(program, program.example.inputs):
+        noise = emitted.noise_inputs(program.example.noise)
+        return seconds_of(lambda: _pass_through(emitted, program, noise, original))
+
+
+def _pass_through(function: Differentiable, program: Program, noise: list[Tensor], original: Original) -> None:
+    inputs, backward = program.example.inputs, function.backward
+    with torch.enable_grad():
+        outputs = run(function, inputs, noise, original)
+    results = [outputs[number] for number in backward.outputs]
+    wanted = [function.at(place, inputs) for place in backward.places]
+    # The graph is kept: parts of it may belong to the arguments.
+    torch.autograd.grad(results, wanted, program.example.cotangents, True, allow_unused=True)
+
+
+def run_original(original: Original, program: Program, inputs: tuple[Tensor, ...]) -> float:
+    """Run the program once more as if for the first time, its backward pass included; returns the seconds."""
+    attributes = effects_of(program).attributes
+    with as_written(), rewound(program, inputs):
+        return seconds_of(lambda: _run(original, program, attributes))
+
+
+def _run(original: Original, program: Program, attributes: Mapping[str, Tensor]) -> Any:
+    if program.backward is None:
+        return original.program(*original.args, **original.kwargs)
+    return original.differentiate(program.backward, attributes, program.example.cotangents, False)
 
 
 @dataclass(frozen=True)

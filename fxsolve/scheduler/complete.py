@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
+from fxsolve.scheduler.schedule import Apply, GaussSeidel, Schedule, Steps, steps_of
 from fxsolve.system.spec import Block, Equation, System
 
 
@@ -29,11 +29,13 @@ def sequential(equation: Equation) -> Schedule:
 def names(schedule: Schedule) -> Iterator[str]:
     """The equations that a schedule names, in its order, as often as it names them."""
     match schedule:
-        case Apply(name) | Steps(name, _, _) | Jacobi(Steps(name, _, _), _):
+        case Apply(name):
             yield name
         case GaussSeidel(children):
             for child in children:
                 yield from names(child)
+        case _:
+            yield steps_of(schedule).repeat
 
 
 def _insert(schedule: Schedule, missing: list[Equation], order: dict[str, int]) -> Iterator[Schedule]:

@@ -1,74 +1,122 @@
 """Schedules that a user asks for, made safe."""
 
+from dataclasses import dataclass, field, replace
+
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.batch import batch
+from fxsolve.partitioner.linearize import linearize
+from fxsolve.partitioner.sums import is_sum
 from fxsolve.scheduler.causality import Causality, judge, structural_values
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
-from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Schedule, Steps
-from fxsolve.system.spec import Repeat, System
+from fxsolve.scheduler.depth import dependency_depth
+from fxsolve.scheduler.facts import find_facts
+from fxsolve.scheduler.nests import UNKNOWN
+from fxsolve.scheduler.schedule import (
+    Apply,
+    Chunks,
+    GaussSeidel,
+    Jacobi,
+    Levels,
+    Method,
+    Newton,
+    Part,
+    Scan,
+    Schedule,
+    Steps,
+    parts_of,
+    steps_of,
+)
+from fxsolve.scheduler.trial import in_order, text_of
+from fxsolve.system.nested import every_repeat
+from fxsolve.system.spec import Lag, Repeat, System
 from fxsolve.tracer.program import Program
 
 
-def demote_unproved(program: Program, system: System, schedule: Schedule) -> Decision:
-    """A decision for `schedule`, in which a loop that cannot be swept safely runs in order instead, with a note.
+@dataclass(frozen=True)
+class _Judgement:
+    """What was found of a repeat for the method asked for; `obstacle` is the reason not to use it."""
 
-    Jacobi needs a body that can be batched and, where a buffer is read whole, a proof that no step reads its own or a
-    later entry.
+    method: Method | None = None
+    causality: Causality = field(default_factory=Causality)
+    obstacle: str | None = None
+    depth: int | None = None
+
+
+def demote_unproved(program: Program, system: System, schedule: Schedule) -> Decision:
+    """A decision for `schedule`, in which a loop that its method does not fit runs in order instead, with a note.
+
+    All steps at once need a body that can be batched and, where a buffer is read whole, a proof that no step reads its
+    own or a later entry; Newton steps need a state of real numbers and its Jacobian, a scan an affine step too.
     """
     structural = structural_values(program, system)
-    judged = {r.name: _judge(r, structural) for r in system.repeats if _has_jacobi(schedule, r.name)}
-    obstacles = {name: causality.obstacle for name, causality in judged.items() if causality.obstacle is not None}
+    known = {repeat.name: structural for repeat in system.repeats}
+    judged = {one.name: _judge(one, schedule, known.get(one.name, UNKNOWN)) for one in every_repeat(system)}
+    obstacles = {name: judgement.obstacle for name, judgement in judged.items() if judgement.obstacle is not None}
     safe = _demote(schedule, frozenset(obstacles))
-    choices = tuple(_choice(repeat, safe, judged.get(repeat.name, Causality())) for repeat in system.repeats)
+    choices = tuple(_choice(repeat, safe, judged[repeat.name]) for repeat in every_repeat(system))
     notes = tuple(f"{name} runs in order: {obstacle}" for name, obstacle in obstacles.items())
-    return Decision(safe, choices, notes=notes)
+    depths = {name: judgement.depth for name, judgement in judged.items() if judgement.depth is not None}
+    return Decision(safe, choices, notes=notes, depths=depths)
 
 
-def _judge(repeat: Repeat, structural: list[dict[str, Tensor]]) -> Causality:
+def _judge(repeat: Repeat, schedule: Schedule, structural: list[dict[str, Tensor]]) -> _Judgement:
+    method = next((part for part in parts_of(schedule, repeat.name) if not isinstance(part, Steps)), None)
+    if method is None:
+        return _Judgement()
     causality = judge(repeat, structural)
-    if causality.obstacle is None:
-        try:
-            batch(repeat, repeat.length)
-        except PartitionError as error:
-            return Causality(obstacle=str(error))
-    return causality
+    if causality.obstacle is not None:
+        return _Judgement(method, causality, causality.obstacle)
+    try:
+        _check(repeat, method)
+        depth = dependency_depth(repeat, structural) if isinstance(method, Levels) else causality.depth
+    except PartitionError as error:
+        return _Judgement(method, Causality(), str(error))
+    return _Judgement(method, causality, None, depth)
 
 
-def _has_jacobi(schedule: Schedule, repeat: str) -> bool:
-    match schedule:
-        case Jacobi(Steps(name, _, _), _):
-            return name == repeat
-        case GaussSeidel(children):
-            return any(_has_jacobi(child, repeat) for child in children)
-    return False
+def _check(repeat: Repeat, method: Method) -> None:
+    """Raise `PartitionError` with the reason why a method cannot solve a repeat."""
+    if isinstance(method, Scan) and is_sum(repeat):
+        return
+    if isinstance(method, Jacobi) and isinstance(method.child, Chunks):
+        _check_chunks(repeat, method.child.length)
+    if not isinstance(method, (Newton, Scan)):
+        batch(repeat, repeat.length)
+        return
+    facts = find_facts(repeat)
+    if facts.layout is None:
+        raise PartitionError(facts.obstacle)
+    if isinstance(method, Scan) and not facts.affine:
+        raise PartitionError("a step is not proved to be affine in what it carries")
+    linearize(repeat, facts.layout, 1)
+
+
+def _check_chunks(repeat: Repeat, length: int) -> None:
+    longest = max((read.distance for read in repeat.reads if isinstance(read, Lag)), default=1)
+    if length < longest:
+        raise PartitionError(f"chunks of {length} steps are shorter than the longest lag, {longest}")
 
 
 def _demote(schedule: Schedule, repeats: frozenset[str]) -> Schedule:
-    match schedule:
-        case Jacobi(child, _) if child.repeat in repeats:
-            return child
-        case GaussSeidel(children):
-            return GaussSeidel(tuple(_demote(child, repeats) for child in children))
-    return schedule
+    if isinstance(schedule, GaussSeidel):
+        return GaussSeidel(tuple(_demote(child, repeats) for child in schedule.children))
+    if isinstance(schedule, Apply):
+        return schedule
+    if isinstance(schedule, Steps):
+        return replace(schedule, inside=tuple(_demote(child, repeats) for child in schedule.inside))
+    return steps_of(schedule) if steps_of(schedule).repeat in repeats else schedule
 
 
-def _choice(repeat: Repeat, schedule: Schedule, causality: Causality) -> Choice:
-    parts = tuple(_parts(schedule, repeat.name))
-    text = str(GaussSeidel(parts)) if len(parts) > 1 else str(next(iter(parts)))
-    if causality.obstacle is None:
+def _choice(repeat: Repeat, schedule: Schedule, judgement: _Judgement) -> Choice:
+    parts: tuple[Part, ...] = parts_of(schedule, repeat.name) or (in_order(repeat),)
+    text = text_of(parts)
+    causal = judgement.causality.found
+    if judgement.obstacle is None:
         asked = Candidate(text, "eager", None, "not tried", "asked for")
-        return Choice(repeat.name, parts, asked, causal=causality.found)
-    rejected = Candidate(f"jacobi({repeat.name})", "eager", None, "not tried", causality.obstacle)
+        return Choice(repeat.name, parts, asked, causal=causal, depth=judgement.depth)
+    name = type(judgement.method).__name__.lower()
+    rejected = Candidate(f"{name}({repeat.name})", "eager", None, "not tried", judgement.obstacle)
     safe = Candidate(text, "eager", None, "not tried", "the safe one")
-    return Choice(repeat.name, parts, safe, (rejected,), causal=causality.found)
-
-
-def _parts(schedule: Schedule, repeat: str) -> list[Schedule]:
-    match schedule:
-        case Steps(name, _, _) | Jacobi(Steps(name, _, _), _) if name == repeat:
-            return [schedule]
-        case GaussSeidel(children):
-            return [part for child in children for part in _parts(child, repeat)]
-    return []
+    return Choice(repeat.name, parts, safe, (rejected,), causal=causal)

@@ -41,3 +41,15 @@ def mix(timed: Sequence[Timed], example: Any) -> Any:
     latest = max((int(value.labels.max()) for value in timed if value.labels.numel()), default=NEVER)
     device = timed[0].labels.device
     return pytree.tree_map_only(Tensor, lambda value: Timed(torch.full(value.shape, latest, device=device)), example)
+
+
+def mix_samples(value: Timed, example: Any) -> Any:
+    """Every entry of a result depends on every entry of one input at its own place in the first dimension."""
+    latest = value.labels.flatten(1).amax(1)
+
+    def spread(result: Tensor) -> Timed:
+        if not result.dim() or len(result) != len(latest):
+            raise NotImplementedError
+        return Timed(latest.view(-1, *(1 for _ in result.shape[1:])).expand(result.shape))
+
+    return pytree.tree_map_only(Tensor, spread, example)

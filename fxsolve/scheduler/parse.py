@@ -1,57 +1,69 @@
 """A recursive-descent parser for the text form of schedules; the grammar is in `text`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from fxsolve.errors import ScheduleError
-from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
+from fxsolve.scheduler.schedule import (
+    Apply,
+    Chunks,
+    GaussSeidel,
+    Jacobi,
+    Levels,
+    Newton,
+    Picard,
+    Scan,
+    Schedule,
+    Steps,
+)
+from fxsolve.scheduler.tokens import Token, tokens_of
 from fxsolve.solvers.stop import Stop
+from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Block, Equation, Repeat, System
 
-_TOKEN = re.compile(
-    r"(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)|(?P<name>[A-Za-z_][\w.]*)|(?P<mark>[()\[\]:,=])|(?P<other>\S)"
-)
-
-
-class _Token(NamedTuple):
-    """`kind` is "number", "name", "other", "end", or the mark itself."""
-
-    kind: str
-    text: str
-    position: int
+METHODS = {"jacobi": Jacobi, "newton": Newton, "picard": Picard, "scan": Scan, "levels": Levels}
+_TEST = ("atol", "rtol", "max_sweeps")
+_OPTIONS = {"jacobi": (*_TEST, "window"), "newton": (*_TEST, "jacobian"), "picard": _TEST, "scan": (), "levels": ()}
 
 
 def parse(text: str, system: System) -> Schedule:
     """Read a schedule as it is written; a row of chunks at the top becomes one `GaussSeidel`."""
-    parser = _Parser(text, _tokens(text), {equation.name: equation for equation in system.equations})
+    parser = _Parser(text, tokens_of(text), {equation.name: equation for equation in system.equations})
     items = parser.schedule()
     parser.take("end", "the end")
     return items[0] if len(items) == 1 else GaussSeidel(items)
 
 
-def _tokens(text: str) -> list[_Token]:
-    found = [_Token(str(match.lastgroup), match.group(), match.start()) for match in _TOKEN.finditer(text)]
-    marked = [token._replace(kind=token.text) if token.kind == "mark" else token for token in found]
-    return [*marked, _Token("end", "the end", len(text))]
-
-
 @dataclass
 class _Parser:
     text: str
-    tokens: list[_Token]
-    equations: dict[str, Equation]
+    tokens: list[Token]
+    equations: Mapping[str, Equation]
 
     def schedule(self) -> tuple[Schedule, ...]:
         """One schedule, or the several that a row of chunks stands for."""
         name = self.take("name", "gs(...), jacobi(...) or an equation")
-        if name.text in ("gs", "jacobi"):
+        if name.text == "gs":
             self.take("(", "'('")
-            return (GaussSeidel(self.children()),) if name.text == "gs" else self.jacobi()
+            return (GaussSeidel(self.children()),)
+        if name.text in METHODS:
+            self.take("(", "'('")
+            return self.method(name.text)
         equation = self.equation(name)
         if isinstance(equation, Block):
             return (Apply(equation.name),)
-        return (Steps(equation.name, *self.range(equation)),)
+        return (Steps(equation.name, *self.range(equation), self.inside(equation)),)
+
+    def inside(self, repeat: Repeat) -> tuple[Schedule, ...]:
+        """How loops in the steps of a repeat are solved."""
+        if not self.accept("("):
+            return ()
+        around, self.equations = self.equations, {inner.name: inner for inner in loops_inside(repeat)}
+        items = self.children()
+        self.equations = around
+        return items
 
     def children(self) -> tuple[Schedule, ...]:
         if self.accept(")"):
@@ -62,18 +74,40 @@ class _Parser:
         self.take(")", "',' or ')'")
         return items
 
-    def jacobi(self) -> tuple[Schedule, ...]:
-        name = self.take("name", "a repeat")
-        repeat = self.equation(name)
-        if isinstance(repeat, Block):
-            self.fail(name, f"{name.text} is a block and has no steps to sweep")
-        start, stop, length = self.chunks(repeat)
-        test = self.stop()
+    def method(self, method: str) -> tuple[Schedule, ...]:
+        """The rest of a method: what it acts on, and its options."""
+        children = [self.chunks_in_order()] if method == "jacobi" and self.tokens[0].text == "gs" else self.steps()
+        options = self.options(_OPTIONS[method])
         self.take(")", "',' or ')'")
-        starts = range(start, stop, length)
-        return tuple(Jacobi(Steps(repeat.name, first, min(first + length, stop)), test) for first in starts)
+        return tuple(METHODS[method](child, **options) for child in children)
 
-    def equation(self, name: _Token) -> Equation:
+    def steps(self) -> list[Steps]:
+        """name[a:b:length] as its chunks."""
+        repeat = self.repeat()
+        start, stop, length = self.chunks(repeat)
+        return [Steps(repeat.name, first, min(first + length, stop)) for first in range(start, stop, length)]
+
+    def chunks_in_order(self) -> Chunks:
+        """gs(name[a:b:length])."""
+        self.take("name", "gs")
+        self.take("(", "'('")
+        repeat = self.repeat()
+        self.take("[", "'['")
+        start, stop = self.limits(repeat)
+        self.take(":", "':'")
+        length = self.count("step")
+        self.take("]", "']'")
+        self.take(")", "')'")
+        return Chunks(Steps(repeat.name, start, stop), length)
+
+    def repeat(self) -> Repeat:
+        name = self.take("name", "a repeat")
+        equation = self.equation(name)
+        if isinstance(equation, Block):
+            self.fail(name, f"{name.text} is a block and has no steps to sweep")
+        return equation
+
+    def equation(self, name: Token) -> Equation:
         if name.text not in self.equations:
             self.fail(name, f"there is no equation {name.text!r}")
         return self.equations[name.text]
@@ -106,18 +140,33 @@ class _Parser:
             self.fail(first, f"steps {start}:{stop} are not inside 0:{repeat.length} of {repeat.name}")
         return start, stop
 
-    def stop(self) -> Stop | None:
-        """Options; the tolerances left out are 0, so the test is bitwise equality."""
-        if self.tokens[0].kind != ",":
-            return None
-        found: dict[str, float | int] = {}
-        while self.accept(","):
-            option = self.take("name", "atol, rtol or max_sweeps")
-            if option.text not in ("atol", "rtol", "max_sweeps") or option.text in found:
-                self.fail(option, f"expected atol, rtol or max_sweeps, each once, found {option.text}")
+    def options(self, allowed: tuple[str, ...]) -> dict[str, Any]:
+        """Options of a method; the tolerances left out are 0, so the test is bitwise equality."""
+        found: dict[str, Any] = {}
+        while allowed and self.accept(","):
+            option = self.take("name", _one_of(allowed))
+            if option.text not in allowed or option.text in found:
+                self.fail(option, f"expected {_one_of(allowed)}, each once, found {option.text}")
             self.take("=", "'='")
-            found[option.text] = self.count("sweep") if option.text == "max_sweeps" else self.real_number()
-        return replace(Stop(), **found)
+            found[option.text] = self.value(option.text)
+        test = {name: found.pop(name) for name in _TEST if name in found}
+        return {**found, "stop": replace(Stop(), **test)} if test else found
+
+    def value(self, option: str) -> Any:
+        match option:
+            case "max_sweeps":
+                return self.count("sweep")
+            case "window":
+                return self.count("step")
+            case "jacobian":
+                return self.jacobian()
+        return self.real_number()
+
+    def jacobian(self) -> str:
+        token = self.take("name", "full or diagonal")
+        if token.text not in ("full", "diagonal"):
+            self.fail(token, f"expected full or diagonal, found {token.text}")
+        return token.text
 
     def whole_number(self) -> int:
         token = self.take("number", "a whole number")
@@ -141,13 +190,13 @@ class _Parser:
         self.tokens.pop(0)
         return True
 
-    def take(self, kind: str, expected: str) -> _Token:
+    def take(self, kind: str, expected: str) -> Token:
         token = self.tokens[0]
         if token.kind != kind:
             self.fail(token, f"expected {expected}, found {token.text}")
         return self.tokens.pop(0)
 
-    def fail(self, token: _Token, what: str) -> NoReturn:
+    def fail(self, token: Token, what: str) -> NoReturn:
         """Raise with the text and a caret below the token."""
         shown = re.sub(r"\s", " ", self.text)
         known = ", ".join(map(_describe, self.equations.values())) or "none"
@@ -156,3 +205,7 @@ class _Parser:
 
 def _describe(equation: Equation) -> str:
     return equation.name if isinstance(equation, Block) else f"{equation.name}[0:{equation.length}]"
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,69 +1,86 @@
 """The decision table for one repeat.
 
+    a step runs loops of its own  -> these as this table says, by what they read in the first step; then in order, or in
+                                     one sweep where neither its steps nor those of these loops read one another
+    a loop inside reads stacks    -> in order: the stacks would be made anew in every step
     no step reads another         -> one Jacobi sweep, if the body can be batched
-    x <- f(x) with nothing else   -> in order, stopping at the fixed point
-    a buffer that is read whole   -> Jacobi only if no step provably reads its own or later entries
-    otherwise                     -> the cheapest of: in order | in order, fused | Jacobi | Jacobi in windows
+    x <- f(x) with nothing else   -> in order, stopping at the fixed point; fused, if most of its steps are needed
+    only adds up                  -> all terms at once and one sum, unless bitwise equality is asked for
+    a buffer that is read whole   -> in order | fused, unless it is proved that no step reads its own or later entries
+    a step affine in its carry    -> a scan too, if the Jacobian is diagonal or has blocks of at most 16 x 16
+    any other state               -> Newton too, under the same condition
+    otherwise                     -> the cheapest of: in order | in order, fused | Jacobi | Jacobi in windows, and these
 
-Costs are measured on the program's own inputs: the time of a step, the time of a sweep, and the number of sweeps that
-the stop test takes. A schedule other than "in order" must be `MARGIN` times faster to be chosen. For inputs that need
-more sweeps, sweeping ends where it has cost as much as running in order, so the worst case is twice that.
+Costs are measured on the program's own inputs: the time of a step, of a sweep, of a Newton step or a scan, and the
+number of them that the stop test takes. What solves a recurrence must be `MARGIN` times faster than its steps in order
+to be chosen; the one sweep of steps that do not read one another, and one sum, only no slower.
+For inputs that need more sweeps, sweeping ends where it has cost as much as running in order, so the worst case is
+twice that. On request only: Picard, sliding windows and chunks, which pay for their kind of loop alone; diagonal
+Jacobians in place of others, which may need more sweeps than Jacobi; and levels, which save Jacobi its tests alone.
 """
 
-import math
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.arguments import Values
 from fxsolve.partitioner.lower import has_carry, is_autonomous
-from fxsolve.partitioner.unroll import can_unroll
+from fxsolve.partitioner.sums import is_sum
 from fxsolve.scheduler.causality import judge
 from fxsolve.scheduler.decision import Candidate, Choice
-from fxsolve.scheduler.probe import (
-    Run,
-    count_sweeps,
-    first_window,
-    fused_step_seconds,
-    run_jacobi,
-    run_sequential,
-    step_seconds,
-    sweep_seconds,
-)
-from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Schedule, Steps
-from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Repeat
-from fxsolve.tracer.program import TensorSpec
+from fxsolve.scheduler.facts import find_facts
+from fxsolve.scheduler.nests import choose_inside, solved
+from fxsolve.scheduler.probe import Run, first_window, run_parts, run_sequential, shorten, step_seconds, sweep_seconds
+from fxsolve.scheduler.schedule import Jacobi, Scan, Steps
+from fxsolve.scheduler.sums import try_sum
+from fxsolve.scheduler.trial import Situation, Trial, in_order, ruled_out
+from fxsolve.scheduler.try_fused import try_fused
+from fxsolve.scheduler.try_jacobi import try_windows
+from fxsolve.scheduler.try_linear import try_linear
+from fxsolve.system.nested import loops_inside
+from fxsolve.system.spec import Repeat, Stacked
 
-MARGIN = 1.2
-WINDOWS = (1024, 256, 64)
-SWEEP_BYTES = 2 << 30  # a whole sweep that holds more than this is not tried
-FUSED_CALLS = 128  # ops in one compiled call
-FUSED_STEPS = 8
-FUSED_SECONDS = 5e-3  # loops shorter than this are not worth seconds of compilation
-OVERHEAD_BOUND = 20e-6  # mean time of an op below which fusing pays
-
-
-@dataclass(frozen=True)
-class Situation:
-    """One repeat, the values that it reads, and what the user allows."""
-
-    repeat: Repeat
-    values: Values
-    structural: list[dict]
-    stop: Stop
-    backend: str
+MARGIN = 1.1
 
 
 def choose(situation: Situation) -> tuple[Choice, Run]:
     """Decide for one repeat, and solve it once so that later equations can be measured."""
     repeat = situation.repeat
+    if loops_inside(repeat):
+        return _choose_nest(situation)
+    if situation.solves > 1 and any(isinstance(read, Stacked) for read in repeat.reads):
+        return _sequential(situation, step_seconds(repeat, situation.values), (_copies(repeat),))
     if is_autonomous(repeat):
         return _choose_fixed_point(situation)
     step = step_seconds(repeat, situation.values)
     if not has_carry(repeat):
         return _choose_map(situation, step)
+    if is_sum(repeat):
+        return _choose_sum(situation, step)
     return _choose_recurrence(situation, step)
+
+
+def _choose_nest(situation: Situation) -> tuple[Choice, Run]:
+    repeat = situation.repeat
+    inside = choose_inside(situation, choose)
+    nest = solved(repeat, inside, situation.asked)
+    run_sequential(shorten(nest, 1), situation.values)  # compiles what is compiled
+    run = run_sequential(nest, situation.values)
+    steps = Steps(repeat.name, 0, repeat.length, tuple(part for choice in inside for part in choice.parts))
+    loops = ", ".join(choice.repeat for choice in inside)
+    chosen = Candidate(str(in_order(repeat)), "eager", run.seconds, "measured", f"each step runs {loops}")
+    step = run.seconds / run.sweeps
+    sweeps = run.sweeps if run.sweeps < repeat.length else None
+    in_turn = Choice(repeat.name, (steps,), chosen, step_seconds=step, sweeps=sweeps, inside=inside)
+    if has_carry(repeat):
+        return in_turn, run
+    choice, at_once = _choose_map(replace(situation, repeat=nest), step)
+    if choice.sweeps is None:
+        return replace(in_turn, rejected=choice.rejected), run
+    return replace(choice, inside=inside), at_once
+
+
+def _copies(repeat: Repeat) -> Candidate:
+    reason = "it would stack what the steps read, anew in every step of the loop around it"
+    return ruled_out((Jacobi(in_order(repeat)),), reason).candidate
 
 
 def _choose_fixed_point(situation: Situation) -> tuple[Choice, Run]:
@@ -72,53 +89,54 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, Run]:
     reason = f"every step is the same map: step {run.sweeps} of {repeat.length} changed nothing, bit for bit"
     if run.sweeps == repeat.length:
         reason = "every step is the same map, and each of the steps was needed"
-    chosen = Candidate(str(_in_order(repeat)), "eager", run.seconds, "measured", reason)
+    chosen = Candidate(str(in_order(repeat)), "eager", run.seconds, "measured", reason)
     step = run.seconds / run.sweeps
     # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
     settles = run.sweeps <= repeat.length // 2
-    fused = [] if settles else _try_fused(situation, step, run.seconds, run.seconds)
+    fused = [] if settles else try_fused(situation, step, run.seconds, run.seconds)
     others = tuple(trial.candidate for trial in fused)
     for trial in fused:
         if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:
             return Choice(repeat.name, trial.parts, trial.candidate, (chosen,), trial.unroll, step_seconds=step), run
-    return Choice(repeat.name, (_in_order(repeat),), chosen, others, step_seconds=step, sweeps=run.sweeps), run
+    return Choice(repeat.name, (in_order(repeat),), chosen, others, step_seconds=step, sweeps=run.sweeps), run
 
 
 def _choose_map(situation: Situation, step: float) -> tuple[Choice, Run]:
     repeat = situation.repeat
-    whole = Jacobi(Steps(repeat.name, 0, repeat.length))
+    whole = Jacobi(in_order(repeat))
     try:
         window = first_window(repeat, situation.values, repeat.length)
     except PartitionError as error:
-        ruled_out = Candidate(str(whole), "eager", None, "not tried", str(error))
-        return _sequential(situation, step, (ruled_out,))
+        return _sequential(situation, step, (ruled_out((whole,), str(error)).candidate,))
     sweep = sweep_seconds(window)
     parallel = Candidate(str(whole), "eager", sweep, "measured", "no step reads another: one sweep")
     if sweep > step * repeat.length:
         return _sequential(situation, step, (parallel,))
     choice = Choice(repeat.name, (whole,), parallel, (_derived(repeat, step),), 0, "", step, sweep, 1)
-    return choice, run_jacobi(repeat, situation.values, situation.stop, (0, repeat.length))
+    return choice, run_parts(repeat, situation.values, (whole,), situation.stop)
+
+
+def _choose_sum(situation: Situation, step: float) -> tuple[Choice, Run]:
+    repeat = situation.repeat
+    candidate, run = try_sum(repeat, situation.values, situation.stop)
+    if run is None or run.seconds > step * repeat.length:
+        choice, run = _choose_recurrence(situation, step)
+        return replace(choice, rejected=(*choice.rejected, candidate)), run
+    return Choice(repeat.name, (Scan(in_order(repeat)),), candidate, (_derived(repeat, step),), step_seconds=step), run
 
 
 def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Run]:
     repeat = situation.repeat
-    in_order = step * repeat.length
+    total = step * repeat.length
     causality = judge(repeat, situation.structural)
-    ruled_out = (
-        [Candidate(f"jacobi({repeat.name})", "eager", None, "not tried", causality.obstacle)]
-        if causality.obstacle
-        else []
-    )
-    trials = [] if ruled_out else _try_windows(situation, step)
-    swept = min((trial.seconds for trial in trials if trial.sweeps is not None), default=in_order)
-    trials += _try_fused(situation, step, in_order, swept)
-    rejected = [trial.candidate for trial in trials if trial.sweeps is None] + ruled_out
+    trials = _trials(situation, step, causality.obstacle)
     finished = [trial for trial in trials if trial.sweeps is not None]
+    rejected = [trial.candidate for trial in trials if trial.sweeps is None]
     best = min(finished, key=lambda trial: trial.seconds, default=None)
-    if best is None or best.seconds * MARGIN > in_order:
+    if best is None or best.seconds * MARGIN > total:
         others = (*(trial.candidate for trial in finished), *rejected)
         choice, run = _sequential(situation, step, others)
-        return replace(choice, causal=causality.found), run
+        return replace(choice, causal=causality.found, depth=causality.depth), run
     others = (_derived(repeat, step), *(trial.candidate for trial in finished if trial is not best), *rejected)
     choice = Choice(
         repeat.name,
@@ -130,107 +148,31 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Run]:
         step,
         best.sweep,
         best.sweeps or None,
+        causality.depth,
     )
-    if best.unroll:
-        return choice, run_sequential(repeat, situation.values)
-    return choice, run_jacobi(repeat, situation.values, situation.stop, best.bounds)
+    return choice, run_parts(repeat, situation.values, best.parts, situation.stop)
+
+
+def _trials(situation: Situation, step: float, obstacle: str | None) -> list[Trial]:
+    """Everything that may solve a recurrence but its steps in order."""
+    repeat = situation.repeat
+    total = step * repeat.length
+    if obstacle is not None:
+        return [ruled_out((Jacobi(in_order(repeat)),), obstacle), *try_fused(situation, step, total, total)]
+    trials = try_windows(situation, step)
+    sweep = min((trial.sweep * len(trial.parts) for trial in trials if trial.sweep is not None), default=None)
+    trials.append(try_linear(situation, find_facts(repeat), step, sweep))
+    best = min((trial.seconds for trial in trials if trial.sweeps is not None), default=total)
+    return [*trials, *try_fused(situation, step, total, best)]
 
 
 def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, Run]:
     run = run_sequential(situation.repeat, situation.values)
     derived = _derived(situation.repeat, step)
     chosen = replace(derived, seconds=run.seconds, basis="measured", reason="nothing else is faster")
-    return Choice(situation.repeat.name, (_in_order(situation.repeat),), chosen, others, step_seconds=step), run
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A schedule that was measured; `sweeps` is None where it did not converge in time, 0 where it needs none."""
-
-    candidate: Candidate
-    parts: tuple[Schedule, ...]
-    sweeps: int | None
-    sweep: float | None = None
-    unroll: int = 0
-    bounds: tuple[int, ...] = ()
-
-    @property
-    def seconds(self) -> float:
-        assert self.candidate.seconds is not None
-        return self.candidate.seconds
-
-
-def _try_windows(situation: Situation, step: float) -> list[_Trial]:
-    """Whole Jacobi, and windows of falling size as long as they make a sweep cheaper."""
-    repeat = situation.repeat
-    lengths = [repeat.length, *(size for size in WINDOWS if size * 2 <= repeat.length)]
-    trials: list[_Trial] = []
-    for length in lengths:
-        if _sweep_bytes(repeat) * length > SWEEP_BYTES:
-            continue
-        trial = _try_window(situation, length, step)
-        cheaper = not trials or (trial.sweep or 0) * 1.5 < (trials[-1].sweep or 0)
-        if not cheaper:
-            break
-        trials.append(trial)
-        if trial.sweep is None:
-            break
-    return trials
-
-
-def _try_window(situation: Situation, length: int, step: float) -> _Trial:
-    repeat = situation.repeat
-    bounds = (*range(0, repeat.length, length), repeat.length)
-    parts = tuple(Jacobi(Steps(repeat.name, low, high)) for low, high in pairwise(bounds))
-    text = str(GaussSeidel(parts)) if length < repeat.length else str(Jacobi(_in_order(repeat)))
-    try:
-        window = first_window(repeat, situation.values, length)
-    except PartitionError as error:
-        return _Trial(Candidate(text, "eager", None, "not tried", str(error)), parts, None)
-    sweep = sweep_seconds(window)
-    limit = int(step * length / sweep)
-    count = count_sweeps(window, situation.stop, min(limit, length))
-    if count is None:
-        reason = f"a sweep costs {sweep / step:.3g} steps, and {limit} sweeps did not converge"
-        return _Trial(Candidate(text, "eager", None, "measured", reason), parts, None, sweep)
-    reason = f"{count} sweeps, each at the cost of {sweep / step:.3g} steps, for every {length} steps"
-    seconds = sweep * count * len(parts)
-    if limit < length:
-        # Other inputs may need more: sweeps that cost as much as all steps in order have had their chance.
-        test = replace(situation.stop, max_sweeps=limit)
-        parts = tuple(replace(part, stop=test) for part in parts)
-        text = str(GaussSeidel(parts)) if length < repeat.length else str(parts[0])
-    return _Trial(Candidate(text, "eager", seconds, "derived", reason), parts, count, sweep, bounds=bounds)
-
-
-def _try_fused(situation: Situation, step: float, total: float, best: float) -> list[_Trial]:
-    """Compile a few steps into one function, where ops are so small that their overhead dominates `total` seconds."""
-    repeat = situation.repeat
-    calls = len([node for node in repeat.body.graph.nodes if node.op == "call_function"])
-    unroll = max(1, min(FUSED_STEPS, FUSED_CALLS // calls))
-    pays = total > FUSED_SECONDS and step / calls < OVERHEAD_BOUND and best > total / 8
-    if situation.backend != "inductor" or not can_unroll(repeat) or not pays or repeat.length < 4 * unroll:
-        return []
-    parts = (_in_order(repeat),)
-    try:
-        seconds = fused_step_seconds(repeat, situation.values, unroll) * repeat.length
-    except Exception as error:  # inductor raises whatever its code generators and compilers raise
-        reason = f"inductor failed: {str(error).strip().splitlines()[0]}"
-        return [_Trial(Candidate(str(parts[0]), "inductor", None, "not tried", reason), parts, None)]
-    reason = f"{unroll} steps in one compiled call"
-    return [_Trial(Candidate(str(parts[0]), "inductor", seconds, "derived", reason), parts, 0, unroll=unroll)]
+    return Choice(situation.repeat.name, (in_order(situation.repeat),), chosen, others, step_seconds=step), run
 
 
 def _derived(repeat: Repeat, step: float) -> Candidate:
     """The cost of running in order, from the cost of a step."""
-    return Candidate(str(_in_order(repeat)), "eager", step * repeat.length, "derived", "T steps")
-
-
-def _in_order(repeat: Repeat) -> Steps:
-    return Steps(repeat.name, 0, repeat.length)
-
-
-def _sweep_bytes(repeat: Repeat) -> int:
-    """Memory of all values of one step, which a sweep holds for every step of its window."""
-    specs = [node.meta.get("spec") for node in repeat.body.graph.nodes if node.op == "call_function"]
-    return sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in specs if isinstance(spec, TensorSpec))
+    return Candidate(str(in_order(repeat)), "eager", step * repeat.length, "derived", "T steps")

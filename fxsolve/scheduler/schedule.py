@@ -1,7 +1,8 @@
 """Schedules: in which order the equations of a system are solved, as nested values; `str` gives their text form."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from fxsolve.solvers.stop import Stop
 
@@ -18,14 +19,30 @@ class Apply:
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps start <= t < stop of a repeat: the leaf that a method acts on."""
+    """Steps start <= t < stop of a repeat: the leaf that a method acts on.
+
+    `inside` says how repeats inside a step are solved; those that it does not name run in order.
+    """
 
     repeat: str
     start: int
     stop: int
+    inside: tuple["Schedule", ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.repeat}[{self.start}:{self.stop}]"
+        inside = f"({', '.join(_children_text(self.inside))})" if self.inside else ""
+        return f"{self.repeat}[{self.start}:{self.stop}]{inside}"
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Steps of a repeat in chunks of `length`, the last one maybe shorter, each run in order."""
+
+    steps: Steps
+    length: int
+
+    def __str__(self) -> str:
+        return f"gs({self.steps.repeat}[{self.steps.start}:{self.steps.stop}:{self.length}])"
 
 
 @dataclass(frozen=True)
@@ -40,16 +57,104 @@ class GaussSeidel:
 
 @dataclass(frozen=True)
 class Jacobi:
-    """Sweep all steps of the child at once from the previous sweep's values until `stop`."""
+    """Sweep all steps, or chunks of steps, at once from the previous sweep's values until `stop`.
+
+    With a `window`, the next so many unsolved steps only: it slides behind the steps that have settled.
+    """
+
+    child: Steps | Chunks
+    stop: Stop | None = None
+    window: int | None = None
+
+    def __str__(self) -> str:
+        return _method_text((self,))
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Linearize all steps at once, solve the linear recurrence by a scan, and repeat until `stop`."""
+
+    child: Steps
+    jacobian: Literal["full", "diagonal"] = "full"
+    stop: Stop | None = None
+
+    def __str__(self) -> str:
+        return _method_text((self,))
+
+
+@dataclass(frozen=True)
+class Picard:
+    """Newton with the identity in place of the Jacobian: sum the increments of all steps, until `stop`."""
 
     child: Steps
     stop: Stop | None = None
 
     def __str__(self) -> str:
-        return _jacobi_text((self,))
+        return _method_text((self,))
 
 
-Schedule = Apply | Steps | GaussSeidel | Jacobi
+@dataclass(frozen=True)
+class Scan:
+    """Solve an affine recurrence at once by a scan over its maps."""
+
+    child: Steps
+
+    def __str__(self) -> str:
+        return _method_text((self,))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """As many sweeps as the longest chain of steps that read one another, without any test."""
+
+    child: Steps
+
+    def __str__(self) -> str:
+        return _method_text((self,))
+
+
+Method = Jacobi | Newton | Picard | Scan | Levels
+Part = Steps | Method
+Schedule = Apply | Part | GaussSeidel
+
+
+def leaves(schedule: Schedule) -> Iterator[Apply | Part]:
+    """The leaves in the order in which they run."""
+    if isinstance(schedule, GaussSeidel):
+        for child in schedule.children:
+            yield from leaves(child)
+    else:
+        yield schedule
+
+
+def all_leaves(schedule: Schedule) -> Iterator[Apply | Part]:
+    """As `leaves`, with those of the loops inside of steps behind the steps."""
+    for leaf in leaves(schedule):
+        yield leaf
+        for child in () if isinstance(leaf, Apply) else steps_of(leaf).inside:
+            yield from all_leaves(child)
+
+
+def steps_of(part: Part) -> Steps:
+    """The steps that a leaf solves."""
+    child = part if isinstance(part, Steps) else part.child
+    return child.steps if isinstance(child, Chunks) else child
+
+
+def parts_of(schedule: Schedule, repeat: str) -> tuple[Part, ...]:
+    """The leaves that solve a repeat, in order; none where it runs in order inside the steps of another."""
+    match schedule:
+        case GaussSeidel(children):
+            return tuple(part for child in children for part in parts_of(child, repeat))
+        case Apply():
+            return ()
+    steps = steps_of(schedule)
+    if steps.repeat == repeat:
+        return (schedule,)
+    return tuple(part for child in steps.inside for part in parts_of(child, repeat))
+
+
+# Text.
 
 
 def _children_text(children: Sequence[Schedule]) -> list[str]:
@@ -57,35 +162,51 @@ def _children_text(children: Sequence[Schedule]) -> list[str]:
     rest = tuple(children)
     while rest:
         run = _leading_run(rest)
-        texts.append(_jacobi_text(run) if run else str(rest[0]))
+        texts.append(_method_text(run) if run else str(rest[0]))
         rest = rest[max(len(run), 1) :]
     return texts
 
 
-def _leading_run(children: tuple[Schedule, ...]) -> tuple[Jacobi, ...]:
-    """The longest start of `children` that is one row of equal Jacobi chunks; empty if the first is no Jacobi."""
-    run: list[Jacobi] = []
+def _leading_run(children: tuple[Schedule, ...]) -> tuple[Method, ...]:
+    """The longest start of `children` that is one row of a method over equal chunks; empty if the first is none."""
+    run: list[Method] = []
     for child in children:
-        if not isinstance(child, Jacobi) or (run and not _continues(run, child)):
+        if not isinstance(child, Method) or (run and not _continues(run, child)):
             break
         run.append(child)
     return tuple(run)
 
 
-def _continues(run: list[Jacobi], child: Jacobi) -> bool:
-    first, last = run[0].child, run[-1].child
-    adjacent = child.child.repeat == last.repeat and child.child.start == last.stop and child.stop == run[0].stop
-    return adjacent and _length(last) == _length(first) and 0 < _length(child.child) <= _length(first)
+def _continues(run: list[Method], child: Method) -> bool:
+    if isinstance(child.child, Chunks) or replace(child, child=run[0].child) != run[0]:
+        return False
+    first, last, steps = steps_of(run[0]), steps_of(run[-1]), child.child
+    adjacent = steps.repeat == last.repeat and steps.start == last.stop
+    return adjacent and _length(last) == _length(first) and 0 < _length(steps) <= _length(first)
 
 
 def _length(steps: Steps) -> int:
     return steps.stop - steps.start
 
 
-def _jacobi_text(run: tuple[Jacobi, ...]) -> str:
-    first, last = run[0].child, run[-1].child
-    chunks = "" if len(run) == 1 else f":{_length(first)}"
-    return f"jacobi({first.repeat}[{first.start}:{last.stop}{chunks}]{_stop_text(run[0].stop)})"
+def _method_text(run: tuple[Method, ...]) -> str:
+    first, last = run[0], run[-1]
+    steps = steps_of(first)
+    over = str(first.child)
+    if len(run) > 1:
+        over = f"{steps.repeat}[{steps.start}:{steps_of(last).stop}:{_length(steps)}]"
+    return f"{type(first).__name__.lower()}({over}{_options_text(first)})"
+
+
+def _options_text(method: Method) -> str:
+    match method:
+        case Jacobi(_, stop, window):
+            return ("" if window is None else f", window={window}") + _stop_text(stop)
+        case Newton(_, jacobian, stop):
+            return ("" if jacobian == "full" else f", jacobian={jacobian}") + _stop_text(stop)
+        case Picard(_, stop):
+            return _stop_text(stop)
+    return ""
 
 
 def _stop_text(stop: Stop | None) -> str:

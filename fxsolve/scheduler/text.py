@@ -1,29 +1,50 @@
 """Schedules as text: gs(block0, jacobi(cell[0:784]), block1).
 
-    schedule = "gs" "(" [schedule {"," schedule}] ")" | "jacobi" "(" steps {"," option} ")" | name ["[" a ":" b "]"]
+    schedule = "gs" "(" [schedule {"," schedule}] ")" | method "(" steps {"," option} ")" | leaf
+             | "jacobi" "(" "gs" "(" name "[" a ":" b ":" length "]" ")" {"," option} ")"
+    leaf     = name ["[" a ":" b "]"] ["(" schedule {"," schedule} ")"]
+    method   = "jacobi" | "newton" | "picard" | "scan" | "levels"
     steps    = name ["[" a ":" b [":" length] "]"]
-    option   = ("atol" | "rtol" | "max_sweeps") "=" number
+    option   = ("atol" | "rtol" | "max_sweeps" | "window") "=" number | "jacobian" "=" ("full" | "diagonal")
 
-A name without a range is a block, or all steps of a repeat. `cell[a:b:length]` stands for a run of `jacobi` over
-adjacent chunks of `length` steps, of which the last may be shorter.
+A name without a range is a block, or all steps of a repeat. `cell[a:b:length]` stands for a run of one method over
+adjacent chunks of `length` steps, of which the last may be shorter; inside `jacobi(gs(...))` for chunks that are all
+run at once, the steps of each in order. In parentheses behind a repeat is how loops in its steps are solved, at every
+step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
 """
 
+from dataclasses import replace
+
+from fxsolve.partitioner.sums import is_sum
 from fxsolve.scheduler.complete import complete
-from fxsolve.scheduler.parse import parse
-from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Schedule, Steps
-from fxsolve.system.spec import System
+from fxsolve.scheduler.parse import METHODS, parse
+from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Scan, Schedule, Steps
+from fxsolve.scheduler.sums import may_reorder
+from fxsolve.scheduler.tolerance import stop_of
+from fxsolve.system.nested import loops_inside, with_loops_inside
+from fxsolve.system.spec import Lag, Prefix, Repeat, System
 
 
 def parse_schedule(text: str, system: System) -> Schedule:
     """Read a schedule, and complete it with the equations of `system` that it does not name, run sequentially.
 
-    `gs` alone runs everything sequentially, `jacobi` alone sweeps every repeat. Raises `ScheduleError` that shows
-    the position.
+    `gs` alone runs everything sequentially; the name of a method alone applies it to every repeat whose steps read
+    one another, and sweeps the others once; what is only added up is added up at once. Where a step runs loops whose
+    steps read one another, it applies to these. Raises `ScheduleError` that shows the position.
     """
-    match text.strip():
-        case "gs":
-            return complete(GaussSeidel(()), system)
-        case "jacobi":
-            sweeps = tuple(Jacobi(Steps(repeat.name, 0, repeat.length)) for repeat in system.repeats)
-            return complete(GaussSeidel(sweeps), system)
+    name = text.strip()
+    if name == "gs":
+        return complete(GaussSeidel(()), system)
+    if name in METHODS:
+        return complete(GaussSeidel(tuple(_everywhere(name, repeat) for repeat in system.repeats)), system)
     return complete(parse(text, system), system)
+
+
+def _everywhere(name: str, repeat: Repeat) -> Schedule:
+    steps = Steps(repeat.name, 0, repeat.length)
+    if is_sum(repeat):
+        return Scan(steps) if may_reorder(repeat, stop_of(repeat)) else steps
+    carries = any(isinstance(read, (Lag, Prefix)) for one in with_loops_inside(repeat) for read in one.reads)
+    if carries and (inside := loops_inside(repeat)):
+        return replace(steps, inside=tuple(_everywhere(name, inner) for inner in inside))
+    return METHODS[name](steps) if carries else Jacobi(steps)

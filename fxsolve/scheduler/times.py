@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from fxsolve.scheduler.labels import NEVER, Timed, labels_of, mix, pointwise
+from fxsolve.scheduler import spans
+from fxsolve.scheduler.labels import NEVER, Timed, labels_of, mix, mix_samples, pointwise
 from fxsolve.scheduler.products import addmm, bmm, convolution, mm
 
 aten = torch.ops.aten
@@ -33,9 +34,16 @@ class TimeInterpreter(fx.Interpreter):
         if target is operator.getitem:
             return args[0][args[1]]
         try:
-            return _rule(target)(*args, **kwargs)
+            return self._checked(_rule(target)(*args, **kwargs))
         except NotImplementedError:
-            return mix(timed, self._value)
+            samples = target in _BY_SAMPLE and isinstance(args[0], Timed) and _are_free(args[1:])
+            return mix_samples(args[0], self._value) if samples else mix(timed, self._value)
+
+    def _checked(self, result: Any) -> Any:
+        """Labels of another shape than their value would have are those of a form that the rule does not know."""
+        if isinstance(result, Timed) and isinstance(self._value, Tensor) and result.labels.shape != self._value.shape:
+            raise NotImplementedError
+        return result
 
     def run_node(self, n: fx.Node) -> Any:
         self._value = n.meta.get("val")
@@ -50,13 +58,17 @@ def _rule(target: Any) -> Callable[..., Any]:
         return partial(_move, target)
     if target in _JOINS:
         return partial(_join, target)
-    if torch.Tag.pointwise in target.tags:
+    if target in _SCATTERS:
+        return partial(spans.scattered, target)
+    if torch.Tag.pointwise in target.tags or target in _POINTWISE:
         return lambda *args, **kwargs: pointwise(*args, *kwargs.values())
     raise NotImplementedError
 
 
 def _move(target: Any, value: Any, *args: Any) -> Any:
     """The labels move as the values do; where a place is computed from earlier steps, any entry may be read."""
+    if target is aten.index_select.default and isinstance(args[1], Timed):
+        return spans.index_select(value, *args)
     if not isinstance(value, Timed) or _timed_inputs(args):
         raise NotImplementedError
     return _wrap(target(value.labels, *args))
@@ -68,6 +80,11 @@ def _join(target: Any, values: Any, *args: Any) -> Any:
 
 def _timed_inputs(arguments: Any) -> list[Timed]:
     return [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Timed)]
+
+
+def _are_free(arguments: Any) -> bool:
+    """Whether no argument depends on any step."""
+    return all(bool((value.labels == NEVER).all()) for value in _timed_inputs(arguments))
 
 
 def _wrap(result: Any) -> Any:
@@ -93,16 +110,6 @@ def _masked_fill(value: Any, mask: Any, _: Any) -> Timed:
     if isinstance(mask, Timed) or not isinstance(value, Timed):
         return pointwise(value, mask)
     return Timed(torch.where(mask, NEVER, value.labels))
-
-
-def _reduce(value: Timed, dim: Any = None, keepdim: bool = False, **_: Any) -> Timed:
-    dims = list(range(value.labels.dim())) if dim is None or dim == [] else dim
-    return Timed(value.labels.amax(dims, keepdim=keepdim))
-
-
-def _along(value: Timed, dim: int, *_: Any) -> Timed:
-    """Each entry depends on all entries along `dim`."""
-    return Timed(value.labels.amax(dim, keepdim=True).expand(value.labels.shape).contiguous())
 
 
 def _same(value: Timed, *_: Any, **__: Any) -> Timed:
@@ -132,8 +139,18 @@ _MOVES = frozenset(
         aten.split_with_sizes.default,
         aten.unbind.int,
         aten.flip.default,
+        aten.roll.default,
+        aten.repeat.default,
     }
 )
+
+_SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default})
+
+# Pointwise without saying so.
+_POINTWISE = frozenset({aten.hardtanh_backward.default, aten.masked_fill.Tensor, aten.floor_divide.default})
+
+# Ops that keep the entries of their first dimension apart, where nothing else depends on a step.
+_BY_SAMPLE = frozenset({aten.convolution.default, aten.native_group_norm.default})
 
 _RULES: dict[Any, Callable[..., Any]] = {
     aten._to_copy.default: _same,
@@ -148,11 +165,37 @@ _RULES: dict[Any, Callable[..., Any]] = {
     aten.bmm.default: bmm,
     aten.addmm.default: addmm,
     aten.convolution.default: convolution,
-    aten.sum.dim_IntList: _reduce,
-    aten.mean.dim: _reduce,
-    aten.amax.default: _reduce,
-    aten.amin.default: _reduce,
-    aten.argmax.default: _reduce,
-    aten._softmax.default: _along,
-    aten._log_softmax.default: _along,
+    aten.tril.default: _same,
+    aten.triu.default: _same,
+    aten.index.Tensor: spans.index,
+    aten.constant_pad_nd.default: spans.padded,
+    aten.cumsum.default: spans.cumulative,
+    aten.cumprod.default: spans.cumulative,
+    aten.sort.default: spans.along_twice,
+    aten.max.dim: spans.reduced_twice,
+    aten.min.dim: spans.reduced_twice,
+    aten.linalg_vector_norm.default: spans.norm,
+    aten.native_layer_norm.default: spans.layer_norm,
+    aten._softmax_backward_data.default: spans.along_both,
+    aten._log_softmax_backward_data.default: spans.along_both,
+    **dict.fromkeys(
+        (
+            aten.sum.default,
+            aten.sum.dim_IntList,
+            aten.mean.default,
+            aten.mean.dim,
+            aten.amax.default,
+            aten.amin.default,
+            aten.argmax.default,
+            aten.argmin.default,
+            aten.prod.dim_int,
+            aten.logsumexp.default,
+            aten.var.correction,
+            aten.std.correction,
+            aten.any.dim,
+            aten.all.dim,
+        ),
+        spans.reduced,
+    ),
+    **dict.fromkeys((aten._softmax.default, aten._log_softmax.default), spans.along),
 }

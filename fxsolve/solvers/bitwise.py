@@ -24,13 +24,18 @@ def differs(new: Tensor, old: Tensor) -> Tensor:
     return (low | high) != 0
 
 
+def changed_steps(pairs: Iterable[tuple[Tensor, Tensor]], length: int) -> Tensor | None:
+    """Whether any bit of a step differs in any pair of (length, ...) stacks, as (length,); None if none has bits."""
+    rows = [(to_bits(new) ^ to_bits(old)).reshape(length, -1).ne(0).any(1) for new, old in pairs if new.numel() > 0]
+    return torch.stack(rows).any(0) if rows else None
+
+
 def unchanged_steps(pairs: Iterable[tuple[Tensor, Tensor]], length: int) -> int:
     """The number of leading steps whose entries are bitwise equal in every pair of (length, ...) stacks.
 
     Reads the device once.
     """
-    rows = [(to_bits(new) ^ to_bits(old)).reshape(length, -1).ne(0).any(1) for new, old in pairs if new.numel() > 0]
-    if not rows:
+    changed = changed_steps(pairs, length)
+    if changed is None:
         return length
-    changed = torch.stack(rows).any(0)
     return int(torch.cat((changed, changed.new_ones(1))).int().argmax())

@@ -41,29 +41,28 @@ def measure(pairs: Iterable[tuple[Tensor, Tensor]], stop: Stop) -> Change:
     if max(sizes) == 0:
         exact = not any(_read([differs(new, old) for new, old in live]))
         return Change(0.0, converged=exact or tolerant, exact=exact, finite=True)
-    within = (excess <= (stop.atol if _is_real(new) else 0) for excess, (new, _) in zip(excesses, live, strict=True))
+    within = (excess <= (stop.atol if has_size(new) else 0) for excess, (new, _) in zip(excesses, live, strict=True))
     return Change(max(sizes), converged=tolerant and all(within), exact=False, finite=True)
 
 
 def _numbers(new: Tensor, old: Tensor, stop: Stop) -> tuple[Tensor, Tensor]:
-    """max |new - old| and max(|new - old| - rtol |new|); for integers and booleans, whether anything changed."""
-    if not _is_real(new):
+    """max |new - old|, and the same less rtol max |new|; for integers and booleans, whether anything changed."""
+    if not has_size(new):
         changed = differs(new, old)
         return changed, changed
-    if stop.rtol > 0:
-        distance = (new - old).abs() if new.is_complex() else (new - old).abs_()
-        return distance.amax(), distance.sub_(new.abs(), alpha=stop.rtol).amax()
-    size = (new - old).abs().amax() if new.is_complex() else _largest(new - old)
-    return size, size
+    size = _largest(new - old)
+    return size, size.sub(_largest(new), alpha=stop.rtol) if stop.rtol > 0 else size
 
 
 def _largest(values: Tensor) -> Tensor:
     """max |values|, reading them once."""
+    if values.is_complex():
+        return values.abs().amax()
     low, high = torch.aminmax(values)
     return torch.maximum(-low, high)
 
 
-def _is_real(values: Tensor) -> bool:
+def has_size(values: Tensor) -> bool:
     """Whether a state has a size of change, rather than just being the same or not."""
     return values.is_floating_point() or values.is_complex()
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from fxsolve.solvers.loop import Buffer, Lag, Loop
 
 Place = tuple[int, int] | Tensor
+Outputs = tuple[Tensor, ...]
+Unknowns = Mapping[int, Tensor]
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,33 @@ def first_guess(window: Window) -> dict[int, Tensor]:
 
 def depth(window: Window) -> int:
     """The longest chain of steps in the window: ceil(length / shortest lag), and 1 if no step reads another."""
+    return -(-window.length // shortest_lag(window))
+
+
+def shortest_lag(window: Window) -> int:
+    """How far back the nearest step lies that a step may read; the whole window if none does."""
     distances = [lag.distance for lag in window.loop.lags] + [1 for _ in window.loop.buffer_specs]
-    if not distances:
-        return 1
-    return -(-window.length // min(distances))
+    return min(distances, default=window.length)
 
 
-def sweep(window: Window, guess: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
+def sweep(window: Window, guess: Unknowns) -> Outputs:
     """Evaluate all steps of the window at once, reading `guess` where they read one another."""
+    return window.loop.body(*reads(window, guess))
+
+
+def reads(window: Window, guess: Unknowns) -> tuple[Any, ...]:
+    """What the body takes when the steps of the window read `guess` where they read one another."""
     lagged = [_shift(head, guess[lag.output]) for lag, head in _lagged(window)]
-    buffers = _fill(window, guess)
-    return window.loop.body(*lagged, *buffers, *window.per_step, *window.given.shared)
+    return (*lagged, *_fill(window, guess), *window.per_step, *window.given.shared)
 
 
-def advance(window: Window, outputs: Mapping[int, Tensor]) -> Frontier:
+def unknowns(loop: Loop, outputs: Outputs) -> Unknowns:
+    """The outputs that steps read from one another, by number."""
+    numbers = [lag.output for lag in loop.lags] + [buffer.output for buffer in loop.buffer_specs]
+    return {number: outputs[number] for number in numbers}
+
+
+def advance(window: Window, outputs: Unknowns) -> Frontier:
     """The frontier behind the window, from the solved values of its unknowns."""
     heads = tuple(_newest(head, outputs[lag.output]) for lag, head in _lagged(window))
     return Frontier(window.stop, heads, _fill(window, outputs))
@@ -122,7 +137,7 @@ def _newest(head: Tensor, values: Tensor) -> Tensor:
     return values[len(values) - distance :]
 
 
-def _fill(window: Window, values: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
+def _fill(window: Window, values: Unknowns) -> tuple[Tensor, ...]:
     """The buffers with the window's entries written; the originals stay as they are."""
     return tuple(_write(buffer, spec, place, values[spec.output]) for spec, buffer, place in _buffered(window))
 

@@ -37,15 +37,23 @@ def find_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
         low, high = gaps.pop()
         runs = _best_runs(labels[low:high], min_trips, min_size)
         limits = [low, *(low + limit for run in runs for limit in (run.start, run.stop)), high]
-        found += [Run(low + run.start, low + run.stop, run.period) for run in runs]
+        found += [_primitive(labels, Run(low + run.start, low + run.stop, run.period)) for run in runs]
         gaps += list(zip(limits[::2], limits[1::2], strict=True)) if runs else []
     return sorted(found, key=lambda run: run.start)
+
+
+def _primitive(labels: IntArray, run: Run) -> Run:
+    """The run with its shortest period: equal labels repeat after every distance, also after that of another loop."""
+    part = labels[run.start : run.stop]
+    divisors = (d for d in range(1, run.period + 1) if run.period % d == 0)
+    period = next(d for d in divisors if np.array_equal(part[d:], part[:-d]))
+    return Run(run.start, run.stop, period)
 
 
 def _best_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
     best: list[Run] = []
     for period in _candidate_periods(labels):
-        runs = _runs_of(labels, period, max(min_trips * period, min_size))
+        runs = runs_of(labels, period, max(min_trips * period, min_size))
         if _saved(runs) > _saved(best):
             best = runs
     return best
@@ -55,7 +63,7 @@ def _saved(runs: list[Run]) -> int:
     return sum((run.trips - 1) * run.period for run in runs)
 
 
-def _runs_of(labels: IntArray, period: int, least: int) -> list[Run]:
+def runs_of(labels: IntArray, period: int, least: int) -> list[Run]:
     """The maximal stretches of `least` labels or more that repeat after a period, without overlap."""
     equal = labels[period:] == labels[:-period]
     edges = np.flatnonzero(np.diff(np.concatenate(([0], equal.view(np.int8), [0]))))

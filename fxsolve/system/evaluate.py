@@ -30,7 +30,7 @@ def evaluate(system: System, values: Values) -> tuple[Tensor, ...]:
     """Evaluate the equations in order from a value for each of `system.inputs`; returns `system.outputs`."""
     known = {name: values[name] for name in system.inputs}
     for equation in system.equations:
-        known.update(_block(equation, known) if isinstance(equation, Block) else _repeat(equation, known))
+        known.update(_block(equation, known) if isinstance(equation, Block) else run_repeat(equation, known))
     return tuple(known[name] for name in system.outputs)
 
 
@@ -39,14 +39,15 @@ def _block(block: Block, known: Values) -> dict[str, Tensor]:
     return dict(zip(block.outputs, results, strict=True))
 
 
-def _repeat(repeat: Repeat, known: Values) -> dict[str, Tensor]:
+def run_repeat(repeat: Repeat, known: Values) -> dict[str, Tensor]:
+    """Run the steps of one repeat; returns what it writes, by name."""
     steps: Steps = []
     for t in range(repeat.length):
-        steps.append(repeat.body(*[_value(read, t, steps, known) for read in repeat.reads]))
+        steps.append(repeat.body(*[read_value(read, t, steps, known) for read in repeat.reads]))
     return {write.name: _written(write, repeat, steps, known) for write in repeat.writes}
 
 
-def _value(read: Read, t: int, steps: Steps, known: Values) -> Tensor | int | float:
+def read_value(read: Read, t: int, steps: Steps, known: Values) -> Tensor | int | float:
     """What `read` gives to step t when `steps` are the outputs of the steps before it."""
     match read:
         case Invariant(source):

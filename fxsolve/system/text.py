@@ -1,9 +1,11 @@
 """Systems as text for a reader: what each equation reads and writes, and how steps depend on one another."""
 
+import operator
 from collections.abc import Iterable
 
 from torch import fx
 
+from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import (
     AllSteps,
     Block,
@@ -28,7 +30,7 @@ _MOST = 6
 
 
 def system_text(system: System) -> str:
-    """List the equations, with one line for each read of a repeat."""
+    """List the equations, with one line for each read of a repeat, and below these the repeats inside its steps."""
     lines = [f"inputs: {_names(system.inputs)}"]
     for equation in system.equations:
         lines += _block_lines(equation) if isinstance(equation, Block) else _repeat_lines(equation)
@@ -36,9 +38,26 @@ def system_text(system: System) -> str:
 
 
 def pattern_text(system: System) -> str:
-    """List, one equation a line, the equations that it needs and the earlier steps that a step of it reads."""
+    """List, one equation a line, the equations that it needs and the earlier steps that a step of it reads.
+
+    The repeats inside the steps of another stand below it.
+    """
     writer = {name: equation.name for equation in system.equations for name in outputs_of(equation)}
-    return "\n".join(_pattern_line(equation, writer) for equation in system.equations)
+    return "\n".join(line for equation in system.equations for line in _pattern_lines(equation, writer))
+
+
+def ops_text(body: fx.GraphModule) -> str:
+    """What a body computes: 5 ops, or 5 ops and 2 loops."""
+    loops = sum(isinstance(node.target, Nested) for node in body.graph.nodes)
+    ops = _count(count_ops(body), "op")
+    return f"{ops} and {_count(loops, 'loop')}" if loops else ops
+
+
+def count_ops(body: fx.GraphModule) -> int:
+    """The calls of a body, without loops inside and what picks their results."""
+    calls = [node for node in body.graph.nodes if node.op.startswith("call_") and not isinstance(node.target, Nested)]
+    picks = sum(node.target is operator.getitem and isinstance(node.args[0].target, Nested) for node in calls)
+    return len(calls) - picks
 
 
 def index_text(index: tuple[int | float, ...]) -> str:
@@ -49,16 +68,17 @@ def index_text(index: tuple[int | float, ...]) -> str:
 
 
 def _block_lines(block: Block) -> list[str]:
-    return [f"{block.name}: {_ops(block.body)}, {_names(block.inputs)} -> {_names(block.outputs)}"]
+    return [f"{block.name}: {ops_text(block.body)}, {_names(block.inputs)} -> {_names(block.outputs)}"]
 
 
 def _repeat_lines(repeat: Repeat) -> list[str]:
     source = f", {repeat.source}" if repeat.source else ""
     written = ", ".join(_write_text(write, repeat) for write in repeat.writes)
-    head = f"{repeat.name} x {repeat.length}: {_ops(repeat.body)}{source} -> {written or 'nothing'}"
+    head = f"{repeat.name} x {repeat.length}: {ops_text(repeat.body)}{source} -> {written or 'nothing'}"
     arguments = [node.name for node in repeat.body.graph.nodes if node.op == "placeholder"]
     reads = zip(arguments, repeat.reads, strict=True)
-    return [head, *(f"  {argument}: {_read_text(read)}" for argument, read in reads)]
+    inside = (line for inner in loops_inside(repeat) for line in _repeat_lines(inner))
+    return [head, *(f"  {argument}: {_read_text(read)}" for argument, read in reads), *(f"  {line}" for line in inside)]
 
 
 def _read_text(read: Read) -> str:
@@ -88,6 +108,12 @@ def _write_text(write: Write, repeat: Repeat) -> str:
             return f"{name} (buffer {read.initial})" if isinstance(read, Prefix) else f"{name} (read {number})"
 
 
+def _pattern_lines(equation: Equation, writer: dict[str, str]) -> list[str]:
+    inside = loops_inside(equation) if isinstance(equation, Repeat) else ()
+    lines = (line for inner in inside for line in _pattern_lines(inner, {}))
+    return [_pattern_line(equation, writer), *(f"  {line}" for line in lines)]
+
+
 def _pattern_line(equation: Equation, writer: dict[str, str]) -> str:
     needs = dict.fromkeys(writer[name] for name in inputs_of(equation) if name in writer)
     after = f" after {', '.join(needs)}" if needs else ""
@@ -105,9 +131,8 @@ def _dependence(reads: Iterable[Read]) -> str:
     return f"x_t reads {', '.join(earlier)}" if earlier else "steps are independent"
 
 
-def _ops(body: fx.GraphModule) -> str:
-    count = sum(node.op.startswith("call_") for node in body.graph.nodes)
-    return f"{count} op" if count == 1 else f"{count} ops"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _names(names: tuple[str, ...]) -> str:

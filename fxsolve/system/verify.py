@@ -5,6 +5,7 @@ import re
 from torch import fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.system.nested import Nested, every_repeat
 from fxsolve.system.spec import (
     Block,
     Equation,
@@ -23,7 +24,7 @@ from fxsolve.system.spec import (
 )
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
-_KEYWORDS = ("gs", "jacobi")
+_KEYWORDS = ("gs", "jacobi", "newton", "picard", "scan", "levels")
 
 
 def verify_system(system: System) -> None:
@@ -61,7 +62,8 @@ def _check_names(system: System) -> None:
     if len(set(system.inputs)) < len(system.inputs):
         raise PartitionError("two inputs of the system have one name")
     seen: set[str] = set()
-    for equation in system.equations:
+    blocks = [equation for equation in system.equations if isinstance(equation, Block)]
+    for equation in (*blocks, *every_repeat(system)):
         if equation.name in seen:
             raise PartitionError(f"two equations are named {equation.name}")
         if not _NAME.fullmatch(equation.name) or equation.name in _KEYWORDS:
@@ -75,12 +77,22 @@ def _check_equation(equation: Equation) -> None:
     given = len(equation.inputs) if isinstance(equation, Block) else len(equation.reads)
     if arguments != given:
         raise PartitionError(f"the body of {_where(equation)} takes {arguments} values, but {given} are read")
+    for node in equation.body.graph.nodes:
+        if isinstance(node.target, Nested):
+            _check_nested(equation, node, node.target)
     if isinstance(equation, Repeat):
         _check_repeat(equation, results)
     elif results != len(equation.outputs):
         raise PartitionError(
             f"the body of {_where(equation)} returns {results} values, but {len(equation.outputs)} are written"
         )
+
+
+def _check_nested(equation: Equation, node: fx.Node, nested: Nested) -> None:
+    given, wanted = len(node.args), len(nested.inputs)
+    if given != wanted:
+        raise PartitionError(f"{_where(equation)} gives {given} values to {nested.repeat.name}, which reads {wanted}")
+    _check_equation(nested.repeat)
 
 
 def _check_repeat(repeat: Repeat, results: int) -> None:

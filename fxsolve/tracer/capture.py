@@ -5,25 +5,45 @@ from typing import Any
 
 from torch import fx
 from torch.fx._lazy_graph_module import _LazyGraphModule
+from torch.utils import _pytree as pytree
 
 from fxsolve.tracer.functionalize import functionalize
+from fxsolve.tracer.phases import bring_forward
 from fxsolve.tracer.program import Program
+from fxsolve.tracer.reach import find_reach
 from fxsolve.tracer.record import Record, record
+from fxsolve.tracer.state import take_snapshot
+from fxsolve.tracer.stores import NO_LIVE, Live
 
 
-def capture(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+def capture(
+    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live = NO_LIVE
+) -> Program:
     """Run `program(*args, **kwargs)` once, for real, and return it as a functional ATen graph.
 
     `example.outputs` holds the very tensors that the program returned; check against them before the caller has them.
 
     Raises:
-        SideEffectError: the program changes an attribute that outlives the call, or a tensor by more than its values.
+        SideEffectError: the program changes something that outlives the call and cannot be made again.
         CaptureError: the program cannot be recorded. In both cases it can still be run as if nothing had happened.
     """
-    return _build(functionalize(record(program, args, kwargs)), _name(program))
+    return _build(functionalize(record(program, args, kwargs, live)), name_of(program))
+
+
+def rehearse(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+    """As `capture`; then attributes, tensors and random generators are put back to what they were before."""
+    snapshot = take_snapshot(find_reach(program, tuple(pytree.tree_leaves((args, kwargs)))))
+    recorded = record(program, args, kwargs)
+    try:
+        return _build(functionalize(recorded), name_of(program))
+    finally:
+        snapshot.restore()
+        recorded.rewind()
 
 
 def _build(record: Record, name: str) -> Program:
+    if record.backward is not None:
+        bring_forward(record.graph, record.backward)
     # Generating code for a long graph takes longer than recording it, and is only needed if the module is called.
     module: fx.GraphModule = _LazyGraphModule(record.root, record.graph, name)
     return Program(
@@ -37,8 +57,12 @@ def _build(record: Record, name: str) -> Program:
         name=name,
         mutations=record.mutations,
         aliases=record.aliases,
+        backward=record.backward,
+        stream=record.stream,
+        stores=record.stores,
     )
 
 
-def _name(program: Callable[..., Any]) -> str:
+def name_of(program: Callable[..., Any]) -> str:
+    """The name under which a program is known."""
     return getattr(program, "__name__", None) or type(program).__name__

@@ -50,6 +50,11 @@ def storage_of(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
+def version_of(tensor: Tensor) -> int | None:
+    """How often autograd saw a write into the tensor; None where it does not count."""
+    return None if tensor.is_inference() else tensor._version
+
+
 class Externals:
     """All external tensors that were seen, by the memory that they are on."""
 
@@ -61,6 +66,10 @@ class Externals:
     def written(self) -> tuple[Written, ...]:
         """In the order of the first writes."""
         return tuple(self._written.values())
+
+    def all(self) -> tuple[External, ...]:
+        """Every external tensor, each once."""
+        return tuple(external for sharing in self._seen.values() for external in sharing)
 
     def add(self, external: External) -> None:
         """Note a tensor; raises SideEffectError if it shares memory with one that was written into."""
@@ -138,11 +147,11 @@ def _problem(
     """Why a write is more than new values, or None."""
     if torch.Tag.inplace_view in function.tags:
         return "and changes its shape or memory"
-    if not torch.ops.aten.is_non_overlapping_and_dense.default(tensor):
+    if not is_dense(tensor):
         return "and whose entries share memory or leave gaps in it"
     if tensor.is_conj() or tensor.is_neg():
         return "and whose entries are not what its memory holds"
-    if not _is_within(target, tensor):
+    if not is_within(target, tensor):
         return "beyond its end"
     if torch.is_grad_enabled() and any(t.requires_grad for t in _tensors((args, kwargs))) and _returns_target(function):
         return "and lets gradients flow through it"
@@ -172,7 +181,12 @@ def _tensors(value: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
-def _is_within(view: Tensor, tensor: Tensor) -> bool:
+def is_dense(tensor: Tensor) -> bool:
+    """Whether the entries fill their memory, each on its own, in any order of the dimensions."""
+    return torch.ops.aten.is_non_overlapping_and_dense.default(tensor)
+
+
+def is_within(view: Tensor, tensor: Tensor) -> bool:
     """Whether all entries of `view` are on the memory of `tensor`, which has no gaps."""
     if not view.numel():
         return True
@@ -183,8 +197,7 @@ def _is_within(view: Tensor, tensor: Tensor) -> bool:
 
 def _keep(external: External) -> Written:
     tensor = external.tensor
-    version = None if tensor.is_inference() else tensor._version
-    return Written(external, copy_of(tensor), version, tensor.requires_grad)
+    return Written(external, copy_of(tensor), version_of(tensor), tensor.requires_grad)
 
 
 def copy_of(tensor: Tensor) -> Tensor:

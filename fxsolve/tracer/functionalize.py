@@ -4,6 +4,7 @@ The raw graph is replayed under `torch.func.functionalize` on meta tensors: noth
 recorded call returns is known from its spec; only the views and scatters that functionalization adds are run, on meta.
 """
 
+import operator
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,13 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.tracer.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
 from fxsolve.tracer.pause import paused_collector
-from fxsolve.tracer.program import TensorSpec
 from fxsolve.tracer.record import Record
-from fxsolve.tracer.tape import Tape, spec_of
+from fxsolve.tracer.tape import Tape
 
 aten = torch.ops.aten
-_META = torch.device("meta")
+_SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default, aten.diagonal_scatter.default})
 
 
 class _Rewriter(TorchDispatchMode, Tape):
@@ -45,7 +46,7 @@ class _Rewriter(TorchDispatchMode, Tape):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is aten.copy.default and _replaces(*args[:2]):
+        if func is aten.copy.default and replaces(*args[:2]):
             return args[1]
         if func is aten.copy_.default:
             # Handing back what was written into a leaf: of inputs and attributes the new value is an output of the
@@ -53,13 +54,13 @@ class _Rewriter(TorchDispatchMode, Tape):
             return args[0]
         if self._is_step(func):
             return self._write_step(func, args, kwargs)
-        result = func(*args, **_on_meta(kwargs))
+        result = scattered(args[0]) if func in _SCATTERS else func(*args, **on_meta(kwargs))
         # The program's own views stay, even equal ones: each step of a loop makes its own. So do single ones, which
         # the first step would otherwise make for all.
         is_again = func.is_view and func is not self.step.target and isinstance(result, (list, tuple))
         if is_again and (known := self._views.get(self._view_key(func, args, kwargs))) is not None:
             return self._bind_again(result, known)
-        device = next((_device(self.node_of(arg).meta["spec"]) for arg in args if isinstance(arg, Tensor)), None)
+        device = next((device_of(self.node_of(arg).meta["spec"]) for arg in args if isinstance(arg, Tensor)), None)
         return self._append(func, args, kwargs, result, device)
 
     def _bind_again(self, result: Any, known: Any) -> Any:
@@ -83,16 +84,16 @@ class _Rewriter(TorchDispatchMode, Tape):
     def _write_step(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         spec = self.step.meta["spec"]
         step = self.step.target
-        if not (isinstance(step, OpOverload) and step._schema.is_mutable and _is_dense(spec)):
-            return self._append(function, args, kwargs, _empty(spec), _device(spec))
+        if not (isinstance(step, OpOverload) and step._schema.is_mutable and is_dense(spec)):
+            return self._append(function, args, kwargs, empty_like_spec(spec), device_of(spec))
         # A write keeps the strides of its target. They decide in which order later sums add up, so they are kept too,
         # except where the target has gaps: then the result is scattered into a larger tensor.
-        result = self._append(function, args, kwargs, function(*args, **_on_meta(kwargs)), spec.device)
+        result = self._append(function, args, kwargs, function(*args, **on_meta(kwargs)), spec.device)
         if result.stride() == spec.stride:
             return result
         like = (result, spec.shape, spec.stride)
-        empty = self._append(aten.new_empty_strided.default, like, {}, _empty(spec), spec.device)
-        return self._append(aten.copy.default, (empty, result), {}, _empty(spec), spec.device)
+        empty = self._append(aten.new_empty_strided.default, like, {}, empty_like_spec(spec), spec.device)
+        return self._append(aten.copy.default, (empty, result), {}, empty_like_spec(spec), spec.device)
 
     def _append(
         self,
@@ -105,7 +106,7 @@ class _Rewriter(TorchDispatchMode, Tape):
         # Functionalization holds these tensors in C++ only; their identity must outlive that.
         self._alive.append(result)
         node_args = tuple(self.as_nodes(arg) for arg in args)
-        node_kwargs = {key: device if value == _META else self.as_nodes(value) for key, value in kwargs.items()}
+        node_kwargs = {key: device if value == META else self.as_nodes(value) for key, value in kwargs.items()}
         self.write(function, node_args, node_kwargs, result, self.step.meta["source"], device)
         if function.is_view:
             self._note_view(function, args, kwargs, result)
@@ -123,58 +124,31 @@ class _Rewriter(TorchDispatchMode, Tape):
             raise CaptureError(f"{self.step.meta['source']}: the in-place writes of this program cannot be followed.")
         return node
 
+    def hand_out(self, raw: fx.Node, result: Tensor) -> fx.Node:
+        """The node of an output of the program, which is a tensor of its own where the program detaches it."""
+        if not _is_detached(raw):
+            return self.node_of(result)
+        self.step, self.backward, spec = raw, "backward" in raw.meta, raw.meta["spec"]
+        return self.node_of(self._append(aten.detach.default, (result,), {}, empty_like_spec(spec), spec.device))
+
     def add_leaf(self, leaf: fx.Node) -> Tensor:
         meta, target = leaf.meta, str(leaf.target)
         if leaf.op == "placeholder":
             node = self.placeholder(target, meta["spec"], meta["source"])
         else:
             node = self.attribute(target, meta["spec"], meta["source"], leaf.name)
-        tensor = _empty(meta["spec"])
+        tensor = empty_like_spec(meta["spec"])
         self._alive.append(tensor)
         self.bind(tensor, node)
         return tensor
-
-
-def _empty(spec: Any) -> Any:
-    if isinstance(spec, TensorSpec):
-        return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=_META)
-    return None if spec is None else tuple(_empty(item) for item in spec)
-
-
-def _device(spec: Any) -> torch.device:
-    return spec.device if isinstance(spec, TensorSpec) else next(item.device for item in spec if item is not None)
-
-
-def _on_meta(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {key: _META if isinstance(value, torch.device) else value for key, value in kwargs.items()}
-
-
-def _is_dense(spec: Any) -> bool:
-    """Whether a single tensor's entries fill its memory without gaps, in any order of the dimensions."""
-    if not isinstance(spec, TensorSpec):
-        return False
-    sizes = sorted((stride, size) for stride, size in zip(spec.stride, spec.shape, strict=True) if size != 1)
-    expected = 1
-    for stride, size in sizes:
-        if stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def _replaces(target: Tensor, value: Tensor) -> bool:
-    """Whether a copy of `value` into `target` is `value` itself."""
-    if value.shape != target.shape or value.dtype != target.dtype or value.device != target.device:
-        return False
-    return value.stride() == target.stride() or (value.is_contiguous() and not _is_dense(spec_of(target)))
 
 
 def functionalize(record: Record) -> Record:
     """The same record without any call that writes into an argument.
 
     Raises:
-        CaptureError: functionalization does not support a call, or loses track of a tensor. Random generators are put
-            back to where they were before the recorded run.
+        CaptureError: functionalization does not support a call, or loses track of a tensor. What the recorded run
+            changed is put back to what it was before.
     """
     if not record.mutates:
         return record
@@ -199,6 +173,19 @@ def _is_idle(node: fx.Node) -> bool:
     return node.target is aten.expand.default and node.all_input_nodes[0].meta["spec"].shape == node.meta["spec"].shape
 
 
+def _is_detached(node: fx.Node) -> bool:
+    """Whether a view goes through a call that is idle."""
+    while node.op == "call_function" and (node.target is operator.getitem or _is_view(node.target)):
+        if _is_idle(node):
+            return True
+        node = node.all_input_nodes[0]
+    return False
+
+
+def _is_view(target: Any) -> bool:
+    return isinstance(target, OpOverload) and target.is_view
+
+
 def _changes_shape(target: Any) -> bool:
     return isinstance(target, OpOverload) and torch.Tag.inplace_view in target.tags
 
@@ -216,6 +203,7 @@ def _replay(graph: fx.Graph) -> fx.Graph:
         known = dict(zip(leaves, values, strict=True))
         for node in calls:
             rewriter.step = node
+            rewriter.backward = "backward" in node.meta
             if keeps_shapes and _is_idle(node):
                 known[node] = known[node.all_input_nodes[0]]
                 continue
@@ -225,5 +213,6 @@ def _replay(graph: fx.Graph) -> fx.Graph:
 
     with paused_collector(), torch.no_grad(), rewriter:
         results = torch.func.functionalize(run, remove="mutations")(*values)
-    rewriter.graph.output(tuple(rewriter.node_of(result) for result in results))
+        handed_out = tuple(map(rewriter.hand_out, outputs, results))
+    rewriter.graph.output(handed_out)
     return rewriter.graph

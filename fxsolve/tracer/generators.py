@@ -5,7 +5,7 @@ is known by the address of its C++ object: a dispatch mode is given another Pyth
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -30,16 +30,18 @@ def address_of(generator: torch.Generator) -> int:
     return generator._cdata  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def restore_generators(known: Iterable[Known]) -> None:
+    """Put every one back into its state."""
+    for generator, state in known:
+        generator.set_state(state)
+
+
 def find_generators(reach: Reach, arguments: tuple[Any, ...]) -> dict[int, Known]:
     """The generators among the arguments, the reached places and the attributes of the reached modules, by address."""
-    held = [*arguments, *(_read(owner, key) for _, owner, key in reach.places)]
+    held = [*arguments, *(place.read() for place in reach.places)]
     held += [value for root in reach.modules.values() for part in root.modules() for value in vars(part).values()]
     found = [generator for value in held for generator in _generators(value)]
     return {address_of(generator): Known(generator, generator.get_state()) for generator in found}
-
-
-def _read(owner: Any, key: str) -> Any:
-    return owner.get(key) if isinstance(owner, dict) else getattr(owner, key, None)
 
 
 def _generators(value: Any) -> Iterator[torch.Generator]:

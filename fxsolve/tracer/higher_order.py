@@ -1,4 +1,4 @@
-"""torch's loop operators, run as the Python loops that they stand for, so that each step is recorded."""
+"""torch's operators for loops and branches, run as the Python code that they stand for, so that it is recorded."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ from fxsolve.tracer.source import user_line
 _Leaves = tuple[Any, ...]
 
 
-def is_loop(function: Any) -> bool:
-    """Whether `function` is an operator that `run_loop` runs."""
-    return isinstance(function, HigherOrderOperator) and function.name() in _LOOPS
+def is_control_flow(function: Any) -> bool:
+    """Whether `function` is an operator that `run_control_flow` runs."""
+    return isinstance(function, HigherOrderOperator) and function.name() in _RULES
 
 
-def run_loop(operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run_control_flow(operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What `operator` returns, in the structure in which its body returns it, by ordinary calls."""
-    return _LOOPS[operator.name()](*args, **kwargs)
+    return _RULES[operator.name()](*args, **kwargs)
 
 
 def _scan(combine: Callable[..., Any], init: _Leaves, xs: tuple[Tensor, ...], additional_inputs: _Leaves = ()) -> Any:
@@ -63,7 +63,14 @@ def _while_loop_stack_output(
     return _rebuild(_stack(rows), spec)
 
 
-_LOOPS = {"scan": _scan, "while_loop": _while_loop, "while_loop_stack_output": _while_loop_stack_output}
+def _cond(
+    predicate: Tensor, true_branch: Callable[..., Any], false_branch: Callable[..., Any], operands: _Leaves = ()
+) -> Any:
+    """The branch that is taken; which one is read from the predicate, and so guarded."""
+    return (true_branch if predicate else false_branch)(*operands)
+
+
+_RULES = {"cond": _cond, "scan": _scan, "while_loop": _while_loop, "while_loop_stack_output": _while_loop_stack_output}
 
 
 def _iterate(

@@ -1,4 +1,4 @@
-"""Side effects on tensors at run time: new values are copied into the live tensors once a run is known to be valid."""
+"""Side effects at run time: tensors are written into, and places set, once a run is known to be valid."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.tracer.externals import copy_of, storage_of
 from fxsolve.tracer.program import Alias, Mutation, Program, attribute_of
+from fxsolve.tracer.stores import Held, Stores, hold, make_view, settle, store
 
 _MOST = 4  # names in a note
 
@@ -22,20 +23,30 @@ class Effects:
     mutations: tuple[Mutation, ...]
     aliases: tuple[Alias, ...]
     attributes: Mapping[str, Tensor]
+    stores: Stores
 
 
 def effects_of(program: Program) -> Effects:
-    """The side effects of a program on tensors."""
+    """The side effects of a program."""
     targets = [str(node.target) for node in program.module.graph.find_nodes(op="get_attr")]
     attributes = {target: attribute_of(program, target) for target in targets}
-    return Effects(program.mutations, program.aliases, attributes)
+    return Effects(program.mutations, program.aliases, attributes, program.stores)
 
 
 def note_mutations(program: Program) -> tuple[str, ...]:
-    """A note that names the tensors that the program writes into."""
-    places = [f"input {m.place}" if isinstance(m.place, int) else m.place for m in program.mutations]
-    more = f" and {len(places) - _MOST} more" if len(places) > _MOST else ""
-    return (f"writes new values into {', '.join(places[:_MOST])}{more} after each run",) if places else ()
+    """Notes that name the tensors that the program writes into, and the attributes that it sets."""
+    given = len(program.example.inputs) - len(program.stores.reads)
+    labels = {given + k: read.place.label for k, read in enumerate(program.stores.reads)}
+    numbers = [mutation.place for mutation in program.mutations]
+    places = [labels.get(one, f"input {one}") if isinstance(one, int) else one for one in numbers]
+    written = (f"writes new values into {_listed(places)} after each run",) if places else ()
+    names = [one.place.label for one in program.stores.writes]
+    return (*written, f"sets {_listed(names)} after each run") if names else written
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"{', '.join(names[:_MOST])}{more}"
 
 
 def is_apart(effects: Effects, inputs: tuple[Tensor, ...]) -> bool:
@@ -71,28 +82,48 @@ def restore_aliases(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple
     """The outputs; those that share memory with a tensor that was written into are that tensor, or views of it."""
     written, results = _written(effects, inputs), list(outputs)
     for alias in effects.aliases:
-        results[alias.output] = _view(written[alias.mutation], alias.view)
+        tensor = written[alias.mutation]
+        results[alias.output] = tensor if alias.view is None else make_view(tensor, alias.view)
     return tuple(results)
+
+
+def hand_on(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Set the places that the program sets, after all writes; returns the outputs as the program returns them."""
+    outputs = restore_aliases(effects, inputs, outputs)
+    if not effects.stores.writes:
+        return outputs
+    outputs = settle(effects.stores, inputs, effects.attributes, outputs)
+    store(effects.stores, outputs)
+    return outputs
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Tensors, and copies of what they held."""
+    """Tensors, copies of what they held, and what rebound places held."""
 
     tensors: tuple[Tensor, ...]
     copies: tuple[Tensor, ...]
+    held: Held
 
-    def swap(self) -> tuple[Tensor, ...]:
-        """Put the copies back, unseen by autograd; returns copies of what the tensors held instead."""
-        newer = tuple(map(copy_of, self.tensors))
-        _overwrite(self.tensors, self.copies)
+    def swap(self) -> Any:
+        """Put everything back, unseen by autograd; returns copies of what was there instead, in the form of `now`."""
+        newer = copy_result(self.now())
+        self.put_back()
         return newer
+
+    def put_back(self) -> None:
+        _overwrite(self.tensors, self.copies)
+        self.held.put_back()
+
+    def now(self) -> Any:
+        """What the tensors and the places hold now."""
+        return self.tensors, self.held.now()
 
 
 def keep(effects: Effects, inputs: tuple[Tensor, ...]) -> Kept:
-    """Keep what the tensors hold that are about to be written into."""
+    """Keep what the tensors hold that are about to be written into, and the places that are about to be set."""
     tensors = _written(effects, inputs)
-    return Kept(tensors, tuple(map(copy_of, tensors)))
+    return Kept(tensors, tuple(map(copy_of, tensors)), hold(one.place for one in effects.stores.writes))
 
 
 def copy_result(result: Any) -> Any:
@@ -102,13 +133,32 @@ def copy_result(result: Any) -> Any:
 
 @contextmanager
 def rewound(program: Program, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-    """In the body, the tensors that `program` writes into hold what they held before the recorded run of `inputs`."""
+    """In the body, what `program` writes into, or sets, is as it was before the recorded run of `inputs`."""
     kept = keep(effects_of(program), inputs)
     try:
         _overwrite(kept.tensors, tuple(_before(program, mutation) for mutation in program.mutations))
+        program.example.before.put_back()
         yield
     finally:
-        _overwrite(kept.tensors, kept.copies)
+        kept.put_back()
+
+
+@contextmanager
+def as_before(program: Program) -> Iterator[None]:
+    """In the body, the places that `program` sets are as they were before its recorded run."""
+    held = hold(place for place, _ in program.example.before.values)
+    try:
+        program.example.before.put_back()
+        yield
+    finally:
+        held.put_back()
+
+
+def is_read_live(program: Program, tensors: tuple[Tensor, ...]) -> bool:
+    """Whether all of `tensors`, found in rebound places, are inputs of `program`, and not attributes; and no others."""
+    found = set(map(id, tensors))
+    attributes = {id(tensor) for tensor in effects_of(program).attributes.values()}
+    return found.isdisjoint(attributes) and found.issuperset(map(id, program.example.state))
 
 
 def _overwrite(tensors: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> None:
@@ -127,10 +177,3 @@ def _written(effects: Effects, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]
 def _before(program: Program, mutation: Mutation) -> Tensor:
     place = mutation.place
     return program.example.inputs[place] if isinstance(place, int) else program.example.attributes[place]
-
-
-def _view(tensor: Tensor, view: tuple[tuple[int, ...], tuple[int, ...], int] | None) -> Tensor:
-    if view is None:
-        return tensor
-    shape, stride, offset = view
-    return tensor.as_strided(shape, stride, tensor.storage_offset() + offset)

@@ -7,8 +7,10 @@ from fxsolve.errors import CaptureError
 
 
 def refuse_unusual(tensor: Tensor, what: str) -> None:
-    """Raise CaptureError for a tensor subclass or a layout without strides."""
+    """Raise CaptureError for a tensor subclass, a layout without strides, or a tensor without values."""
     if type(tensor) not in (Tensor, nn.Parameter):
         raise CaptureError(f"{what} is a {type(tensor).__name__}; fxsolve handles plain tensors and parameters.")
     if tensor.layout != torch.strided:
         raise CaptureError(f"{what} has layout {tensor.layout}; fxsolve handles strided tensors, convert it first.")
+    if tensor.is_meta:
+        raise CaptureError(f"{what} is on the device meta, where tensors have no values; fxsolve handles values.")

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import TreeSpec
 
-Role = Literal["input", "param", "buffer", "constant", "noise"]
+from fxsolve.tracer.stores import NO_STORES, NOTHING_HELD, Held, Stores, View
+from fxsolve.tracer.stream import NO_STREAM, Stream
+
+Role = Literal["input", "param", "buffer", "constant", "noise", "cotangent"]
 
 
 class TensorSpec(NamedTuple):
@@ -43,9 +46,9 @@ class Draw:
 
 @dataclass(frozen=True)
 class Guard:
-    """A scalar that the program read while it was recorded; a run is valid only if it reads the same again."""
+    """What the program read while it was recorded, one number or all of a tensor's; a valid run reads the same."""
 
-    expected: bool | int | float | complex
+    expected: bool | int | float | complex | tuple[bool | int | float | complex, ...]
     source: str
 
 
@@ -76,13 +79,45 @@ class Mutation:
 class Alias:
     """An output that shares memory with the tensor of a mutation, given by numbers.
 
-    `view` is None where the output is that very tensor, otherwise the shape, the strides, and the offset from the first
-    entry of the tensor.
+    `view` is None where the output is that very tensor.
     """
 
     output: int
     mutation: int
-    view: tuple[tuple[int, ...], tuple[int, ...], int] | None
+    view: View | None
+
+
+@dataclass(frozen=True)
+class Inner:
+    """An output that other outputs were computed from, given by the numbers of their cotangents.
+
+    Its whole gradient, which is its own cotangent and what comes back from the `followers`, is graph output `total`.
+    """
+
+    cotangent: int
+    followers: frozenset[int]
+    total: int
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The program's own backward pass, recorded behind its forward pass.
+
+    Cotangent k belongs to output number `outputs[k]` of the program. The gradient of `places[j]`, the number of an
+    input or the target of an attribute, is graph output number `gradients[j]`, or None where no output depends on it.
+    Autograd finds one where any of the cotangents `reached[j]` is given. The totals of the `inner` outputs follow.
+    """
+
+    outputs: tuple[int, ...]
+    places: tuple[int | str, ...]
+    gradients: tuple[int | None, ...]
+    reached: tuple[frozenset[int], ...]
+    inner: tuple[Inner, ...]
+
+    @property
+    def results(self) -> int:
+        """How many graph outputs are gradients or totals."""
+        return sum(number is not None for number in self.gradients) + len(self.inner)
 
 
 @dataclass(frozen=True)
@@ -90,22 +125,29 @@ class Example:
     """The recorded run: flat input tensors, noise, and the outputs that the original program returned.
 
     Inputs that the program writes into are copies from before the run; `attributes` holds such copies of the attributes
-    that it writes into. The values that the run left in both follow the outputs.
+    that it writes into. The values that the run left in both follow the outputs, and the gradients for `cotangents`
+    follow these. `state` are the tensors found in rebound places, which are the last inputs, and `before` is what all
+    of these places held.
     """
 
     inputs: tuple[Tensor, ...]
     noise: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     attributes: Mapping[str, Tensor] = field(default_factory=dict)
+    cotangents: tuple[Tensor, ...] = ()
+    state: tuple[Tensor, ...] = ()
+    before: Held = NOTHING_HELD
 
 
 @dataclass(frozen=True)
 class Program:
     """A functional ATen graph equal to the recorded program, bit for bit.
 
-    `module` has one placeholder per tensor input (in pytree order), then one per draw; `get_attr` nodes hold the
-    model's own parameters, buffers and constants. It returns a flat tuple: first the program's tensor outputs, next the
-    new values of its mutations, as many as `example.outputs` together, and then one 0-d or 1-element tensor per guard.
+    `module` has one placeholder per tensor input (in pytree order, then those of `stores`), then one per draw, then one
+    per cotangent; `get_attr` nodes hold the model's own parameters, buffers and constants. It returns a flat tuple:
+    first the program's tensor outputs and what it stores besides, next the new values of its mutations, then its
+    gradients, as many as `example.outputs` together, and at last one tensor per guard. Calls of the
+    backward pass carry `meta["backward"]`.
     Every call node carries `meta["spec"]` (a `TensorSpec`, or a tuple of them for ops with several outputs) and
     `meta["source"]` ("file:line" in the user's code). `roles` is keyed by the names of the placeholder and
     `get_attr` nodes.
@@ -121,6 +163,9 @@ class Program:
     name: str
     mutations: tuple[Mutation, ...] = ()
     aliases: tuple[Alias, ...] = ()
+    backward: Backward | None = None
+    stream: Stream = NO_STREAM
+    stores: Stores = NO_STORES
 
 
 def attribute_of(program: Program, target: str) -> Tensor:

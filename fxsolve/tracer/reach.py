@@ -8,15 +8,16 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from fxsolve.tracer.places import MAX_DEPTH, MAX_ITEMS, Place, attributes_of, has_attributes, is_container
 from fxsolve.tracer.program import Role
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Root modules by name ("" for the program itself), and places outside of them: (label, owner, key)."""
+    """Root modules by name ("" for the program itself), and places outside of them."""
 
     modules: dict[str, nn.Module]
-    places: tuple[tuple[str, Any, str], ...]
+    places: tuple[Place, ...]
 
 
 def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
@@ -25,7 +26,7 @@ def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
     `arguments` are its arguments that are no tensors; hooks on modules are followed as the program itself is.
     """
     modules: dict[str, nn.Module] = {}
-    places: list[tuple[str, Any, str]] = []
+    places: list[Place] = []
     pending: list[tuple[str, Any]] = [("", program), *((f"argument_{k}", item) for k, item in enumerate(arguments))]
     called = {id(value) for _, value in pending}
     seen: set[int] = set()
@@ -42,7 +43,7 @@ def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
             continue
         for label, owner, key, held in _held(value, name, is_program=id(value) in called):
             if owner is not None:
-                places.append((label, owner, key))
+                places.append(Place(label, owner, key))
             pending.append((label, held))
     return Reach(modules, tuple(places))
 
@@ -110,6 +111,48 @@ def _is_filled(cell: Any) -> bool:
 def _global_names(code: CodeType) -> set[str]:
     nested = [_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
     return set(code.co_names).union(*nested)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The modules that a program reaches, and the other objects with attributes that these hold, by label."""
+
+    modules: tuple[tuple[str, nn.Module], ...]
+    objects: tuple[tuple[str, Any], ...]
+
+
+def walk(reach: Reach) -> Found:
+    """Everything with attributes below the roots and places of `reach`, also in containers and in other objects."""
+    pending: list[tuple[str, Any, int]] = [(name, module, 0) for name, module in reach.modules.items()]
+    pending += [(place.label, place.read(), 0) for place in reach.places]
+    modules: dict[int, tuple[str, nn.Module]] = {}
+    objects: dict[int, tuple[str, Any]] = {}
+    for name, value, depth in pending:  # grows on the way
+        if isinstance(value, nn.Module):
+            if id(value) not in modules:
+                modules[id(value)] = name, value
+                pending += _held_by_module(name, value)
+        elif is_container(value):
+            pending += _items_to_follow(name, value, depth)
+        elif has_attributes(value) and id(value) not in objects:
+            objects[id(value)] = name, value
+            if depth < MAX_DEPTH:
+                pending += [(f"{name}.{key}", held, depth + 1) for key, held in vars(value).items()]
+    return Found(tuple(modules.values()), tuple(objects.values()))
+
+
+def _held_by_module(name: str, module: nn.Module) -> Iterator[tuple[str, Any, int]]:
+    prefix = f"{name}." if name else ""
+    for key, child in vars(module).get("_modules", {}).items():
+        yield f"{prefix}{key}", child, 0
+    for key, held in attributes_of(module):
+        yield f"{prefix}{key}", held, 0
+
+
+def _items_to_follow(name: str, container: Any, depth: int) -> Iterator[tuple[str, Any, int]]:
+    items = container.values() if isinstance(container, dict) else container
+    is_followed = depth < MAX_DEPTH and len(container) <= MAX_ITEMS
+    return ((name, item, depth + 1) for item in tuple(items) if is_followed or isinstance(item, nn.Module))
 
 
 def name_tensors(reach: Reach) -> dict[int, tuple[Tensor, str, Role]]:

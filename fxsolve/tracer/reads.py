@@ -11,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
-from fxsolve.tracer.higher_order import is_loop, run_loop
+from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
+from fxsolve.tracer.higher_order import is_control_flow, run_control_flow
 from fxsolve.tracer.source import user_line
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ _METADATA = frozenset(
         aten.is_pinned.default,
         aten._assert_tensor_metadata.default,
         torch.ops.prim.device.default,
+        # Forward-mode differentiation asks this to lay out tangents; their values do not depend on the answer.
+        aten._has_same_storage_numel.default,
     }
 )
 
@@ -127,7 +130,7 @@ def guard_read(recorder: "Recorder", function: OpOverload, args: tuple[Any, ...]
     raise CaptureError(f"{user_line()}: fxsolve cannot guard what the program reads by {function}; rewrite this line.")
 
 
-def check_literal(recorder: "Recorder", literal: Tensor) -> None:
+def check_literal(recorder: Follower, literal: Tensor) -> None:
     """Refuse `torch.FloatTensor([x[0], 1.0])`, which reads its items unseen, wherever such an item may be involved."""
     # Memory that belongs to NumPy cannot be resized: that literal comes from an array.
     if not recorder.literal_is_checked and literal.untyped_storage().resizable() and recorder.holds_scalar():
@@ -137,9 +140,6 @@ def check_literal(recorder: "Recorder", literal: Tensor) -> None:
 # These show values or memory of a tensor to Python without an ATen call.
 _BYPASSES = frozenset(
     {
-        Tensor.tolist,
-        Tensor.numpy,
-        Tensor.__array__,
         Tensor.__dlpack__,
         Tensor.__deepcopy__,
         Tensor.__reduce_ex__,
@@ -152,6 +152,7 @@ _BYPASSES = frozenset(
         Tensor.__cuda_array_interface__.__get__,
     }
 )
+_HOOKS = frozenset({Tensor.register_hook, Tensor.register_post_accumulate_grad_hook})
 _INDEXING = frozenset({Tensor.__getitem__, Tensor.__setitem__})
 _LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}) | _INDEXING
 
@@ -163,27 +164,43 @@ def _name(function: Any) -> str:
 
 
 class ReadWatch(TorchFunctionMode):
-    """Refuses reads that bypass the dispatcher, of tensors that the record knows."""
+    """Guards or refuses reads that bypass the dispatcher."""
 
-    def __init__(self, recorder: "Recorder") -> None:
+    def __init__(self, recorder: Follower) -> None:
         super().__init__()
         self.recorder = recorder
+        self._arrays = Arrays()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        super().__exit__(kind, error, trace)
+        problem = self._arrays.changed() if error is None else self._arrays.explain(error)
+        self.recorder.error = self.recorder.error or problem
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _BYPASSES and self._is_recorded(args[0]):
             self._refuse(f"Tensor.{_name(func)}")
+        if func in READS:
+            return self._read(func, args, kwargs or {})
         if func in _LITERALS:
             return self._make_literal(func, args, kwargs or {})
-        if is_loop(func):
-            return self._run_loop(func, args, kwargs or {})
+        if func in _HOOKS:
+            self.recorder.hooks.append(args[1])
+        if is_control_flow(func):
+            return self._run_as_written(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
-    def _run_loop(self, operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _read(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with torch._C.DisableTorchFunction():
+            if args[0].numel() > MAX_VALUES:
+                self._refuse(f"Tensor.{_name(function)} of more than {MAX_VALUES} entries")
+            return self._arrays.read(self.recorder, function, args, kwargs)
+
+    def _run_as_written(self, operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
             with self:
-                return run_loop(operator, args, kwargs)
+                return run_control_flow(operator, args, kwargs)
         except CaptureError as error:
             self.recorder.error = self.recorder.error or error
             raise

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,25 +10,31 @@ from torch import Tensor, fx
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch.utils import _pytree as pytree
 
-from fxsolve.errors import CaptureError, SideEffectError
+from fxsolve.errors import CaptureError
+from fxsolve.tracer.backward import Pass, record_backward
 from fxsolve.tracer.bits import same_bits
+from fxsolve.tracer.changes import Changes, find_changes
 from fxsolve.tracer.externals import copy_of, find_aliases
-from fxsolve.tracer.generators import find_generators
+from fxsolve.tracer.feeds import feed
+from fxsolve.tracer.gate import gate_arguments
+from fxsolve.tracer.generators import find_generators, restore_generators
 from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.pause import paused_collector
-from fxsolve.tracer.program import Alias, Draw, Example, Guard, Mutation, Output, Role
+from fxsolve.tracer.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
 from fxsolve.tracer.reach import find_reach, name_tensors
 from fxsolve.tracer.reads import ReadWatch
 from fxsolve.tracer.recorder import Recorder
 from fxsolve.tracer.state import RandomState, read_random_state, take_snapshot
+from fxsolve.tracer.stores import NO_LIVE, NO_STORES, NOTHING_HELD, Held, Live, Stores
+from fxsolve.tracer.stream import Stream
 
 
 @dataclass(frozen=True)
 class Record:
     """The raw calls of one run; `mutates` says whether any of them writes into an argument.
 
-    `rewind()` puts the random generators, and the tensors that outlive the run, back to what they were before it.
+    `rewind()` puts the random generators, and the tensors and attributes that outlive the run, back to what they were.
     """
 
     graph: fx.Graph
@@ -42,32 +48,44 @@ class Record:
     rewind: Callable[[], None]
     mutations: tuple[Mutation, ...]
     aliases: tuple[Alias, ...]
+    backward: Backward | None
+    stream: Stream
+    stores: Stores
 
 
-def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Record:
-    """Run `program(*args, **kwargs)` once and write down its ATen calls.
+def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live = NO_LIVE) -> Record:
+    """Run `program(*args, **kwargs)` once and write down its ATen calls, also of its backward pass in grad mode.
+
+    The tensors of `live`, and those in other places that the run rebinds, become inputs behind those of the call.
 
     Raises:
-        SideEffectError: the program changes an attribute that outlives the call, or a tensor by more than its values.
+        SideEffectError: the program changes something that outlives the call and cannot be made again.
         CaptureError: the program does something else that cannot be written as equations.
         After these, and what the program itself raises, attributes, tensors and generators are as they were before.
     """
     _refuse_nesting()
-    leaves = pytree.tree_leaves((args, kwargs))
-    inputs = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
-    others = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+    others = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor))
     reach = find_reach(program, others)
+    names = name_tensors(reach)
+    gated = gate_arguments(args, kwargs, (tensor for tensor, _, _ in names.values()))
+    inputs = gated.tensors
     snapshot, randomness = take_snapshot(reach), read_random_state()
-    recorder = Recorder(name_tensors(reach), find_generators(reach, others))
+    recorder = Recorder(names, find_generators(reach, others))
     rewind = functools.partial(_rewind, recorder, randomness)
+    state = tuple((read, read.value()) for read in live.reads)
     try:
         for index, tensor in enumerate(inputs):
             recorder.add_input(tensor, index)
-        result = _run(recorder, program, args, kwargs)
-        if changes := snapshot.changes():
-            raise SideEffectError(f"the program changes {changes[0]}, which outlives the call; return it instead.")
+        result = _run(recorder, program, gated.args, gated.kwargs)
+        output, returned = flatten_result(result)
+        changes = find_changes(recorder, snapshot, returned, state, live.places)
+        outputs = (*returned, *changes.stored)
+        recorder.externals.check()
+        backward = record_backward(recorder, outputs, gated.gate, reach)
         _check_randomness(recorder, randomness)
-        return _finish(recorder, inputs, result, rewind)
+        back = functools.partial(_rewind, recorder, randomness, changes.before)
+        found = _finish(recorder, inputs, output, outputs, backward, back)
+        return _with_state(found, changes)
     except Exception:
         snapshot.restore()
         rewind()
@@ -92,15 +110,15 @@ def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...],
     return result
 
 
-def _rewind(recorder: Recorder, randomness: RandomState) -> None:
+def _rewind(recorder: Recorder, randomness: RandomState, before: Held = NOTHING_HELD) -> None:
+    before.put_back()
     recorder.externals.undo()
     _restore_randomness(recorder, randomness)
 
 
 def _restore_randomness(recorder: Recorder, randomness: RandomState) -> None:
     randomness.restore()
-    for generator, state in recorder.generators.values():
-        generator.set_state(state)
+    restore_generators(recorder.generators.values())
 
 
 def _states(recorder: Recorder) -> list[Tensor]:
@@ -121,14 +139,22 @@ def _check_randomness(recorder: Recorder, before: RandomState) -> None:
         raise CaptureError("the program uses random numbers that fxsolve did not see being drawn.")
 
 
-def _finish(recorder: Recorder, inputs: tuple[Tensor, ...], result: Any, rewind: Callable[[], None]) -> Record:
-    output, tensors = flatten_result(result)
+def _finish(
+    recorder: Recorder,
+    inputs: tuple[Tensor, ...],
+    output: Output,
+    tensors: tuple[Tensor, ...],
+    backward: Pass | None,
+    rewind: Callable[[], None],
+) -> Record:
+    gradients = backward.found if backward else ()
     with torch._C.DisableTorchFunction():
         nodes = [recorder.node_of(tensor) for tensor in tensors]
+        gradient_nodes = [recorder.node_of(tensor) for tensor in gradients]
     recorder.externals.check()
     written = recorder.externals.written
     # At the end of the record these nodes stand for what was written into them last.
-    recorder.graph.output((*nodes, *(one.external.node for one in written), *recorder.guard_nodes))
+    recorder.graph.output((*nodes, *(one.external.node for one in written), *gradient_nodes, *recorder.guard_nodes))
     return Record(
         recorder.graph,
         recorder.root,
@@ -136,20 +162,34 @@ def _finish(recorder: Recorder, inputs: tuple[Tensor, ...], result: Any, rewind:
         tuple(recorder.draws),
         tuple(recorder.guards),
         output,
-        _example(recorder, inputs, tensors),
+        _example(recorder, inputs, tensors, backward),
         recorder.mutations > 0,
         rewind,
         tuple(one.mutation(len(tensors) + k) for k, one in enumerate(written)),
         find_aliases(tensors, written),
+        backward.numbered(len(tensors) + len(written)) if backward else None,
+        recorder.listener.stream(),
+        NO_STORES,
     )
 
 
-def _example(recorder: Recorder, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> Example:
+def _with_state(record: Record, changes: Changes) -> Record:
+    """The record with what it reads from rebound places as inputs."""
+    fed = feed(record.graph, record.root, record.roles, record.example, record.mutations, changes, record.backward)
+    return replace(
+        record, root=fed.root, roles=fed.roles, example=fed.example, mutations=fed.mutations, stores=fed.stores
+    )
+
+
+def _example(
+    recorder: Recorder, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], backward: Pass | None
+) -> Example:
     written = recorder.externals.written
     before = {id(one.external.tensor): one.before for one in written}
     return Example(
         tuple(before.get(id(tensor), tensor) for tensor in inputs),
         tuple(recorder.noise),
-        (*outputs, *(copy_of(one.external.tensor) for one in written)),
+        (*outputs, *(copy_of(one.external.tensor) for one in written), *(backward.found if backward else ())),
         {one.external.place: one.before for one in written if isinstance(one.external.place, str)},
+        backward.cotangents if backward else (),
     )

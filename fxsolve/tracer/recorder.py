@@ -1,8 +1,6 @@
 """The recorder: a dispatch mode that runs each ATen call on real tensors and writes it down."""
 
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
-from functools import cache
 from typing import Any
 
 import torch
@@ -14,55 +12,14 @@ from fxsolve.errors import CaptureError
 from fxsolve.tracer import noise, reads, statistics
 from fxsolve.tracer.externals import External, Externals, storage_of
 from fxsolve.tracer.generators import FreshGenerators, Known, address_of
+from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.program import Draw, Guard, Role
 from fxsolve.tracer.source import user_line
+from fxsolve.tracer.stream import Listener
 from fxsolve.tracer.tape import Tape, spec_of
 
 aten = torch.ops.aten
-
-
-class Kind(Enum):
-    """What recording has to do about an ATen operator."""
-
-    CALL = auto()
-    MUTATION = auto()
-    RANDOM = auto()
-    READ = auto()
-    LIFT = auto()
-    STATISTICS = auto()
-    COMPOSITE = auto()
-    STORAGE = auto()
-
-
-@cache
-def kind_of(function: OpOverload) -> Kind:
-    """The kind of an operator, from its schema and tags."""
-    if function._can_decompose():
-        return Kind.COMPOSITE
-    if function is aten.lift_fresh.default:
-        return Kind.LIFT
-    if noise.is_random(function):
-        return Kind.RANDOM
-    if any("Storage" in str(argument.type) for argument in function._schema.arguments):
-        return Kind.STORAGE
-    if function._schema.is_mutable:
-        return Kind.MUTATION
-    if statistics.keeps_statistics(function):
-        return Kind.STATISTICS
-    return Kind.READ if reads.is_read(function) else Kind.CALL
-
-
-@cache
-def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
-    arguments = enumerate(function._schema.arguments)
-    return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
-
-
-def _mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
-    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
-    return [value for value in flat if isinstance(value, Tensor)]
 
 
 class Recorder(TorchDispatchMode, Tape):
@@ -90,21 +47,27 @@ class Recorder(TorchDispatchMode, Tape):
         self.mutations = 0
         self.literal_is_checked = False
         self.error: CaptureError | None = None
+        self.hooks: list[Any] = []
         self._guarded: set[tuple[fx.Node, int]] = set()
         self.externals = Externals()
         self._noise_storages: dict[int, int] = {}
+        self._lines: dict[int, str] = {}
+        self.listener = Listener()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         # Without this each attribute of a tensor read below would go through the watch for reads.
         with torch._C.DisableTorchFunction():
+            self.listener.enter(func, args, kwargs or {})
             try:
                 return self._handle(func, args, kwargs or {})
             except CaptureError as error:
                 # The program may catch it: keep it, so that the record is refused all the same.
                 self.error = self.error or error
                 raise
+            finally:
+                self.listener.leave()
 
     def _handle(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.error is not None:
@@ -123,6 +86,7 @@ class Recorder(TorchDispatchMode, Tape):
             case Kind.LIFT:
                 reads.check_literal(self, args[0])
                 # A literal is the same in every run, so what is done to it in place must happen to a copy.
+                self.listener.literals.append(self.node_of(args[0]).name)
                 return self.call(aten.clone.default, args, {})
             case Kind.STATISTICS:
                 return statistics.record_normalization(self, function, args, kwargs)
@@ -137,8 +101,19 @@ class Recorder(TorchDispatchMode, Tape):
         node_args = tuple(self.as_nodes(arg) for arg in args)
         node_kwargs = {key: self.as_nodes(value) for key, value in kwargs.items()}
         result = function(*args, **kwargs)
-        self.write(function, node_args, node_kwargs, result, user_line())
+        self.write(function, node_args, node_kwargs, result, self._line())
         return result
+
+    def _line(self) -> str:
+        """The user's line behind a call; for a call of the backward pass, the line that it differentiates."""
+        if self.backward:
+            node = torch._C._current_autograd_node()
+            return self._lines.get(node._sequence_nr(), "") if node is not None else ""
+        line = user_line()
+        if torch.is_grad_enabled():
+            # Autograd has made its node for this call just before.
+            self._lines[torch.autograd._get_sequence_nr() - 1] = line  # pyright: ignore[reportPrivateImportUsage]
+        return line
 
     def mutate(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """As `call`, for an operator that writes into an argument.
@@ -153,7 +128,7 @@ class Recorder(TorchDispatchMode, Tape):
 
     def allow_mutation(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep copies of external tensors and of noise that are about to be written over."""
-        for tensor in _mutated_tensors(function, args, kwargs):
+        for tensor in mutated_tensors(function, args, kwargs):
             self.node_of(tensor)
             self.externals.before_write(function, tensor, args, kwargs)
             storage = storage_of(tensor)
@@ -191,6 +166,12 @@ class Recorder(TorchDispatchMode, Tape):
         if self.find(tensor) is None:
             self.bind(tensor, node)
 
+    def add_cotangent(self, tensor: Tensor, number: int) -> None:
+        """Add the cotangent number `number` behind the inputs and the draws."""
+        node = self.placeholder(f"cotangent_{number}", spec_of(tensor), "")
+        self.roles[node.name] = "cotangent"
+        self.bind(tensor, node)
+
     def draw(self, function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Draw random numbers that depend on no value of the program; they become an input of the graph."""
         draw = Draw(function, args, kwargs)
@@ -217,4 +198,9 @@ class Recorder(TorchDispatchMode, Tape):
         self._guarded.add(key)
         # The tensor may be written over later; the guard is about its value now.
         self.guard_nodes.append(self.node_of(self.call(aten.clone.default, (tensor,), {})))
+        self.guards.append(Guard(expected, user_line()))
+
+    def guard_values(self, tensor: Tensor, expected: tuple[bool | int | float | complex, ...]) -> None:
+        """The program read all entries of `tensor`, which nothing writes into."""
+        self.guard_nodes.append(self.node_of(tensor))
         self.guards.append(Guard(expected, user_line()))

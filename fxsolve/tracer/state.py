@@ -1,104 +1,108 @@
-"""State that outlives a call: Python attributes, and the generators of random numbers."""
+"""State that outlives a call: what places of Python hold, and the generators of random numbers."""
 
 import random
 import sys
-from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fxsolve.tracer.reach import Reach
+from fxsolve.tracer.places import MISSING, Container, Place, container_of, containers_in, is_data
+from fxsolve.tracer.reach import Reach, walk
+
+Contents = Mapping[int, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place and what it held: `owner[key]` of a dict, otherwise `owner.key`."""
+    """A place and what it held."""
 
-    label: str
-    owner: Any
-    key: str
+    place: Place
     held: Any
 
-    def read(self) -> Any:
-        return self.owner.get(self.key) if isinstance(self.owner, dict) else getattr(self.owner, self.key)
 
-    def write(self) -> None:
-        if isinstance(self.owner, dict):
-            self.owner[self.key] = self.held
-        else:
-            setattr(self.owner, self.key, self.held)
-
-
-@dataclass(frozen=True)
-class Container:
-    """One list, dict, set or deque, and the items that it held."""
+class Owner(NamedTuple):
+    """The attributes of a module or of another object."""
 
     label: str
-    container: Any
-    items: tuple[Any, ...]
-
-    def write(self) -> None:
-        self.container.clear()
-        fill = self.container.extend if isinstance(self.container, (list, deque)) else self.container.update
-        fill(self.items)
+    attributes: dict[str, Any]
+    is_module: bool
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What every reached place and container held."""
+    """What every reached place and container held; new attributes are looked for in those of the `owners`."""
 
     slots: tuple[Slot, ...]
     containers: tuple[Container, ...]
+    owners: tuple[Owner, ...]
 
-    def changes(self) -> list[str]:
-        """The labels of places that hold something else now."""
-        slots = [slot.label for slot in self.slots if not _same(slot.read(), slot.held)]
-        return slots + [c.label for c in self.containers if not _same_items(_items(c.container), c.items)]
+    def contents(self) -> Contents:
+        """The items that the containers held, by the ids of these."""
+        return {id(one.container): one.items for one in self.containers}
+
+    def changed(self) -> tuple[Slot, ...]:
+        """The places that hold something else now, with what they held; those of new attributes held nothing.
+
+        Of objects that are no modules only numbers, strings, tensors and containers count: they may have caches.
+        """
+        contents = self.contents()
+        known = {slot.place.identity for slot in self.slots}
+        places = [Place(f"{own.label}.{key}", own.attributes, key) for own in self.owners for key in own.attributes]
+        new = (Slot(place, MISSING) for place in places if place.identity not in known)
+        changed = (*(slot for slot in self.slots if not _same(slot.place.read(), slot.held, contents)), *new)
+        lenient = {id(own.attributes) for own in self.owners if not own.is_module}
+        return tuple(
+            slot
+            for slot in {slot.place.identity: slot for slot in changed}.values()
+            if id(slot.place.owner) not in lenient or is_data(slot.place.read()) or is_data(slot.held)
+        )
 
     def restore(self) -> None:
         """Put back what the places held."""
-        for saved in (*self.containers, *self.slots):
-            saved.write()
+        for container in self.containers:
+            container.write()
+        for slot in self.slots:
+            slot.place.write(slot.held)
 
 
 def take_snapshot(reach: Reach) -> Snapshot:
-    """What the attributes of all reached modules, and the places outside of them, hold now."""
-    slots = [Slot(label, owner, key, _read(owner, key)) for label, owner, key in reach.places]
-    containers = []
-    for root, module in reach.modules.items():
-        for name, part in module.named_modules(prefix=root):
-            label = f"{type(part).__name__} {name}".strip()
-            containers.append(Container(f"an attribute of {label}", part.__dict__, _items(part.__dict__)))
-            slots += [Slot(f"{label}.{key}", part.__dict__, key, held) for key, held in part.__dict__.items()]
-            slots += [Slot(f"{label}.{key}.grad", p, "grad", p.grad) for key, p in part.named_parameters(recurse=False)]
-    nested = [Container(slot.label, slot.held, _items(slot.held)) for slot in slots if _is_container(slot.held)]
-    return Snapshot(tuple(slots), tuple(nested + containers))
+    """What the attributes of all reached modules and objects, and the places outside of them, hold now."""
+    found = walk(reach)
+    slots = [Slot(place, place.read()) for place in reach.places]
+    owners: list[Owner] = []
+    for name, module in found.modules:
+        label = f"{type(module).__name__} {name}".strip()
+        owners += [Owner(label, vars(module), True), Owner(label, vars(module).get("_buffers", {}), True)]
+        slots += [_slot(f"{label}.{key}.grad", p, "grad") for key, p in module.named_parameters(recurse=False)]
+    owners += [Owner(f"{type(one).__name__} {name}".strip(), vars(one), False) for name, one in found.objects]
+    slots += [_slot(f"{own.label}.{key}", own.attributes, key) for own in owners for key in own.attributes]
+    containers = [one for slot in slots for one in containers_in(slot.held)]
+    containers += [container_of(own.attributes) for own in owners]
+    return Snapshot(tuple(slots), tuple(containers), tuple(owners))
 
 
-def _read(owner: Any, key: str) -> Any:
-    return owner.get(key) if isinstance(owner, dict) else getattr(owner, key)
+def _slot(label: str, owner: Any, key: str) -> Slot:
+    place = Place(label, owner, key)
+    return Slot(place, place.read())
 
 
-def _is_container(value: Any) -> bool:
-    return isinstance(value, (list, dict, set, deque))
-
-
-def _items(container: Any) -> tuple[Any, ...]:
-    return tuple(container.items()) if isinstance(container, dict) else tuple(container)
-
-
-def _same_items(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    return len(a) == len(b) and all(map(_same, a, b))
-
-
-def _same(a: Any, b: Any) -> bool:
-    if a is b:
-        return True
-    if type(a) is not type(b):
+def _same(now: Any, held: Any, contents: Contents) -> bool:
+    """Whether `now` is what was held; `contents` are the items of containers then, by their ids."""
+    if now is held and id(held) not in contents:
+        return not isinstance(now, tuple) or all(_same(item, item, contents) for item in now)
+    if type(now) is not type(held):
         return False
-    return _same_items(a, b) if isinstance(a, tuple) else isinstance(a, (int, float, complex, str)) and a == b
+    if now is held:
+        items = tuple(now.items() if isinstance(now, dict) else now)
+        before = contents[id(held)]
+    elif isinstance(now, tuple):
+        items, before = now, held
+    else:
+        return isinstance(now, (int, float, complex, str)) and now == held
+    return len(items) == len(before) and all(_same(a, b, contents) for a, b in zip(items, before, strict=True))
 
 
 @dataclass(frozen=True)

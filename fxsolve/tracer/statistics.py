@@ -31,6 +31,12 @@ def keeps_statistics(function: OpOverload) -> bool:
     return function in _WRITERS
 
 
+def updates_statistics(function: OpOverload, args: tuple[Any, ...]) -> bool:
+    """Whether this call of a normalization writes its running statistics."""
+    mean, flag = _WRITERS[function]
+    return isinstance(args[mean], Tensor) and (flag is None or bool(args[flag]))
+
+
 def record_normalization(
     recorder: "Recorder", function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
@@ -39,8 +45,7 @@ def record_normalization(
     Raises:
         SideEffectError: there is no such operator.
     """
-    mean, flag = _WRITERS[function]
-    if not isinstance(args[mean], Tensor) or (flag is not None and not args[flag]):
+    if not updates_statistics(function, args):
         return recorder.call(function, args, kwargs)
     if function is aten.native_batch_norm.default:
         return recorder.mutate(aten._native_batch_norm_legit.default, args, kwargs)

@@ -27,6 +27,7 @@ class Tape:
 
     def __init__(self) -> None:
         self.graph = fx.Graph()
+        self.backward = False  # whether the calls are those of the backward pass
         self._known: dict[int, tuple[weakref.ref[Tensor], fx.Node]] = {}
         self._specs: dict[TensorSpec, TensorSpec] = {}
         self._last_placeholder: fx.Node | None = None
@@ -95,6 +96,8 @@ class Tape:
         # Given to create_node, each argument would be searched for symbolic numbers: a third of the time of recording.
         node = self.graph.create_node("call_function", function, name=name)
         node._update_args_kwargs(args, kwargs)
+        if self.backward:
+            node.meta["backward"] = True
         return node
 
     def _write_item(self, node: fx.Node, index: int, item: Any, device: torch.device | None) -> TensorSpec | None:

@@ -26,12 +26,12 @@ def verify_program(program: Program) -> None:
             raise CaptureError(f"output {index} of the captured {program.name} differs from the recorded run.")
     for value, guard in zip(outputs[count:], program.guards, strict=True):
         if not _reads(value, guard.expected):
-            raise CaptureError(f"{guard.source}: the capture reads {value.item()}, not {guard.expected}.")
+            raise CaptureError(f"{guard.source}: the capture reads {value.tolist()}, not {guard.expected}.")
 
 
 def _evaluate(program: Program) -> tuple[Tensor, ...]:
     """What the module returns for the example; as it runs once only, no code is generated for it."""
-    leaves = iter((*program.example.inputs, *program.example.noise))
+    leaves = iter((*program.example.inputs, *program.example.noise, *program.example.cotangents))
     values: dict[fx.Node, Any] = {}
     unused = {node: len(node.users) for node in program.module.graph.nodes}
     for node in program.module.graph.nodes:
@@ -58,5 +58,6 @@ def _check_functional(program: Program) -> None:
             raise CaptureError(f"{node.meta['source']}: {node.target} is left in the captured {program.name}.")
 
 
-def _reads(value: Tensor, expected: bool | int | float | complex) -> bool:
-    return same_bits(value.detach().reshape(()).cpu(), torch.tensor(expected, dtype=value.dtype))
+def _reads(value: Tensor, expected: Any) -> bool:
+    wanted = torch.tensor(expected, dtype=value.dtype).reshape(-1)
+    return same_bits(value.detach().reshape(-1).cpu(), wanted)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import fxsolve
 from fxsolve.codegen.emit import Emitted, emit
 from fxsolve.errors import GuardError, ScheduleError
 from fxsolve.partitioner.lower import has_carry
@@ -282,3 +283,19 @@ def test_a_repeat_of_a_hand_written_system_is_emitted_too() -> None:
         assert repeat.length == length
         sizes.append(len(emitted(captured, "gs").module.code.splitlines()))
     assert sizes[0] == sizes[1]
+
+
+def test_a_step_that_is_returned_beside_the_stack_has_memory_of_its_own() -> None:
+    def program(x: Tensor) -> tuple[Tensor, Tensor]:
+        h, states = x[0], []
+        for x_t in x:
+            h = torch.tanh(h + x_t)
+            states.append(h)
+        return torch.stack(states), h
+
+    fast = fxsolve.compile(program, schedule="gs", backend="eager")
+    for _ in range(2):
+        states, last = fast(torch.randn(8, 2, 3))
+        states.zero_()
+        assert last.abs().max() > 0
+    assert str(fast.schedule) != "original"

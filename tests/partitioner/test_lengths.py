@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.lengths import Blend, Lengths
+from fxsolve.partitioner.counting import Lengths
+from fxsolve.partitioner.lengths import Blend, Series
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import System
@@ -75,10 +76,6 @@ def captured(program: Callable[..., object], length: int) -> Program:
         return capture(program, torch.randn(length, 3, N))
 
 
-def noise(number: int) -> str:
-    return f"noise_{number}"
-
-
 def values_of(program: Program) -> dict[str, Tensor]:
     arriving = iter((*program.example.inputs, *program.example.noise))
     nodes = program.module.graph.nodes
@@ -88,7 +85,11 @@ def values_of(program: Program) -> dict[str, Tensor]:
 
 
 def blended(one: System, two: System, lengths: Lengths) -> System:
-    return Blend(lengths, noise, {noise(k): k for k in range(1000)}).system(one, two)
+    return Blend(lengths, _noise_of(one), _noise_of(two)).system(one, two)
+
+
+def _noise_of(system: System) -> Series:
+    return Series({name: ("noise", int(name[6:])) for name in system.inputs if name.startswith("noise_")})
 
 
 @pytest.mark.parametrize("program", [rnn, backwards, filled, unfolded, noisy, gradient])

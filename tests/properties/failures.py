@@ -24,4 +24,21 @@ FAILURES = {
             outs.append(h)
         return outs[2].t() @ outs[3], outs[2], outs[0].sum(), outs[1].stride()
     """,
+    # torch.index_put takes no None among its indices, aten.index_put does.
+    "entries written by lists of indices, and their gradients": """
+        outs, buf = [], x.new_zeros(2, 6, 3)
+        for t in range(6):
+            h = torch.tanh(buf[:, t - 1] + x[:, t])[:, [1, 2, 0]]
+            h[:, [0, 2]] = h[:, [1, 0]] * 0.5
+            buf.transpose(0, 1)[t] = h
+        return buf.sum(1)
+    """,
+    # Beside a write, a detached view of an input was the input itself, or wanted gradients as it does.
+    "views of an input, detached, beside a write": """
+        g, h = x[:, 1], x[:, 0]
+        for t in range(6):
+            h = torch.tanh(h + x[:, t])
+        self.state.copy_(h.detach())
+        return x.detach(), g.detach(), x.detach()[0].t(), h.detach()
+    """,
 }

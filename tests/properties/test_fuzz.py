@@ -1,6 +1,7 @@
 """Random programs, compiled, give what the program as written gives: values, samples, side effects, generator state."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,21 +14,54 @@ from torch.utils import _pytree as pytree
 import fxsolve
 from fxsolve.tracer.bits import same_bits
 from tests.properties.failures import FAILURES
-from tests.properties.programs import build, inputs, module_of, sources
+from tests.properties.programs import sources
+from tests.properties.writer import build, inputs, module_of
 
-# How each schedule is compared: bit for bit (None), or by a tolerance. A sweep rounds as batched ops do.
-COMPARED = {("jacobi", torch.float64): 1e-9, ("gs", torch.float64): None, ("gs", torch.float32): None}
+
+@dataclass(frozen=True)
+class Way:
+    """How a program is called, and how far its values may be off; `None` means that every bit agrees."""
+
+    schedule: str
+    dtype: torch.dtype
+    grad: bool
+    tolerance: float | None
+
+
+# A sweep rounds as batched ops do.
+WAYS = (
+    Way("jacobi", torch.float64, False, 1e-9),
+    Way("gs", torch.float64, False, None),
+    Way("gs", torch.float32, False, None),
+    Way("gs", torch.float64, True, None),
+    Way("jacobi", torch.float64, True, 1e-9),
+    Way("newton", torch.float64, True, 1e-9),
+)
 
 AGAIN = "the original, after another outcome of a read"
+GRADIENTS = 1e-9  # of the largest entry of all gradients: sums over steps are added up in another order
+REORDERED = {torch.float64: 1e-12, torch.float32: 1e-5}  # a sum over a buffer of the final size
 
 
-def run(program: Any, x: Tensor, state: dict[str, Tensor]) -> list[Any]:
-    """What one call returns and what it leaves in its input, in the module's `state` and in the random generator."""
+def run(program: Any, seed: int, way: Way) -> tuple[list[Any], list[Tensor | None]]:
+    """What a call returns and leaves in its input, the module, and the random generator; then all gradients."""
     torch.manual_seed(1)
-    x = x.clone()
-    with torch.no_grad():
+    x = inputs(seed, way.dtype).requires_grad_(way.grad)
+    with torch.set_grad_enabled(way.grad):
         result = program(x)
-    return [torch.get_rng_state(), x, dict(state), result]
+        program.zero_grad()
+        _backward(result)
+    state = [dict(program.state_dict()), program.h]
+    return [torch.get_rng_state(), x.detach(), state, result], [x.grad, *(p.grad for p in program.parameters())]
+
+
+def _backward(result: Any) -> None:
+    """Differentiate a fixed combination of everything in `result` that has a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor) and leaf.requires_grad]
+    weights = [torch.randn(y.shape, dtype=y.dtype, generator=generator) for y in outputs]
+    if outputs:
+        torch.autograd.backward(outputs, weights)
 
 
 def assert_same(found: list[Any], wanted: list[Any], tolerance: float | None) -> None:
@@ -38,25 +72,38 @@ def assert_same(found: list[Any], wanted: list[Any], tolerance: float | None) ->
     for a, b in zip(found_leaves, leaves, strict=True):
         if not isinstance(b, Tensor):
             assert a == b
-        elif tolerance is None:
+            continue
+        assert a.requires_grad == b.requires_grad
+        if tolerance is None:
             assert same_bits(a, b), f"not the same bits: {a} is not {b}"
         else:
-            torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
-def check(source: str, schedule: str, dtype: torch.dtype = torch.float64) -> str:
+def assert_same_gradients(found: list[Tensor | None], wanted: list[Tensor | None]) -> None:
+    largest = max((float(b.abs().nan_to_num(0, 0, 0).max()) for b in wanted if b is not None), default=0.0)
+    for a, b in zip(found, wanted, strict=True):
+        assert (a is None) == (b is None), "a gradient is None in one of them"
+        if a is not None and b is not None:
+            torch.testing.assert_close(a, b, rtol=0, atol=GRADIENTS * largest, equal_nan=True)
+
+
+def check(source: str, way: Way) -> str:
     """Compare calls on different inputs with the original's; returns how the program ran."""
-    original, program = build(source, dtype), build(source, dtype)
-    fast = fxsolve.compile(program, schedule=schedule, backend="eager")
-    for seed in (1, 2):
-        x = inputs(seed, dtype)
+    original, program = build(source, way.dtype), build(source, way.dtype)
+    fast = fxsolve.compile(program, schedule=way.schedule, backend="eager")
+    # A state that is None before the first call is recorded twice.
+    for seed in range(1, 5 if "self.h" in source.partition("forward")[2] else 3):
         try:
-            wanted = run(original, x, original.state_dict())
+            wanted, gradients = run(original, seed, way)
         except Exception as error:
             with pytest.raises(type(error)):
-                run(fast, x, program.state_dict())
+                run(fast, seed, way)
             return "raises"
-        assert_same(run(fast, x, program.state_dict()), wanted, COMPARED[schedule, dtype])
+        found, ours = run(fast, seed, way)
+        is_reordered = any("sums may round differently" in note for note in fast.report().notes)
+        assert_same(found, wanted, REORDERED[way.dtype] if is_reordered and not way.tolerance else way.tolerance)
+        assert_same_gradients(ours, gradients)
     report = fast.report()
     if report.status == "left alone":
         assert str(fast.schedule) == "original"
@@ -64,7 +111,7 @@ def check(source: str, schedule: str, dtype: torch.dtype = torch.float64) -> str
         return f"left alone: {report.reason}"
     if not report.runs:
         return AGAIN
-    return "swept" if any(run.method == "jacobi" for run in report.runs) else "in order"
+    return "swept" if any(run.method in ("jacobi", "newton") for run in report.runs) else "in order"
 
 
 def fuzz(examples: int) -> Counter[str]:
@@ -77,11 +124,11 @@ def fuzz(examples: int) -> Counter[str]:
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
     )
-    @given(sources(), st.sampled_from(list(COMPARED)))
-    def every_program_is_reproduced(source: str, how: tuple[str, torch.dtype]) -> None:
-        seen[source] = check(source, *how).partition(":")[0]
+    @given(sources(), st.sampled_from(WAYS))
+    def every_program_is_reproduced(source: str, way: Way) -> None:
+        seen[source] = check(source, way).partition(":")[0]
 
     every_program_is_reproduced()
     counts = Counter(seen.values())
@@ -90,8 +137,8 @@ def fuzz(examples: int) -> Counter[str]:
 
 
 def test_random_programs_are_reproduced() -> None:
-    seen = fuzz(90)
-    assert seen.total() >= 60
+    seen = fuzz(40)
+    assert seen.total() >= 25
     assert seen["in order"] + seen["swept"] > 0.5 * seen.total(), seen
     assert seen["swept"] > 0.1 * seen.total(), seen
 
@@ -105,7 +152,7 @@ def test_two_thousand_random_programs_are_reproduced() -> None:
     assert seen[AGAIN] > 0, seen
 
 
-@pytest.mark.parametrize(("schedule", "dtype"), COMPARED)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way.schedule}-{way.dtype}-{way.grad}")
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_program_that_failed_once_is_reproduced(name: str, schedule: str, dtype: torch.dtype) -> None:
-    assert check(module_of(FAILURES[name]), schedule, dtype) in ("in order", "swept")
+def test_a_program_that_failed_once_is_reproduced(name: str, way: Way) -> None:
+    assert check(module_of(FAILURES[name]), way) in ("in order", "swept")

@@ -83,7 +83,7 @@ class Plan:
 
     length: int
     states: int
-    steps: tuple[tuple[str, int, int], ...]
+    steps: tuple[tuple[str, int], ...]
     read: str
     results: tuple[tuple[str, int], ...]
     peeled: bool
@@ -99,7 +99,7 @@ class Plan:
         state = [x[0] * k if self.peeled else torch.zeros(B, N) + k for k in range(self.states)]
         histories: list[list[Tensor]] = [[] for _ in state]
         for t, arriving in enumerate(READS[self.read](x, self.length)):
-            for number, (name, other, _) in enumerate(self.steps):
+            for number, (name, other) in enumerate(self.steps):
                 target = number % self.states
                 state[target] = STEPS[name](state[target], state[other % self.states], arriving, t)
             for history, value in zip(histories, state, strict=True):
@@ -111,9 +111,7 @@ plans = st.builds(
     Plan,
     length=st.integers(4, 9),
     states=st.integers(1, 3),
-    steps=st.lists(
-        st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 2), st.just(0)), min_size=1, max_size=4
-    ).map(tuple),
+    steps=st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 2)), min_size=1, max_size=4).map(tuple),
     read=st.sampled_from(sorted(READS)),
     results=st.lists(st.tuples(st.sampled_from(sorted(RESULTS)), st.integers(0, 2)), min_size=1, max_size=3).map(tuple),
     peeled=st.booleans(),
@@ -137,15 +135,27 @@ def test_the_system_is_the_program_bit_for_bit(plan: Plan) -> None:
     assert all(map(same_bits, outputs, program.example.outputs))
 
 
-@settings(max_examples=12, deadline=None)
-@given(plans, st.sampled_from(["gs", "jacobi"]))
-def test_the_emitted_module_gives_the_programs_values_for_other_inputs(plan: Plan, schedule: str) -> None:
+def test_the_emitted_module_gives_the_programs_values_for_other_inputs() -> None:
+    seen: dict[tuple[Plan, str], str] = {}
+
+    @settings(max_examples=16, deadline=None, derandomize=True, database=None)
+    @given(plans, st.sampled_from(["gs", "jacobi"]))
+    def every_plan_is_reproduced(plan: Plan, schedule: str) -> None:
+        seen[plan, schedule] = status_of(plan, schedule)
+
+    every_plan_is_reproduced()
+    assert list(seen.values()).count("emitted") > 0.8 * len(seen)
+
+
+def status_of(plan: Plan, schedule: str) -> str:
+    """Compare a second call with the program's own values; returns how it ran."""
     fast = fxsolve.compile(plan, schedule=schedule, backend="eager", tolerance=0)
     fast(torch.randn(plan.length, B, N))
     x = torch.randn(plan.length, B, N)
     for found, expected in zip(flat(fast(x)), flat(plan(x)), strict=True):
         assert found.stride() == expected.stride()
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-        if schedule == "gs" and "jacobi" not in str(fast.schedule):
+        if schedule == "gs":
             assert torch.equal(found, expected)
     assert "internal" not in fast.report().reason
+    return fast.report().status

@@ -2,7 +2,18 @@
 
 from hypothesis import strategies as st
 
-from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
+from fxsolve.scheduler.schedule import (
+    Apply,
+    Chunks,
+    GaussSeidel,
+    Jacobi,
+    Levels,
+    Newton,
+    Picard,
+    Scan,
+    Schedule,
+    Steps,
+)
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Block, Equation, System
 
@@ -24,20 +35,40 @@ def _leaves(draw: st.DrawFn, equation: Equation) -> list[Schedule]:
     if isinstance(equation, Block):
         return [Apply(equation.name)]
     length = equation.length
+    whole = Steps(equation.name, 0, length)
+    if draw(st.integers(0, 3)) == 0:
+        return [draw(_at_once(whole))]
     chunk = draw(st.integers(1, length))
     regular = list(range(0, length, chunk))
     starts = draw(st.just(regular) | st.sets(st.integers(0, length - 1)).map(lambda cuts: sorted({0, *cuts})))
     steps = [Steps(equation.name, a, b) for a, b in zip(starts, [*starts[1:], length], strict=True)]
-    same = draw(stops)
-    methods = draw(st.lists(st.sampled_from(["run", "same", "own"]), min_size=len(steps), max_size=len(steps)))
+    same, method = draw(stops), draw(st.sampled_from([_jacobi, _newton, _quasi_newton, Picard]))
+    kinds = draw(st.lists(st.sampled_from(["run", "same", "own"]), min_size=len(steps), max_size=len(steps)))
     return [
-        _apply(child, method, same if method == "same" else draw(stops))
-        for child, method in zip(steps, methods, strict=True)
+        child if kind == "run" else method(child, same if kind == "same" else draw(stops))
+        for child, kind in zip(steps, kinds, strict=True)
     ]
 
 
-def _apply(steps: Steps, method: str, stop: Stop | None) -> Schedule:
-    return steps if method == "run" else Jacobi(steps, stop)
+@st.composite
+def _at_once(draw: st.DrawFn, whole: Steps) -> Schedule:
+    """A method that takes all steps."""
+    stop = draw(stops)
+    window = Jacobi(whole, stop, draw(st.integers(1, 2 * whole.stop)))
+    chunks = Jacobi(Chunks(whole, draw(st.integers(1, whole.stop))), stop)
+    return draw(st.sampled_from([window, chunks, Scan(whole), Levels(whole)]))
+
+
+def _jacobi(steps: Steps, stop: Stop | None) -> Schedule:
+    return Jacobi(steps, stop)
+
+
+def _newton(steps: Steps, stop: Stop | None) -> Schedule:
+    return Newton(steps, stop=stop)
+
+
+def _quasi_newton(steps: Steps, stop: Stop | None) -> Schedule:
+    return Newton(steps, "diagonal", stop)
 
 
 @st.composite

@@ -163,6 +163,7 @@ def test_the_prefix_read_as_a_slice_is_not_needed_to_be_proved_and_is_right() ->
     fast = fxsolve.compile(program, (torch.randn(B, D),), schedule="jacobi", backend="eager")
     noise = torch.randn(B, D)
     torch.testing.assert_close(fast(noise), program(noise))
+    print("SCHED", fast.schedule, fast.report().status, fast.report().reason, fast.report().notes)
 
 
 @pytest.mark.parametrize("wrong", [False, True])

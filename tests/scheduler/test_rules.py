@@ -9,16 +9,19 @@ from torch import Tensor
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.arguments import Values
 from fxsolve.partitioner.lower import has_carry
-from fxsolve.scheduler import rules
+from fxsolve.scheduler import rules, try_fused, try_jacobi, try_linear
 from fxsolve.scheduler.causality import structural_values
-from fxsolve.scheduler.rules import Situation, choose
-from fxsolve.scheduler.schedule import Jacobi, Steps
+from fxsolve.scheduler.decision import Choice
+from fxsolve.scheduler.rules import choose
+from fxsolve.scheduler.schedule import Jacobi, Newton, Scan, Steps
+from fxsolve.scheduler.trial import Situation
 from fxsolve.solvers.stop import Stop, default_stop
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import Block, Repeat, inputs_of, outputs_of
 from tests.partitioner import programs
 from tests.partitioner.programs import B, N, Sample, given_values, numbers
+from tests.scheduler.recurrences import Step, affine, diagonal, gru, loop_over, tanh_rnn, weights
 
 LONG = 300
 
@@ -63,7 +66,8 @@ def cost(monkeypatch: pytest.MonkeyPatch):
     def set_costs(step: float, sweep: float, fused: float = 1.0) -> None:
         monkeypatch.setattr(rules, "step_seconds", lambda *_: step)
         monkeypatch.setattr(rules, "sweep_seconds", lambda window: sweep)
-        monkeypatch.setattr(rules, "fused_step_seconds", lambda *_: fused)
+        monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: sweep)
+        monkeypatch.setattr(try_fused, "fused_step_seconds", lambda *_: fused)
 
     return set_costs
 
@@ -114,7 +118,7 @@ def test_a_gain_below_the_margin_is_not_taken(cost) -> None:
 def test_windows_are_taken_where_they_make_a_sweep_cheaper(cost, monkeypatch: pytest.MonkeyPatch) -> None:
     cost(step=1e-5, sweep=0.0)
     # A sweep costs in proportion to the square of its steps.
-    monkeypatch.setattr(rules, "sweep_seconds", lambda window: 1e-9 * window.length**2)
+    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: 1e-9 * window.length**2)
     choice, run = choose(situation(chain))
     assert [part.child for part in choice.parts if isinstance(part, Jacobi)] == [
         Steps("loop0", low, min(low + 64, LONG)) for low in range(0, LONG, 64)
@@ -165,7 +169,7 @@ def test_a_body_that_cannot_be_batched_runs_in_order(cost, monkeypatch: pytest.M
         raise PartitionError("loop0 cannot be batched: no rule for this op")
 
     cost(step=1e-5, sweep=1e-9)
-    monkeypatch.setattr(rules, "first_window", refuse)
+    monkeypatch.setattr(try_jacobi, "first_window", refuse)
     choice, _ = choose(situation(chain))
     assert choice.parts == (Steps("loop0", 0, LONG),)
     assert any("no rule for this op" in candidate.reason for candidate in choice.rejected)
@@ -173,13 +177,13 @@ def test_a_body_that_cannot_be_batched_runs_in_order(cost, monkeypatch: pytest.M
 
 def test_sweeps_that_hold_too_much_memory_are_not_tried(cost, monkeypatch: pytest.MonkeyPatch) -> None:
     cost(step=1e-5, sweep=1e-9)
-    monkeypatch.setattr(rules, "SWEEP_BYTES", 100 * B * N * 4 * 3)
+    monkeypatch.setattr(try_jacobi, "SWEEP_BYTES", 100 * B * N * 4 * 3)
     choice, _ = choose(situation(chain))
     lengths = {part.child.stop - part.child.start for part in choice.parts if isinstance(part, Jacobi)}
     assert max(lengths) == 64
 
 
-@pytest.mark.parametrize(("backend", "expected"), [("inductor", 8), ("eager", 0)])
+@pytest.mark.parametrize(("backend", "expected"), [("inductor", try_fused.FUSED_STEPS), ("eager", 0)])
 def test_fused_steps_are_chosen_where_they_are_cheapest_and_allowed(cost, backend: str, expected: int) -> None:
     cost(step=5e-5, sweep=1.0, fused=1e-5)
     choice, _ = choose(situation(chain, backend=backend))
@@ -192,10 +196,86 @@ def test_a_failure_of_the_compiler_is_told_and_the_loop_runs_in_order(cost, monk
         raise RuntimeError("no C++ compiler\nsecond line")
 
     cost(step=5e-5, sweep=1.0)
-    monkeypatch.setattr(rules, "fused_step_seconds", fail)
+    monkeypatch.setattr(try_fused, "fused_step_seconds", fail)
     choice, _ = choose(situation(chain, backend="inductor"))
     assert choice.unroll == 0
     assert any(candidate.reason == "inductor failed: no C++ compiler" for candidate in choice.rejected)
+
+
+def rejected(choice: Choice, method: str) -> str:
+    """Why a method was not taken."""
+    (reason,) = (one.reason for one in choice.rejected if one.schedule.startswith(method))
+    return reason
+
+
+def recurrent(step: Step, length: int = LONG, size: int = N) -> Situation:
+    inputs = numbers(length, B, size), *weights(torch.float32, size)
+    return situation(Sample("recurrent", loop_over(step), inputs, (length,)))
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that cost a second each, and sweeps that cost all of them."""
+    monkeypatch.setattr(rules, "step_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: window.length * 0.45)
+
+
+def test_an_affine_step_of_small_blocks_is_scanned(slow: None) -> None:
+    for step in (diagonal, affine):
+        choice, run = choose(recurrent(step))
+        assert choice.parts == (Scan(Steps("loop0", 0, LONG)),)
+        assert choice.chosen.reason.startswith("a step is affine: one scan at the cost of")
+        assert run.sweeps <= 3
+
+
+def test_a_step_that_is_not_affine_is_solved_by_newton(slow: None) -> None:
+    choice, run = choose(recurrent(gru))
+    assert choice.parts == (Newton(Steps("loop0", 0, LONG)),)
+    assert choice.sweeps == run.sweeps < 12
+    assert "Newton steps, each at the cost of" in choice.chosen.reason
+
+
+def test_newton_steps_are_bounded_by_the_cost_of_running_in_order(slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(try_linear, "least_seconds", lambda run: 20.0)
+    (part,) = choose(recurrent(gru))[0].parts
+    assert isinstance(part, Newton)
+    assert part.stop == Stop(1e-6, 1e-6, max_sweeps=LONG // 20)
+    monkeypatch.setattr(try_linear, "least_seconds", lambda run: 100.0)
+    choice, _ = choose(recurrent(gru))
+    assert rejected(choice, "newton") == "a Newton step costs 100 steps, and 3 of them did not converge"
+
+
+def test_jacobians_that_hold_too_much_memory_come_in_windows(slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(try_linear, "JACOBIAN_BYTES", LONG * B * N * N * 8 // 3)
+    choice, _ = choose(recurrent(gru))
+    assert str(choice.chosen.schedule) == f"gs(newton(loop0[0:{LONG}:100]))"
+    choice, _ = choose(recurrent(affine))
+    assert "the Jacobians of all steps hold more than" in rejected(choice, "scan")
+
+
+def test_what_speaks_against_the_jacobian_is_asked_before_it_is_traced(
+    slow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("traced")
+
+    monkeypatch.setattr(try_linear, "linearize", refuse)
+    wide, _ = choose(recurrent(tanh_rnn, size=17))
+    assert rejected(wide, "newton") == "17 entries of the state depend on one another, more than 16"
+    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: float(window.length))
+    slowly, _ = choose(recurrent(affine))
+    assert rejected(slowly, "scan") == "two sweeps alone cost more than all steps in order"
+    monkeypatch.setattr(rules, "step_seconds", lambda *_: 1e-6)
+    briefly, _ = choose(recurrent(gru))
+    assert rejected(briefly, "newton") == "in order, the loop takes less than 5 ms"
+    monkeypatch.setattr(rules, "step_seconds", lambda *_: 1.0)
+    second_order, _ = choose(situation(programs.fibonacci))
+    assert "steps back" in rejected(second_order, "newton")
+
+
+def test_a_map_whose_products_overflow_is_not_scanned(slow: None) -> None:
+    choice, _ = choose(recurrent(lambda h, x, w, u: h * 1.5 - x))
+    assert rejected(choice, "scan") == f"the products of {LONG} maps are not within rounding of the steps"
 
 
 def test_the_solved_values_are_the_ones_that_later_equations_read(cost) -> None:

@@ -6,11 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxsolve.errors import ScheduleError
-from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
+from fxsolve.scheduler.schedule import (
+    Apply,
+    Chunks,
+    GaussSeidel,
+    Jacobi,
+    Levels,
+    Newton,
+    Picard,
+    Scan,
+    Schedule,
+    Steps,
+    steps_of,
+)
 from fxsolve.scheduler.text import parse_schedule
 from fxsolve.scheduler.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import AllSteps, Block, Invariant, Repeat, System
+from fxsolve.system.spec import AllSteps, Block, Invariant, Lag, Repeat, System
 from tests.scheduler.schedules import schedules
 from tests.system.samples import make_body, systems
 
@@ -66,10 +78,8 @@ def leaves(schedule: Schedule) -> Iterator[Schedule]:
 
 
 def name_of(leaf: Schedule) -> str:
-    match leaf:
-        case Apply(name) | Steps(name, _, _) | Jacobi(Steps(name, _, _), _):
-            return name
-    raise AssertionError(leaf)
+    assert not isinstance(leaf, GaussSeidel)
+    return leaf.block if isinstance(leaf, Apply) else steps_of(leaf).repeat
 
 
 ROW = tuple(Jacobi(Steps("cell", start, min(start + 512, 784))) for start in (0, 512))
@@ -84,6 +94,35 @@ EXAMPLES = [
         "gs(block0, jacobi(cell[0:784], atol=0, rtol=0), gs(block1, cell1[0:2], cell1[2:4]))",
         GaussSeidel((FIRST, Jacobi(CELL, Stop()), GaussSeidel((SECOND, Steps("cell1", 0, 2), Steps("cell1", 2, 4))))),
     ),
+]
+
+
+METHODS = [
+    ("newton(cell[0:784])", Newton(CELL)),
+    ("newton(cell[0:784], jacobian=diagonal)", Newton(CELL, "diagonal")),
+    ("newton(cell[0:784], jacobian=diagonal, atol=1e-06, rtol=0)", Newton(CELL, "diagonal", Stop(1e-6))),
+    ("picard(cell[0:784], atol=0, rtol=0.5, max_sweeps=3)", Picard(CELL, Stop(0.0, 0.5, 3))),
+    ("scan(cell[0:784])", Scan(CELL)),
+    ("levels(cell[0:784])", Levels(CELL)),
+    ("jacobi(cell[0:784], window=64)", Jacobi(CELL, None, 64)),
+    ("jacobi(cell[0:784], window=64, atol=0, rtol=0.5)", Jacobi(CELL, Stop(0.0, 0.5), 64)),
+    ("jacobi(gs(cell[0:784:32]))", Jacobi(Chunks(CELL, 32))),
+]
+EXAMPLES += [
+    (f"gs(block0, {text}, block1, cell1[0:4])", GaussSeidel((FIRST, method, SECOND, CELL1))) for text, method in METHODS
+]
+EXAMPLES += [
+    (
+        f"gs(block0, {name}(cell[0:784:512]{options}), block1, cell1[0:4])",
+        GaussSeidel(
+            (FIRST, *(method(steps) for steps in (Steps("cell", 0, 512), Steps("cell", 512, 784))), SECOND, CELL1)
+        ),
+    )
+    for name, options, method in (
+        ("newton", "", Newton),
+        ("newton", ", jacobian=diagonal", lambda steps: Newton(steps, "diagonal")),
+        ("picard", "", Picard),
+    )
 ]
 
 
@@ -117,6 +156,13 @@ def test_a_short_text_means_a_complete_schedule(short: str, full: str) -> None:
     assert str(parse_schedule(short, SYSTEM)) == full
 
 
+@pytest.mark.parametrize("name", ["newton", "picard", "scan", "levels"])
+def test_the_name_of_a_method_applies_it_where_steps_read_one_another(name: str) -> None:
+    carrying = Repeat("cell", make_body(1), 5, (Lag(0, ("u",)),), (AllSteps("b", 0),))
+    system = System(("u",), (carrying, repeat("cell1", "b", "c", 4)), ("c",))
+    assert str(parse_schedule(name, system)) == f"gs({name}(cell[0:5]), jacobi(cell1[0:4]))"
+
+
 def test_a_lone_equation_stays_alone() -> None:
     system = System(("u",), (repeat("cell", "u", "b", 10),), ("b",))
     assert parse_schedule("jacobi(cell)", system) == Jacobi(Steps("cell", 0, 10))
@@ -135,7 +181,15 @@ BAD = [
     ("", 0, "expected gs(...), jacobi(...) or an equation, found the end"),
     ("gs(block0, cel)", 11, "there is no equation 'cel'"),
     ("jacobi(block0)", 7, "block0 is a block and has no steps to sweep"),
-    ("jacobi(gs(cell))", 7, "there is no equation 'gs'"),
+    ("jacobi(gs(cell))", 14, "expected '[', found )"),
+    ("jacobi(gs(cell[0:4]))", 18, "expected ':', found ]"),
+    ("newton(gs(cell[0:4:2]))", 7, "there is no equation 'gs'"),
+    ("newton(cell, window=3)", 13, "expected atol, rtol, max_sweeps or jacobian, each once, found window"),
+    ("newton(cell, jacobian=block)", 22, "expected full or diagonal, found block"),
+    ("jacobi(cell, window=0)", 20, "expected at least one step, found 0"),
+    ("picard(cell, window=2)", 13, "expected atol, rtol or max_sweeps, each once, found window"),
+    ("scan(cell, atol=1)", 9, "expected ',' or ')', found ,"),
+    ("levels(block0)", 7, "block0 is a block and has no steps to sweep"),
     ("block0[0:1]", 6, "expected the end, found ["),
     ("gs(block0 cell)", 10, "expected ',' or ')', found cell"),
     ("gs(block0,)", 10, "expected gs(...), jacobi(...) or an equation, found )"),
@@ -147,8 +201,8 @@ BAD = [
     ("jacobi(cell[0:4:0])", 16, "expected at least one step, found 0"),
     ("jacobi(cell[0.5:4])", 12, "expected a whole number, found 0.5"),
     ("jacobi(cell[-1:4])", 12, "expected a whole number, found -"),
-    ("jacobi(cell, tol=1)", 13, "expected atol, rtol or max_sweeps, each once, found tol"),
-    ("jacobi(cell, atol=1, atol=1)", 21, "expected atol, rtol or max_sweeps, each once, found atol"),
+    ("jacobi(cell, tol=1)", 13, "expected atol, rtol, max_sweeps or window, each once, found tol"),
+    ("jacobi(cell, atol=1, atol=1)", 21, "expected atol, rtol, max_sweeps or window, each once, found atol"),
     ("jacobi(cell, atol=x)", 18, "expected a number, found x"),
     ("jacobi(cell, max_sweeps=0)", 24, "expected at least one sweep, found 0"),
     ("jacobi(cell, max_sweeps=1.5)", 24, "expected a whole number, found 1.5"),

@@ -63,8 +63,26 @@ OPS: dict[str, Op] = {
     "masked softmax": lambda x, y, c: torch.softmax(x.masked_fill(c > 0, -1e9), 0),
     "log softmax": lambda x, y, c: torch.log_softmax(x, 0),
     "running sum": lambda x, y, c: x.cumsum(0),
+    "running product": lambda x, y, c: x.cumprod(1),
+    "spread": lambda x, y, c: x / x.var(0, correction=1, keepdim=True) + x.std(1),
+    "product along": lambda x, y, c: x.prod(1) + x.prod(0, keepdim=True) * c,
+    "log of sums": lambda x, y, c: x.logsumexp(0) + x.logsumexp(1, keepdim=True),
+    "any and all": lambda x, y, c: (x > 0).any(0) + (y > -1).all(1, keepdim=True).double(),
+    "smallest and its place": lambda x, y, c: x.min(0)[0] + x.min(1)[1] + x.argmin(0) + c,
+    "upper triangle": lambda x, y, c: torch.triu(x, 1),
+    "repeat": lambda x, y, c: x[:2].repeat(3, 1)[:T],
+    "pad": lambda x, y, c: F.pad(x[1:, 2:], (1, 1, 0, 1), value=0.5),
+    "index pairs": lambda x, y, c: x[:, [3, 1, 2, 0, 3]] + x[[0, 1, 1, 4, 4], [4, 3, 2, 1, 0]],
+    "index at a value": lambda x, y, c: x[:, y.argmax(0)] + x.index_select(0, y.argmin(1)),
+    "index of constants": lambda x, y, c: c[y.argmax(0)],
     "sort": lambda x, y, c: x.sort(1)[0],
     "layer norm": lambda x, y, c: F.layer_norm(x, (T,)),
+    "layer norm with weights": lambda x, y, c: F.layer_norm(x, (T,), y[0], c[0]),
+    "group norm": lambda x, y, c: F.group_norm(x, 1) + F.group_norm(x[:, :4], 2, c[0, :4]).sum(1),
+    "convolution of samples": lambda x, y, c: F.conv1d(x[:, None], c[None, :1, :3], padding=1)[:, 0],
+    "convolution with weights": lambda x, y, c: F.conv1d(x[:, None], y[None, :1, :3], padding=1)[:, 0],
+    "derivative of softmax": lambda x, y, c: torch._softmax_backward_data(x, y, 1, x.dtype),
+    "hard tanh": lambda x, y, c: torch.ops.aten.hardtanh_backward(x, y, -0.5, 0.5) + F.hardtanh(x),
     "clamp": lambda x, y, c: x.clamp(-1, 1),
     "power": lambda x, y, c: x**2,
     "compare": lambda x, y, c: (x > y).double(),
@@ -167,7 +185,7 @@ def test_sums_and_softmaxes_reach_the_latest_entry() -> None:
 
 
 def test_an_op_without_a_rule_mixes_everything() -> None:
-    assert labels_after(lambda x: x.sort(0)[0]) == [[T - 1] * T] * T
+    assert labels_after(lambda x: x.cummax(0)[0]) == [[T - 1] * T] * T
 
 
 def test_a_constant_result_has_no_label() -> None:

@@ -5,7 +5,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fxsolve.errors import ScheduleError
-from fxsolve.scheduler.schedule import Apply, GaussSeidel, Jacobi, Schedule, Steps
+from fxsolve.scheduler.schedule import (
+    Apply,
+    Chunks,
+    GaussSeidel,
+    Jacobi,
+    Levels,
+    Newton,
+    Scan,
+    Schedule,
+    Steps,
+    steps_of,
+)
 from fxsolve.scheduler.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import System, inputs_of, outputs_of
@@ -72,7 +83,7 @@ def test_ranges_that_overlap_or_leave_a_gap_are_refused(pair: tuple[System, Sche
     places = [k for k, leaf in enumerate(row) if not isinstance(leaf, Apply)]
     assume(places)
     at = data.draw(st.sampled_from(places))
-    steps = row[at].child if isinstance(row[at], Jacobi) else row[at]
+    steps = steps_of(row[at])
     by = data.draw(st.sampled_from([-1, 1]))
     row[at] = replace(steps, start=steps.start + by)
     with pytest.raises(ScheduleError, match=rf"{steps.repeat}\[{steps.start + by}:{steps.stop}\] cannot follow step"):
@@ -93,6 +104,22 @@ BAD = [
     ((FIRST, FIRST, CELL, SECOND, CELL1), "block0 is solved twice"),
     ((FIRST, Jacobi(CELL, Stop(-1.0)), SECOND, CELL1), "cell has atol=-1.0, rtol=0.0; tolerances are finite"),
     ((FIRST, Jacobi(CELL, Stop(0.0, float("nan"))), SECOND, CELL1), "tolerances are finite and not negative"),
+    ((FIRST, Newton(CELL, stop=Stop(-1.0)), SECOND, CELL1), "cell has atol=-1.0, rtol=0.0; tolerances are finite"),
+    (
+        (FIRST, Jacobi(Steps("cell", 0, 9)), Newton(Steps("cell", 9, 784)), SECOND, CELL1),
+        "cell is solved by jacobi and newton with a full Jacobian; take one method for all its steps",
+    ),
+    (
+        (FIRST, Newton(Steps("cell", 0, 9), "diagonal"), Newton(Steps("cell", 9, 784)), SECOND, CELL1),
+        "cell is solved by newton with a diagonal Jacobian and newton with a full Jacobian",
+    ),
+    *(
+        ((FIRST, part, Steps("cell", 9, 784), SECOND, CELL1), r"\] *[,)].* must be the whole of cell\[0:784\]")
+        for part in (Scan(Steps("cell", 0, 9)), Levels(Steps("cell", 0, 9)), Jacobi(Steps("cell", 0, 9), None, 4))
+    ),
+    ((FIRST, Jacobi(Chunks(CELL, 800)), SECOND, CELL1), "has chunks of 800 steps; cell has 784"),
+    ((FIRST, Jacobi(Chunks(CELL, 8), None, 9), SECOND, CELL1), "has chunks and a window; cell takes one of the two"),
+    ((FIRST, Jacobi(CELL, None, 0), SECOND, CELL1), "has a window of 0 steps; it needs one or more"),
     ((FIRST, Jacobi(CELL, Stop(max_sweeps=0)), SECOND, CELL1), "cell has max_sweeps=0; allow one sweep or more"),
 ]
 

@@ -121,3 +121,9 @@ def test_seventy_thousand_calls_take_far_less_than_a_second() -> None:
     seconds = time.process_time() - start
     assert [(run.period, run.trips) for run in runs] == [(17, 4096)]
     assert seconds < 2.0  # 0.1 s alone; generous, for busy machines
+
+
+def test_a_row_of_equal_labels_has_period_one_next_to_a_longer_loop() -> None:
+    row, loop = [1] * 60, [2, 3, 4, 5, 6, 7] * 40
+    found = find_runs(np.array([*row, 9, *loop]), 3, 6)
+    assert [(run.period, run.trips) for run in found] == [(1, 60), (6, 40)]

@@ -27,7 +27,7 @@ def test_zuko_nsf() -> None:
 
 def test_zuko_naf_solves_for_every_dimension_by_bisection() -> None:
     flow = library("zuko").flows.NAF(3, 0, transforms=1, hidden_features=(16,))
-    check_rolled("zuko_naf", _sampled(flow, 3), [25] * 3)
+    check_rolled("zuko_naf", _sampled(flow, 3), [3, 25])
 
 
 def test_nflows_maf() -> None:

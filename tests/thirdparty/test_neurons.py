@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.thirdparty.checking import Case, check_left_alone, check_rolled, library, two_inputs
+import fxsolve
+from tests.thirdparty.checking import Case, check_rolled, library, two_inputs
 
 pytestmark = [pytest.mark.thirdparty, pytest.mark.filterwarnings("ignore")]
 
@@ -29,9 +30,43 @@ class Spiking(nn.Module):
         return torch.stack(spikes), mem2
 
 
-def test_snntorch_neurons_keep_their_state_as_attributes() -> None:
-    case = Case(Spiking(library("snntorch")), *two_inputs((20, 3, 10)))
-    check_left_alone("snntorch_leaky", case, "changes Leaky lif1.reset, which outlives the call")
+def test_snntorch_neurons_set_attributes_at_every_step() -> None:
+    model = Spiking(library("snntorch"))
+    model(torch.zeros(20, 3, 10))  # makes the membranes of this batch size
+    check_rolled("snntorch_leaky", Case(model, *two_inputs((20, 3, 10))), [20, 20, 20])
+
+
+class Hidden(nn.Module):
+    """The same two layers, which keep their membranes as attributes from call to call."""
+
+    def __init__(self, snn: Any) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(10, 16), snn.Leaky(beta=0.9, init_hidden=True)
+        self.fc2, self.lif2 = nn.Linear(16, 4), snn.Leaky(beta=0.8, init_hidden=True, output=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        spikes, membranes = zip(*(self.lif2(self.fc2(self.lif1(self.fc1(step)))) for step in x), strict=True)
+        return torch.stack(spikes), membranes[-1]
+
+
+def test_snntorch_hidden_membranes_go_from_call_to_call() -> None:
+    snn, utils = library("snntorch"), library("snntorch.utils")
+    model, same = Hidden(snn), Hidden(snn)
+    same.load_state_dict(model.state_dict())
+    fast = fxsolve.compile(model, schedule="gs", backend="eager")
+    with torch.no_grad():
+        for number in range(6):
+            if number == 4:
+                utils.reset(model)  # resets every neuron that there is
+            x = torch.rand(20, 3, 10)
+            for found, expected in zip(fast(x), same(x), strict=True):
+                assert torch.equal(found, expected)
+            for ours, theirs in ((model.lif1, same.lif1), (model.lif2, same.lif2)):
+                assert torch.equal(ours.mem, theirs.mem)
+                assert torch.equal(ours.reset, theirs.reset)
+    assert str(fast.schedule) != "original", fast.report().reason
+    assert [loop.length for loop in fast.report().loops] == [20, 20, 20]
+    assert [entry.calls for entry in fast.entries] == [0, 4]
 
 
 def test_ncps_ltc_unfolds_an_ode_in_every_step() -> None:
@@ -70,5 +105,5 @@ def test_conv_lstm() -> None:
 
 
 def test_lru_keeps_its_state_as_an_attribute() -> None:
-    case = Case(library("LRU_pytorch").LRU(4, 3, 8), *two_inputs((2, 10, 4)))
-    check_left_alone("lru", case, "changes LRU.state, which outlives the call")
+    model = library("LRU_pytorch").LRU(4, 3, 8)
+    check_rolled("lru", Case(model, *two_inputs((2, 10, 4))), [10, 10, 10, 10])

@@ -26,7 +26,7 @@ def test_transformers_rwkv() -> None:
     rwkv = library("transformers.models.rwkv")
     sizes = {"hidden_size": 16, "attention_hidden_size": 16, "intermediate_size": 32, "context_length": 64}
     config = rwkv.RwkvConfig(vocab_size=WORDS, num_hidden_layers=2, **sizes)
-    check_rolled("transformers_rwkv", _hidden(rwkv.RwkvModel(config)), [3, 3, 3, 16, 16, 3, 3, 3, 16, 16])
+    check_rolled("transformers_rwkv", _hidden(rwkv.RwkvModel(config)), [3, 3, 16, 16, 3, 3, 16, 16])
 
 
 def test_transformers_mamba_without_its_kernels() -> None:
@@ -63,7 +63,18 @@ def test_x_transformers_generation_grows_its_input() -> None:
     layers = xt.Decoder(dim=16, depth=2, heads=2)
     model = xt.AutoregressiveWrapper(xt.TransformerWrapper(num_tokens=WORDS, max_seq_len=16, attn_layers=layers))
     case = Case(lambda ids: model.generate(ids, 6, cache_kv=False), *two_inputs((2, 4), draw=_tokens))
-    check_left_alone("x_transformers_generate", case, "no loop was found")
+    check_rolled("x_transformers_generate", case, [6, 6])
+
+
+def test_transformers_generation_grows_its_cache() -> None:
+    gpt2 = library("transformers.models.gpt2")
+    sizes = {"vocab_size": WORDS, "n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 2}
+    model = gpt2.GPT2LMHeadModel(gpt2.GPT2Config(**sizes, bos_token_id=0, eos_token_id=None, pad_token_id=0)).eval()
+
+    def run(ids: Tensor) -> Tensor:
+        return model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=True, top_k=5)
+
+    check_rolled("transformers_generate", Case(run, *two_inputs((2, 4), draw=_tokens)), [3, 3, 7, 7, 7], guards=19)
 
 
 @pytest.mark.parametrize(("scheduler", "guards"), [("DDIM", 47), ("DDPM", 137)])

@@ -1,5 +1,9 @@
+import torch
+
+from fxsolve.stages import capture, partition
 from fxsolve.system.spec import Block, Lag, LastStep, Repeat, System
 from fxsolve.view.cards import Arc, make_cards
+from tests.partitioner.nests import LAYERS, LONG, SEQUENCE, LayersOverTime
 from tests.view.samples import body, gru, repeat, seven
 
 
@@ -37,3 +41,11 @@ def test_initial_values_from_inputs_and_from_equations_may_be_mixed() -> None:
 
 def test_a_single_step_is_called_one() -> None:
     assert make_cards(gru(1))[1].title == "cell x 1"
+
+
+def test_a_loop_around_loops_tells_what_a_step_runs() -> None:
+    with torch.no_grad():
+        system = partition(capture(LayersOverTime(), torch.randn(SEQUENCE))).system
+    card = make_cards(system)[0]
+    assert card.title == f"loop0 x {LAYERS}"
+    assert f"ops and (loop0_loop0_inputs x {LONG}: 1 op) and (loop0_loop0 x {LONG}: 3 ops)" in card.note

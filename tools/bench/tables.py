@@ -23,14 +23,30 @@ def table(name: str, results: Path) -> str:
     if not path.exists():
         return f"Not measured yet: `{command(name)}`.\n"
     record = json.loads(path.read_text())
-    rows = [row(case) for case in record["cases"]]
-    head = ["program", *rows[0]]
-    lines = [head, ["---"] + ["---:"] * len(rows[0])]
-    lines += [[case["name"], *values.values()] for case, values in zip(record["cases"], rows, strict=True)]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    threads = record["settings"]["threads"]
+    head, lines = case_rows(record["cases"]) if "cases" in record else method_rows(record["rows"])
+    body = "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] + ["---:"] * (len(head) - 1), *lines])
+    settings = record["settings"]
+    threads = settings["threads"]
     where = f"{record['device']}, {threads} CPU thread{'s' if threads > 1 else ''}, torch {record['torch']}"
-    return f"{body}\n\n{where}, {record['date']}, median of {record['settings']['repeats']}.\n"
+    statistic = settings.get("statistic") or f"median of {settings['repeats']}"
+    return f"{body}\n\n{where}, {record['date']}, {statistic}.\n"
+
+
+def case_rows(cases: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The head and the lines of a table with one line for each case."""
+    rows = [row(case) for case in cases]
+    return ["program", *rows[0]], [[case["name"], *line.values()] for case, line in zip(cases, rows, strict=True)]
+
+
+def method_rows(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The head and the lines of a table with one line for each size, one column for each method."""
+    methods = list(dict.fromkeys(one["method"] for one in rows))
+    lines: dict[str, dict[str, str]] = {}
+    for one in rows:
+        size = f"{one['cell']}, H={one['size']}, B={one['batch']}, T={one['steps']}"
+        lines.setdefault(size, {})[one["method"]] = f"{one['ms']:.1f} ({one['iterations']})"
+    head = ["ms (sweeps or steps)", *methods]
+    return head, [[size, *(line.get(method, "-") for method in methods)] for size, line in lines.items()]
 
 
 def row(case: dict[str, Any]) -> dict[str, str]:

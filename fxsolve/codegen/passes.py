@@ -1,0 +1,79 @@
+"""Emit a program together with its backward pass, as two modules."""
+
+from dataclasses import dataclass, field, replace
+
+from torch import fx
+
+from fxsolve.codegen.emit import Emitted, emit_program
+from fxsolve.codegen.equations import Plan, emit_equations
+from fxsolve.codegen.values import Emission
+from fxsolve.partitioner.passes import split_passes
+from fxsolve.partitioner.restrict import restrict
+from fxsolve.scheduler.schedule import Apply, GaussSeidel, leaves
+from fxsolve.scheduler.verify import verify_schedule
+from fxsolve.system.spec import Block, System
+from fxsolve.tracer.program import Program
+
+
+@dataclass(frozen=True)
+class EmittedPasses:
+    """Two modules: `forward` returns the program's `results` outputs and then `saved` values for `backward`.
+
+    backward(saved..., cotangents...) returns the gradients that exist and the totals, in the order of `Backward`.
+    """
+
+    forward: Emitted
+    backward: fx.GraphModule
+    results: int
+    plan: Plan
+    system: System
+    saved: int
+    restricted: dict[frozenset[int], "RestrictedPass"] = field(default_factory=dict)
+
+    def backward_for(self, present: frozenset[int]) -> "RestrictedPass":
+        """The backward pass for these cotangents alone, emitted when it is asked for first.
+
+        Raises `PartitionError` if a loop that is left cannot be solved as planned.
+        """
+        if present not in self.restricted:
+            self.restricted[present] = _emit_restricted(self, present)
+        return self.restricted[present]
+
+
+@dataclass(frozen=True)
+class RestrictedPass:
+    """backward(saved..., the cotangents that there are...) returns the results that are left, by their numbers."""
+
+    backward: fx.GraphModule
+    left: tuple[int, ...]
+
+
+def emit_passes(program: Program, system: System, plan: Plan) -> EmittedPasses:
+    """The two modules of a program with its backward pass. Raises `PartitionError` where they cannot be parted."""
+    verify_schedule(plan.schedule, system)
+    passes = split_passes(program, system)
+    forward = emit_program(program, passes.forward, passes.results + len(passes.saved), plan)
+    late = _emit_backward(passes.backward, plan)
+    return EmittedPasses(forward, late, passes.results, plan, passes.backward, len(passes.saved))
+
+
+def _emit_backward(system: System, plan: Plan) -> fx.GraphModule:
+    emission = Emission()
+    emission.open_values(system.inputs)
+    emit_equations(emission, system, plan, lambda: None)
+    return emission.finish(system.outputs, "Backward")
+
+
+def _emit_restricted(passes: EmittedPasses, present: frozenset[int]) -> RestrictedPass:
+    cotangents = passes.system.inputs[passes.saved :]
+    missing = [name for number, name in enumerate(cotangents) if number not in present]
+    found = restrict(passes.system, cotangents, missing)
+    left = tuple(k for k, name in enumerate(passes.system.outputs) if name not in found.missing)
+    return RestrictedPass(_emit_backward(found.system, _with_zeros(passes.plan, found.system)), left)
+
+
+def _with_zeros(plan: Plan, system: System) -> Plan:
+    """The plan for a restricted system, in which blocks of zeros come first."""
+    planned = {leaf.block for leaf in leaves(plan.schedule) if isinstance(leaf, Apply)}
+    zeros = [Apply(one.name) for one in system.equations if isinstance(one, Block) and one.name not in planned]
+    return replace(plan, schedule=GaussSeidel((*zeros, plan.schedule)))

@@ -1,0 +1,18 @@
+"""Emit a repeat that only adds up: its terms in one sweep, and their sums."""
+
+from fxsolve.codegen.loops import emit_method
+from fxsolve.codegen.values import Emission
+from fxsolve.partitioner.sums import fold_sums
+from fxsolve.scheduler.schedule import Jacobi, Steps
+from fxsolve.solvers.stop import Stop
+from fxsolve.system.spec import Block, Repeat
+
+
+def emit_sum(emission: Emission, repeat: Repeat) -> None:
+    """All terms at once, and their sums. Raises `PartitionError` if the terms cannot be batched."""
+    for equation in fold_sums(repeat):
+        if isinstance(equation, Block):
+            emission.inline(equation)
+        else:
+            whole = Jacobi(Steps(equation.name, 0, equation.length))
+            emit_method(emission, equation, [whole], Stop(), 1)

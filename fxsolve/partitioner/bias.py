@@ -1,0 +1,42 @@
+"""Batching takes `addmm` apart; put together again, a sweep passes over its result once, as each step does."""
+
+import torch
+from torch import fx
+
+aten = torch.ops.aten
+_VIEWS = (aten._unsafe_view.default, aten.view.default)
+
+
+def join_bias(graph: fx.Graph) -> None:
+    """add(bias, view(mm(a, b))) with a vector as bias is view(addmm(bias, a, b))."""
+    for node in graph.find_nodes(op="call_function", target=aten.add.Tensor):
+        found = _parts(node)
+        if found is None:
+            continue
+        bias, view, product = found
+        with graph.inserting_before(node):
+            joined = graph.call_function(aten.addmm.default, (bias, *product.args))
+            joined.meta.update(product.meta)
+            shaped = graph.call_function(aten._unsafe_view.default, (joined, *view.args[1:]))
+            shaped.meta.update(node.meta)
+        node.replace_all_uses_with(shaped)
+        graph.erase_node(node)
+
+
+def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node] | None:
+    """The bias, the view and the product behind a sum of this form."""
+    if node.kwargs or len(node.args) != 2 or not all(isinstance(argument, fx.Node) for argument in node.args):
+        return None
+    for bias, view in (node.args, node.args[::-1]):
+        product = view.args[0] if view.target in _VIEWS else None  # pyright: ignore
+        if isinstance(product, fx.Node) and product.target is aten.mm.default and _fits(bias, view, product, node):
+            return bias, view, product  # pyright: ignore[reportReturnType]
+    return None
+
+
+def _fits(bias: object, view: object, product: fx.Node, node: fx.Node) -> bool:
+    assert isinstance(bias, fx.Node) and isinstance(view, fx.Node)
+    added, made, whole = bias.meta["val"], product.meta["val"], node.meta["val"]
+    alone = len(product.users) == 1 and len(view.users) == 1
+    vector = added.dim() == 1 and added.shape == made.shape[-1:] and view.meta["val"].shape[-1] == added.shape[0]
+    return alone and vector and whole.shape == view.meta["val"].shape and added.dtype == made.dtype == whole.dtype

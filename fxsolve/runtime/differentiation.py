@@ -1,0 +1,116 @@
+"""The derivatives of one call of emitted passes: by the emitted backward pass, or by the program as it was written."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxsolve.errors import GradientError
+from fxsolve.report.difference import compare, within
+from fxsolve.runtime.agreement import tolerance_of
+from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Original, Tensors
+from fxsolve.runtime.modes import plain_torch
+from fxsolve.runtime.some import choose, differentiate_some
+from fxsolve.solvers.solution import observe
+from fxsolve.tracer.externals import version_of
+
+_LOOSE = 1e4  # a program that runs again does the same, or something else
+
+
+def read_by(function: Differentiable, tensors: Tensors) -> list[Tensor]:
+    """All tensors that outlive a call with these inputs and that it may read."""
+    return [*tensors, *function.effects.attributes.values()]
+
+
+@dataclass
+class Call:
+    """One call: what it read and returned, and what autograd has brought back so far, by backward pass."""
+
+    function: Differentiable
+    tensors: Tensors
+    original: Original
+    returned: Tensors
+    versions: list[int | None]  # of what it returned, then of what it read
+    own: dict[int, dict[int, Tensor]] = field(default_factory=lambda: defaultdict(dict))
+    handed: dict[tuple[int, int], list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+
+    def keep(self, number: int, total: Tensor | None) -> Tensor | None:
+        """Note what came to an output from outside of the program: the total without what was handed back to it."""
+        task = torch._C._current_graph_task_id()
+        handed = self.handed.pop((task, number), [])
+        if total is None or (len(handed) == 1 and handed[0] is total):
+            return None
+        own = total - sum(handed) if handed else total
+        self.own[task][number] = own
+        return own
+
+    def hand_back(self, root: Any, number: int, own: Tensor, before: list[int]) -> Gradients:
+        """What comes back from one output to the inner ones that it was computed from."""
+        given = tuple(own if k == number else None for k in range(len(self.function.cotangents)))
+        totals = zip(self.function.backward.inner, self.derive(root, given).totals, strict=True)
+        found = {one.cotangent: total for one, total in totals}
+        task = torch._C._current_graph_task_id()
+        for k in before:
+            self.handed[task, k] += [one for one in (found[k],) if one is not None]
+        return tuple(found[k] for k in before)
+
+    def collect(self) -> Gradients:
+        """The cotangents of this backward pass."""
+        own = self.own.pop(torch._C._current_graph_task_id(), {})
+        return tuple(own.get(number) for number in range(len(self.function.cotangents)))
+
+    def derive(self, root: Any, cotangents: Gradients) -> Derivatives:
+        """The derivatives for these cotangents, with a graph where one is wanted.
+
+        Raises:
+            GradientError: the program would have to run again for them, and would not do the same.
+        """
+        if torch.is_grad_enabled():
+            _ = root.saved_tensors  # raises where these were written into, or are gone
+            return self._run_again(cotangents, "its gradients cannot be differentiated again")
+        try:
+            saved = root.saved_tensors
+        except RuntimeError as error:
+            if "modified by an inplace operation" not in str(error) or self._reads_others():
+                raise
+            self.function.learned.writes = True
+            return self._run_again(cotangents, "its results cannot be written into before the backward pass")
+        is_whole = all(one is not None for one in cotangents)
+        with plain_torch():
+            if not is_whole:
+                choose(self.function, saved, cotangents)
+            with observe() as solutions:
+                differentiate = self.function.differentiate if is_whole else partial(differentiate_some, self.function)
+                found = differentiate(saved, cotangents)
+        self.function.learned.solutions = tuple(solutions)
+        return found or self._run_again(cotangents, "it has no gradients of some of its results without the others")
+
+    def _run_again(self, cotangents: Gradients, problem: str) -> Derivatives:
+        """The derivatives by the program as it was written."""
+        function = self.function
+        if not function.is_repeatable:
+            raise GradientError(
+                f"this program draws random numbers or keeps state: compiled, {problem}; call the original for that."
+            )
+        attributes, wants_graph = function.effects.attributes, torch.is_grad_enabled()
+        found, outputs = self.original.differentiate(function.backward, attributes, cotangents, wants_graph)
+        if self._reads_others() or not self._returns_same(outputs):
+            raise GradientError(f"the program is not as it was at its call: compiled, {problem} then.")
+        return found
+
+    def _reads_others(self) -> bool:
+        """Whether a tensor that the program reads was written into since."""
+        now = [version_of(tensor) for tensor in read_by(self.function, self.tensors)]
+        return now != self.versions[len(self.returned) :]
+
+    def _returns_same(self, outputs: Tensors) -> bool:
+        """Whether these are what was returned, but for what the caller wrote into."""
+        pairs = zip(self.returned, outputs, self.versions, strict=False)
+        same = [(ours, theirs) for ours, theirs, version in pairs if version_of(ours) == version]
+        if not same:
+            return True
+        ours, theirs = zip(*same, strict=True)
+        return within(compare(ours, theirs, _LOOSE * tolerance_of(theirs)))

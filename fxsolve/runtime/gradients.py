@@ -1,0 +1,182 @@
+"""Emitted passes as functions of tensors: the gradients of one call, by the emitted backward or by the original."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, fx
+
+from fxsolve.codegen.passes import EmittedPasses
+from fxsolve.runtime.modes import as_written
+from fxsolve.solvers.solution import Solution
+from fxsolve.tracer.gate import gate_arguments
+from fxsolve.tracer.mutations import Effects, effects_of, separate
+from fxsolve.tracer.output import flatten_result
+from fxsolve.tracer.program import Backward, Draw, Program, TensorSpec
+from fxsolve.tracer.tape import spec_of
+
+Tensors = tuple[Tensor, ...]
+Gradients = tuple[Tensor | None, ...]
+
+
+Some = Literal["left out", "zeros", "original"]  # what stands for the cotangents that there are not
+
+
+class Derivatives(NamedTuple):
+    """The gradients of the places of a `Backward`, and the totals of its inner outputs."""
+
+    gradients: Gradients
+    totals: Gradients
+
+
+@dataclass(frozen=True)
+class Original:
+    """A call of the program as it was written."""
+
+    program: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def differentiate(
+        self, backward: Backward, attributes: Mapping[str, Tensor], cotangents: Gradients, create_graph: bool
+    ) -> tuple[Derivatives, Tensors]:
+        """Run it, and its own backward pass; returns its outputs too.
+
+        With `create_graph` the derivatives can be differentiated again.
+        """
+        gated = gate_arguments(self.args, self.kwargs, attributes.values())
+        with as_written(), torch.enable_grad():
+            _, outputs = flatten_result(self.program(*gated.args, **gated.kwargs))
+        places = [gated.tensors[place] if isinstance(place, int) else attributes[place] for place in backward.places]
+        # Behind the results are the tensors that the program keeps; one that does runs again to be timed only.
+        inner = [backward.outputs[one.cotangent] for one in backward.inner]
+        wanted = [*places, *(outputs[number] for number in inner if number < len(outputs))]
+        numbered = zip(backward.outputs, cotangents, strict=True)
+        chosen = [(outputs[k], given) for k, given in numbered if k < len(outputs) and given is not None]
+        if not chosen:
+            return Derivatives((None,) * len(places), (None,) * len(backward.inner)), outputs
+        results, given = zip(*chosen, strict=True)
+        with gated.gate.closed():
+            # The graph is kept: parts of it may belong to the arguments.
+            found = torch.autograd.grad(results, wanted, given, True, create_graph, allow_unused=True)
+        return Derivatives(found[: len(places)], found[len(places) :]), outputs
+
+
+@dataclass
+class Learned:
+    """What calls have shown of a program.
+
+    `solutions` are the solves of the latest backward pass, `writes` tells that callers write into what it returns, and
+    `some` how the gradients for some of the cotangents are found.
+    """
+
+    solutions: tuple[Solution, ...] = ()
+    writes: bool = False
+    some: dict[frozenset[int], Some] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Differentiable:
+    """Two emitted passes and how autograd is to see them.
+
+    `cotangents` are laid out as the recorded ones, and gradients and totals as the `found` ones. Of the outputs, those
+    of `given` are tensors that the program was given, by their places; those of `again` are outputs that come earlier
+    too. `is_repeatable` says whether the program gives the same when it runs again.
+    """
+
+    passes: EmittedPasses
+    backward: Backward
+    cotangents: tuple[TensorSpec, ...]
+    found: tuple[TensorSpec, ...]
+    given: Mapping[int, int | str]
+    again: Mapping[int, int]
+    effects: Effects
+    is_repeatable: bool
+    learned: Learned = field(default_factory=Learned)
+
+    @property
+    def module(self) -> fx.GraphModule:
+        """The forward pass."""
+        return self.passes.forward.module
+
+    def noise_inputs(self, drawn: Tensors) -> list[Tensor]:
+        """As those of an `Emitted`."""
+        return self.passes.forward.noise_inputs(drawn)
+
+    def fresh_noise(self, draws: tuple[Draw, ...]) -> list[Tensor]:
+        """As those of an `Emitted`."""
+        return self.passes.forward.fresh_noise(draws)
+
+    def at(self, place: int | str, tensors: Tensors) -> Tensor:
+        """The tensor at a place, in a call with these inputs."""
+        return tensors[place] if isinstance(place, int) else self.effects.attributes[place]
+
+    def solve(self, tensors: Tensors, noise: list[Tensor]) -> tuple[Tensors, Tensors]:
+        """The forward pass: its outputs, and what the backward pass wants of it."""
+        values = self.module(*tensors, *noise)
+        return values[: self.passes.results], separate(self.effects, tensors, values[self.passes.results :])
+
+    def differentiate(self, saved: Tensors, cotangents: Gradients) -> Derivatives:
+        """The backward pass, with zeros for cotangents that are None; what depends on none of the others is None."""
+        given = [_lay_out(*pair) for pair in zip(cotangents, self.cotangents, strict=True)]
+        return self._sort(self.passes.backward(*saved, *given), present_in(cotangents))
+
+    def differentiate_some(self, saved: Tensors, cotangents: Gradients) -> Derivatives:
+        """As `differentiate`, by a backward pass that has no calls for cotangents that are None.
+
+        Raises `PartitionError` where there is none.
+        """
+        present = present_in(cotangents)
+        some = self.passes.backward_for(present)
+        given = (_lay_out(cotangents[k], self.cotangents[k]) for k in sorted(present))
+        left = dict(zip(some.left, some.backward(*saved, *given), strict=True))
+        zeros = (_lay_out(None, spec) if k not in left else left[k] for k, spec in enumerate(self.found))
+        return self._sort(tuple(zeros), present)
+
+    def _sort(self, results: Tensors, present: frozenset[int]) -> Derivatives:
+        found = iter(results)
+        gradients = [None if number is None else next(found) for number in self.backward.gradients]
+        totals = zip(self.backward.inner, found, strict=True)
+        return Derivatives(
+            tuple(one if ways & present else None for one, ways in zip(gradients, self.backward.reached, strict=True)),
+            tuple(total if ({one.cotangent} | one.followers) & present else None for one, total in totals),
+        )
+
+    def of_zeros(self, saved: Tensors) -> Tensors:
+        """What the backward pass makes of zeros: zeros, but where a derivative is infinite or a hook adds something."""
+        return self.passes.backward(*saved, *(_lay_out(None, spec) for spec in self.cotangents))
+
+
+def present_in(cotangents: Gradients) -> frozenset[int]:
+    """The numbers of those that are not None."""
+    return frozenset(number for number, cotangent in enumerate(cotangents) if cotangent is not None)
+
+
+def make_differentiable(program: Program, passes: EmittedPasses) -> Differentiable:
+    """The passes as a function that autograd can call."""
+    assert program.backward is not None
+    outputs, effects = program.example.outputs[: passes.results], effects_of(program)
+    tensors = {place: program.example.inputs[place] for place in program.backward.places if isinstance(place, int)}
+    tensors |= {place: effects.attributes[place] for place in program.backward.places if isinstance(place, str)}
+    places = {id(tensor): place for place, tensor in tensors.items()}
+    first = {id(output): number for number, output in reversed(list(enumerate(outputs)))}
+    return Differentiable(
+        passes,
+        program.backward,
+        tuple(map(spec_of, program.example.cotangents)),
+        tuple(map(spec_of, program.example.outputs[passes.results :])),
+        {number: places[id(output)] for number, output in enumerate(outputs) if id(output) in places},
+        {number: first[id(output)] for number, output in enumerate(outputs) if first[id(output)] != number},
+        effects,
+        not (program.draws or program.mutations or program.stores.reads or program.stores.writes),
+    )
+
+
+def _lay_out(cotangent: Tensor | None, spec: TensorSpec) -> Tensor:
+    """The cotangent with the strides that the emitted backward was made for; zeros where there is none."""
+    if cotangent is None:
+        return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=spec.device).zero_()
+    if cotangent.stride() == spec.stride and not cotangent.is_conj() and not cotangent.is_neg():
+        return cotangent
+    return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=spec.device).copy_(cotangent)

@@ -1,0 +1,47 @@
+"""Under which modes of torch, and of fxsolve, something runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+
+AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+_as_written: ContextVar[bool] = ContextVar("fxsolve_as_written", default=False)
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """In the body, compiled objects run their originals: a program that calls one is timed as it was written."""
+    token = _as_written.set(True)
+    try:
+        yield
+    finally:
+        _as_written.reset(token)
+
+
+def runs_as_written() -> bool:
+    """Whether `as_written` is in force here."""
+    return _as_written.get()
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """No gradients and no autocast: what was recorded holds the casts that autocast made."""
+    with torch.no_grad(), plain_autograd():
+        yield
+
+
+@contextmanager
+def plain_autograd() -> Iterator[None]:
+    """No autocast, as autograd runs a backward pass."""
+    enabled = torch._C._is_any_autocast_enabled()
+    devices = [device for device in AUTOCAST_DEVICES if enabled and torch.is_autocast_enabled(device)]
+    for device in devices:
+        torch.set_autocast_enabled(device, False)
+    try:
+        yield
+    finally:
+        for device in devices:
+            torch.set_autocast_enabled(device, True)

@@ -1,0 +1,131 @@
+"""A call of emitted passes as nodes of autograd's graph, so that it looks from outside as the program's own graph does.
+
+One root holds what the forward pass saved and runs the backward pass. In front of it, every output that others were
+computed from, and each of those, has a node of its own: what comes back to an output from the others is only worked out
+where somebody looks at it, with a hook, `retain_grad`, or by asking for some gradients only.
+"""
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
+
+from fxsolve.runtime.differentiation import Call, read_by
+from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors
+from fxsolve.runtime.modes import plain_torch
+from fxsolve.tracer.externals import storage_of, version_of
+
+with torch.inference_mode(False):
+    # A leaf that nobody else knows: a backward pass comes to it unless only some gradients are asked for.
+    _PROBE = torch.zeros((), requires_grad=True)
+_PROBE_NODE = get_gradient_edge(_PROBE).node
+
+
+def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], original: Original) -> Tensors:
+    """The program's outputs, as autograd's graph has them; `original` is the same call as it was written."""
+    backward = function.backward
+    function.learned.solutions = ()
+    with plain_torch():
+        values, saved = function.solve(tensors, noise)
+        values = _own_memory(values, saved, tensors, function)
+        returned = tuple(value.detach() for value in values)
+    versions = [version_of(tensor) for tensor in (*returned, *read_by(function, tensors))]
+    call = Call(function, tensors, original, returned, versions)
+    wanted = [function.at(place, tensors) for place in backward.places]
+    names = {id(value) for value in values}
+    # A tensor that is handed out must not be held by the node that it leads to.
+    kept = [tensor.detach() if id(tensor) in names else tensor for tensor in saved]
+    token = _Root.apply(call, kept, *wanted)
+    outputs = list(returned)
+    for number, place in function.given.items():
+        outputs[number] = function.at(place, tensors)
+    for group in _groups(function):
+        chosen = tuple(values[backward.outputs[number]] for number in group)
+        before = [one.cotangent for one in backward.inner if group[0] in one.followers]
+        inner = tuple(outputs[backward.outputs[number]] for number in before)
+        made: Any = _Outputs.apply(call, (group, before), chosen, token, _PROBE, *inner)
+        for number, output in zip(group, made, strict=True):
+            outputs[backward.outputs[number]] = output
+    for number, first in function.again.items():
+        outputs[number] = outputs[first]
+    return tuple(outputs)
+
+
+def _groups(function: Differentiable) -> list[tuple[int, ...]]:
+    """The cotangents of the outputs that share a node, those of inner outputs before those of their followers."""
+    backward = function.backward
+    distinct = [
+        number for number, output in enumerate(backward.outputs)
+        if output not in function.given and output not in function.again
+    ]  # fmt: skip
+    before = {number: sum(number in one.followers for one in backward.inner) for number in distinct}
+    linked = {one.cotangent for one in backward.inner}.union(*(one.followers for one in backward.inner))
+    others = tuple(number for number in distinct if number not in linked)
+    alone = sorted((number for number in distinct if number in linked), key=before.__getitem__)
+    return [*((others,) if others else ()), *((number,) for number in alone)]
+
+
+def _own_memory(values: Tensors, saved: Tensors, tensors: Tensors, function: Differentiable) -> Tensors:
+    """The outputs as tensors that the caller may write into where it may with those of the program.
+
+    If it writes into what was saved, the program is run again for its gradients; if that cannot be, it gets copies.
+    """
+    kept = set(map(storage_of, saved))
+    shared = Counter(map(storage_of, values))
+    shared.update(map(storage_of, read_by(function, tensors)))
+
+    def own(value: Tensor) -> Tensor:
+        if shared[storage_of(value)] > 1:
+            return value  # as it is in the program; torch refuses what it cannot follow
+        if storage_of(value) in kept:
+            is_copied = value._is_view() or function.learned.writes or not function.is_repeatable
+            return value.clone() if is_copied else value
+        return value.data if value._is_view() else value
+
+    return tuple(map(own, values))
+
+
+class _Root(torch.autograd.Function):
+    """Where the gradients of all outputs come together."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, saved: list[Tensor], *wanted: Tensor) -> Tensor:  # pyright: ignore
+        ctx.call = call
+        ctx.save_for_backward(*saved)
+        ctx.set_materialize_grads(False)
+        return torch.empty(0)
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore
+        call: Call = ctx.call
+        return (None, None, *call.derive(ctx, call.collect()).gradients)
+
+
+class _Outputs(torch.autograd.Function):
+    """Outputs on the way to the root, and to the inner outputs that they were computed from."""
+
+    @staticmethod
+    def forward(  # pyright: ignore
+        ctx: Any, call: Call, numbers: Any, values: Tensors, token: Tensor, probe: Tensor, *inner: Tensor
+    ) -> Tensors:
+        ctx.call, ctx.numbers, ctx.root, ctx.inner = call, numbers, token.grad_fn, inner
+        ctx.set_materialize_grads(False)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *totals: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore
+        call: Call = ctx.call
+        group, before = ctx.numbers
+        own = [call.keep(number, total) for number, total in zip(group, totals, strict=True)]
+        handed: Gradients = (None,) * len(before)
+        if before and own[0] is not None and _is_observed(ctx.inner):
+            handed = call.hand_back(ctx.root, group[0], own[0], before)
+        return (None,) * 5 + handed
+
+
+def _is_observed(tensors: Tensors) -> bool:
+    """Whether the gradient of one of them is looked at, or may be: where only some gradients are asked for."""
+    looked_at = any(tensor._backward_hooks or tensor.retains_grad for tensor in tensors)
+    return looked_at or not torch._C._will_engine_execute_node(_PROBE_NODE)

@@ -1,0 +1,110 @@
+"""One plain run of a program at a new length, with its backward pass where gradients are wanted."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from fxsolve.errors import CaptureError, PartitionError
+from fxsolve.runtime.modes import plain_autograd
+from fxsolve.tracer.backward import draw_cotangent
+from fxsolve.tracer.gate import Gated, gate_arguments
+from fxsolve.tracer.output import flatten_result
+from fxsolve.tracer.program import Output, Program, attribute_of
+from fxsolve.tracer.reach import Reach, find_reach
+from fxsolve.tracer.state import take_snapshot
+from fxsolve.tracer.stream import Entry
+from fxsolve.tracer.ways import find_ways
+from fxsolve.tracer.witness import Witness
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A call at a new length."""
+
+    program: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def leaves(self) -> tuple[Any, ...]:
+        return tuple(pytree.tree_leaves((self.args, self.kwargs)))
+
+    @property
+    def reach(self) -> Reach:
+        return find_reach(self.program, tuple(leaf for leaf in self.leaves if not isinstance(leaf, Tensor)))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run took and gave, its gradients for the `cotangents` last; its calls and its constants of numbers."""
+
+    inputs: tuple[Tensor, ...]
+    output: Output
+    outputs: tuple[Tensor, ...]
+    cotangents: tuple[Tensor, ...]
+    entries: tuple[Entry, ...]
+    literals: tuple[Tensor, ...]
+
+
+def see(visit: Visit, program: Program) -> Seen:
+    """Run the program once; `program` is a recording of it at another length.
+
+    Raises:
+        PartitionError: it raises, or leaves something behind, as it will when it is recorded.
+    """
+    gated = gate_arguments(visit.args, visit.kwargs, _attributes(program))
+    reach = visit.reach
+    with _undone(reach):
+        watcher = Witness(reach, gated.tensors)
+        output, outputs = flatten_result(watcher.watch(lambda: visit.program(*gated.args, **gated.kwargs)))
+        cotangents, gradients = _differentiate(watcher, program, gated, outputs)
+    return Seen(gated.tensors, output, (*outputs, *gradients), cotangents, watcher.entries, watcher.literals)
+
+
+def _attributes(program: Program) -> list[Tensor]:
+    return [attribute_of(program, str(node.target)) for node in program.module.graph.find_nodes(op="get_attr")]
+
+
+@contextmanager
+def _undone(reach: Reach) -> Iterator[None]:
+    """Whatever the body raises is a PartitionError; so is anything that it leaves behind, and both are undone."""
+    snapshot = take_snapshot(reach)
+    try:
+        yield
+        if changed := snapshot.changed():
+            raise PartitionError(f"the program changes {changed[0].place.label}")
+    except (CaptureError, PartitionError) as error:
+        snapshot.restore()
+        raise PartitionError(str(error)) from error
+    except Exception as error:
+        snapshot.restore()
+        raise PartitionError(f"the program raised {type(error).__name__}") from error
+
+
+def _differentiate(
+    watcher: Witness, program: Program, gated: Gated, outputs: tuple[Tensor, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The cotangents and the gradients, in the order of those of a recording."""
+    backward = program.backward
+    numbers = tuple(k for k, output in enumerate(outputs) if output.requires_grad)
+    if numbers != (backward.outputs if backward else ()):
+        raise PartitionError("other results want gradients at this length")
+    if backward is None:
+        return (), ()
+    chosen = [outputs[k] for k in numbers]
+    places = [gated.tensors[one] if isinstance(one, int) else attribute_of(program, one) for one in backward.places]
+    inner = {one.cotangent: one.followers for one in backward.inner}
+    found = find_ways(chosen, places).results
+    if any(found[k] != followers for k, followers in inner.items()):
+        raise PartitionError("the results come from one another in another way at this length")
+    cotangents, wanted = tuple(map(draw_cotangent, chosen)), [*places, *(chosen[k] for k in inner)]
+    with gated.gate.closed(), plain_autograd():
+        gradients = watcher.watch(lambda: torch.autograd.grad(chosen, wanted, cotangents, True, allow_unused=True))
+    if [one is not None for one in gradients[: len(places)]] != [k is not None for k in backward.gradients]:
+        raise PartitionError("other tensors get gradients at this length")
+    return cotangents, tuple(gradient for gradient in gradients if gradient is not None)

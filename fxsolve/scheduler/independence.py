@@ -1,0 +1,158 @@
+"""Which dimensions of a carry never mix: entry b of the state at t reads entry b at t-1 alone, proved from the ops.
+
+Entries of the carry are labelled by their place along a dimension, and the labels travel through the body as those of
+`times` do. A value whose highest and lowest label agree depends on one place only; a dimension along which this holds
+for every carried output is independent, and the Jacobian of a step is one small block for each of its places.
+"""
+
+import math
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from fxsolve.errors import PartitionError
+from fxsolve.partitioner.batch import check_plain
+from fxsolve.partitioner.tables import device_of
+from fxsolve.scheduler.labels import NEVER, Timed
+from fxsolve.scheduler.times import TimeInterpreter
+from fxsolve.solvers.layout import Layout
+from fxsolve.system.spec import Lag, Prefix, Repeat
+from fxsolve.tracer.program import TensorSpec
+
+_MOST_LABELS = 2**24  # entries of all values of a body together
+_MOST_PAIRINGS = 64  # ways of matching the dimensions of several carries that are tried
+
+Pairing = tuple[int, ...]  # one dimension of each carry
+
+
+def find_layout(repeat: Repeat) -> Layout:
+    """How the carries of `repeat` lie in one state (*batch, n), with as many independent dimensions as can be proved.
+
+    Raises `PartitionError` with the reason where the carries make up no state of real numbers that one step gives
+    to the next.
+    """
+    check_plain(repeat)
+    lags = _lags(repeat)
+    outputs = tuple(lag.output for lag in lags)
+    specs = _carried_specs(repeat, outputs)
+    pairings = _independent(repeat, [spec.shape for spec in specs])
+    shapes = tuple(tuple(spec.shape) for spec in specs)
+    batch = tuple(shapes[0][pairing[0]] for pairing in pairings)
+    orders = tuple(_order(len(shape), [pairing[k] for pairing in pairings]) for k, shape in enumerate(shapes))
+    return Layout(outputs, shapes, batch, orders)
+
+
+def _lags(repeat: Repeat) -> list[Lag]:
+    if any(isinstance(read, Prefix) for read in repeat.reads):
+        raise PartitionError("a buffer is written step by step; a state of one step does not hold it")
+    lags = [read for read in repeat.reads if isinstance(read, Lag)]
+    if not lags:
+        raise PartitionError("no step reads another")
+    longest = max(lag.distance for lag in lags)
+    if longest > 1:
+        raise PartitionError(f"a step reads {longest} steps back; the state must be that of the step before")
+    if len({lag.output for lag in lags}) < len(lags):
+        raise PartitionError("two carries are one and the same value")
+    return lags
+
+
+def _carried_specs(repeat: Repeat, outputs: tuple[int, ...]) -> list[TensorSpec]:
+    results: Any = repeat.body.graph.output_node().args[0]
+    specs: list[TensorSpec] = [results[output].meta["spec"] for output in outputs]
+    dtypes = {spec.dtype for spec in specs}
+    if any(not dtype.is_floating_point for dtype in dtypes):
+        raise PartitionError("the state is not made of real numbers")
+    if len(dtypes) > 1:
+        raise PartitionError(f"the carries have different types: {', '.join(sorted(map(str, dtypes)))}")
+    if not all(math.prod(spec.shape) for spec in specs):
+        raise PartitionError("a carry has no entries")
+    return specs
+
+
+def _order(dims: int, first: list[int]) -> tuple[int, ...]:
+    return (*first, *(dim for dim in range(dims) if dim not in first))
+
+
+# The proof.
+
+
+def _independent(repeat: Repeat, shapes: list[Any]) -> list[Pairing]:
+    """Dimensions, paired over all carries, along which nothing mixes; in the order of those of the first carry."""
+    specs = [node.meta.get("spec") for node in repeat.body.graph.nodes]
+    if sum(math.prod(spec.shape) for spec in specs if isinstance(spec, TensorSpec)) > _MOST_LABELS:
+        return []
+    body = _with_examples(repeat)
+    found: list[Pairing] = []
+    for pairing in _pairings(shapes):
+        taken = any(one == other for pair in found for one, other in zip(pair, pairing, strict=True))
+        if not taken and _keeps_apart(repeat, body, shapes, pairing):
+            found.append(pairing)
+    return sorted(found)
+
+
+def _pairings(shapes: list[Any]) -> Iterator[Pairing]:
+    """Ways of taking one dimension of the same size from each carry, first the same dimension of all."""
+    equal = [pairing for pairing in product(*(range(len(shape)) for shape in shapes)) if _is_pairing(shapes, pairing)]
+    yield from sorted(equal, key=lambda pairing: (len(set(pairing)), pairing))[:_MOST_PAIRINGS]
+
+
+def _is_pairing(shapes: list[Any], pairing: Pairing) -> bool:
+    sizes = {shape[dim] for shape, dim in zip(shapes, pairing, strict=True)}
+    return len(sizes) == 1 and sizes != {1}
+
+
+def _keeps_apart(repeat: Repeat, body: fx.GraphModule, shapes: list[Any], pairing: Pairing) -> bool:
+    """Whether no entry of a carried output depends on any place along the paired dimensions but its own."""
+    size = shapes[0][pairing[0]]
+    for ranks in (torch.arange(size), torch.arange(size).flip(0)):
+        wanted = [_along(ranks, shape, dim) for shape, dim in zip(shapes, pairing, strict=True)]
+        for found, own in zip(_highest(repeat, body, wanted), wanted, strict=True):
+            if isinstance(found, Timed) and bool((found.labels > own).any()):
+                return False
+    return True
+
+
+def _highest(repeat: Repeat, body: fx.GraphModule, carried: list[Tensor]) -> list[Any]:
+    """The carried outputs with the highest label that each entry may depend on."""
+    device = device_of(repeat)
+    labels = iter(carried)
+    nothing = Timed(torch.tensor(NEVER, device=device))
+    inputs = [
+        Timed(next(labels).to(device)) if isinstance(read, Lag) else _unlabelled(node, nothing)
+        for node, read in zip(body.graph.find_nodes(op="placeholder"), repeat.reads, strict=True)
+    ]
+    with torch.no_grad():
+        outputs = TimeInterpreter(body).run(*inputs)
+    return [outputs[read.output] for read in repeat.reads if isinstance(read, Lag)]
+
+
+def _unlabelled(node: fx.Node, number: Timed) -> Timed:
+    """A read that depends on no carry, whatever it holds: no zero in it counts. Tables are single numbers."""
+    example = node.meta.get("val")
+    return number if example is None else Timed(number.labels.expand(example.shape))
+
+
+def _along(ranks: Tensor, shape: Any, dim: int) -> Tensor:
+    return ranks.view([-1 if k == dim else 1 for k in range(len(shape))]).expand(shape)
+
+
+def _with_examples(repeat: Repeat) -> fx.GraphModule:
+    """A copy of the body whose nodes have an example value without memory, as the interpreter of labels expects."""
+    graph = fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    for node in repeat.body.graph.nodes:
+        if node.op == "output":
+            graph.output(tuple(copied[result] for result in node.args[0]))
+            continue
+        copied[node] = graph.node_copy(node, lambda source: copied[source])
+        copied[node].meta["val"] = _example(node.meta.get("spec"))
+    return fx.GraphModule({}, graph)
+
+
+def _example(spec: Any) -> Any:
+    if isinstance(spec, TensorSpec):
+        return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
+    return tuple(map(_example, spec)) if isinstance(spec, tuple) else None

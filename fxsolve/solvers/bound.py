@@ -1,0 +1,79 @@
+"""How far the values of a loop may lie from its exact solution, to first order in the error.
+
+The error e_t = S_t - s_t obeys e_t = J_t e_{t-1} + r_t, with r the residual and the rounding of one step. The loop
+may pile up what every step brings, however small.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from fxsolve.solvers.affine_scan import scan_diagonal
+from fxsolve.solvers.norms import has_size
+from fxsolve.solvers.window import Unknowns, Window, sweep
+
+_SPAN = 64
+_DECAY = 0.1
+_SAFETY = 4.0
+
+
+def bound_by_jacobian(jacobian: Tensor, source: Tensor) -> Tensor:
+    """e (T, *batch) with |e_t| <= sum_{i<m} |J_t ... J_{t-i+1}| |r_{t-i}| + |J_t ... J_{t-m+1}| |e_{t-m}| in max norms.
+
+    `jacobian` is (T, *batch, n, n) and `source` = |r| (T, *batch). m is the first span whose products all shrink, since
+    norms of single steps may be above 1 where their products are not; 64 at most. Infinite where the bound overflows.
+    """
+    products = jacobian.double()
+    factors, total, span = products, source.double(), 1
+    norms = _norms(products, span)
+    while float(norms.amax()) > _DECAY and span < min(_SPAN, len(jacobian)):
+        total = torch.cat((total[:span], total[span:] + norms[span:] * source[:-span]))
+        products = torch.cat((products[:span], products[span:] @ factors[:-span]))
+        span += 1
+        norms = _norms(products, span)
+    padding = -len(source) % span
+    strided = [_pad(values, padding).unflatten(0, (-1, span)) for values in (norms, total)]
+    return scan_diagonal(*strided).flatten(0, 1)[: len(source)].nan_to_num(math.inf, math.inf)
+
+
+def amplification(window: Window, values: Unknowns, size: float) -> tuple[float, float]:
+    """What sweeps make of a disturbance: the sum of its sizes over its first, and the rate at which it shrinks.
+
+    Every entry of `values`, a solution, is moved by `size` one way or the other unless it is discrete; sweeps go on
+    until a tenth is left. The sum estimates max |(I - A)^-1|. Infinite if 64 sweeps do not suffice.
+    """
+    sizes = [size]
+    moved = {number: _disturb(value, size) for number, value in values.items()}
+    while sizes[-1] > _DECAY * size and len(sizes) <= _SPAN:
+        outputs = sweep(window, moved)
+        moved = {number: outputs[number] for number in values}
+        sizes.append(_distance(moved, values))
+    if not sizes[-1] <= _DECAY * size:
+        return math.inf, 1.0
+    rate = (sizes[-1] / size) ** (1 / (len(sizes) - 1))
+    return _SAFETY * (sum(sizes) + sizes[-1] * rate / (1 - rate)) / size, rate
+
+
+def _norms(products: Tensor, span: int) -> Tensor:
+    """max-norms (T, *batch) of the products of `span` steps; 0 where fewer steps lie behind."""
+    norms = products.abs().sum(-1).amax(-1)
+    return torch.cat((torch.zeros_like(norms[:span]), norms[span:]))
+
+
+def _pad(values: Tensor, count: int) -> Tensor:
+    return torch.cat((values, values.new_zeros(count, *values.shape[1:])))
+
+
+def _disturb(values: Tensor, size: float) -> Tensor:
+    if not has_size(values):
+        return values
+    generator = torch.Generator(values.device).manual_seed(0)
+    signs = torch.randint(0, 2, values.shape, generator=generator, device=values.device) * 2 - 1
+    return values + size * signs.to(values.dtype)
+
+
+def _distance(moved: Unknowns, values: Unknowns) -> float:
+    pairs = ((moved[number], value) for number, value in values.items() if value.numel() > 0)
+    sizes = [(new - old).abs().amax().double() for new, old in pairs if has_size(new)]
+    return float(torch.stack(sizes).amax()) if sizes else 0.0

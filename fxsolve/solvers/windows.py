@@ -1,0 +1,98 @@
+"""Windows of a loop solved one behind the other, and what comes out of them."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxsolve.errors import ScheduleError
+from fxsolve.solvers.iterate import Method, Solved, iterate
+from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.solution import Solution, Status, publish
+from fxsolve.solvers.stop import Stop
+from fxsolve.solvers.window import Frontier, Given, Outputs, advance, open_window, unknowns
+
+Initial = tuple[tuple[Tensor, ...], ...]
+
+
+def solve_windows(
+    name: str,
+    method: Method,
+    given: Given,
+    frontier: Frontier,
+    bounds: Sequence[int],
+) -> Outputs:
+    """Solve the windows between `bounds` = (0, b_1, ..., T) by `method`; each is frozen before the next.
+
+    Returns the stacks (T, ...), the last values and the final buffers. Raises `ScheduleError` if `bounds` do not
+    increase from 0 to T.
+    """
+    loop = given.loop
+    _check_bounds(loop, bounds)
+    solved: list[Solved] = []
+    for end in bounds[1:]:
+        window = open_window(given, frontier, end)
+        solved.append(iterate(method, window))
+        frontier = advance(window, unknowns(loop, solved[-1].outputs))
+    publish(summarize(loop, name, solved))
+    return results(loop, [window.outputs for window in solved], frontier)
+
+
+def start_of(initial: Initial, buffers: tuple[Tensor, ...]) -> Frontier:
+    """What the first step reads."""
+    return Frontier(0, tuple(torch.stack(values) for values in initial), buffers)
+
+
+def receive(loop: Loop, per_step: tuple[Any, ...], shared: tuple[Any, ...], stop: Stop) -> Given:
+    """The loop and its inputs. Raises `ScheduleError` if `stop` allows no sweep."""
+    if stop.max_sweeps is not None and stop.max_sweeps < 1:
+        raise ScheduleError(f"{loop.name} has max_sweeps = {stop.max_sweeps}; allow one sweep or more")
+    return Given(loop, per_step, shared)
+
+
+def results(loop: Loop, windows: list[Outputs], frontier: Frontier) -> Outputs:
+    """The stacks, the last values and the buffers that the program goes on with."""
+    stacks = [_join([outputs[number] for outputs in windows]) for number in loop.stacked]
+    # A view would keep the whole stack alive.
+    last = [windows[-1][number][-1].clone() for number in loop.last]
+    return (*stacks, *last, *frontier.buffers)
+
+
+def summarize(loop: Loop, method: str, windows: list[Solved]) -> Solution:
+    """Sums over the windows, the weakest status and the change behind it, and the steps known to be final."""
+    status = _weakest([window.status for window in windows])
+    prefix = 0
+    for window in windows:
+        prefix += window.final
+        if window.status == "converged":
+            break
+    weakest = max((window for window in windows if window.status == status), key=lambda window: window.change)
+    return Solution(
+        name=loop.name,
+        method=method,
+        length=loop.length,
+        sweeps=sum(window.sweeps for window in windows),
+        status=status,
+        change=weakest.change,
+        prefix=prefix,
+        rate=weakest.rate,
+    )
+
+
+def _check_bounds(loop: Loop, bounds: Sequence[int]) -> None:
+    increasing = all(start < stop for start, stop in pairwise(bounds))
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != loop.length or not increasing:
+        raise ScheduleError(
+            f"the windows of {loop.name} have the limits {tuple(bounds)}; they must increase from 0 to {loop.length}"
+        )
+
+
+def _join(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _weakest(statuses: list[Status]) -> Status:
+    order: tuple[Status, ...] = ("finished sequentially", "converged", "exact")
+    return next(status for status in order if status in statuses)

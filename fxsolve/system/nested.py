@@ -1,0 +1,65 @@
+"""Loops inside the steps of loops: a whole repeat as one call of a body."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, fx
+
+from fxsolve.system.evaluate import run_repeat
+from fxsolve.system.spec import Repeat, System, inputs_of
+
+
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """The target of a call (results...) = nested(values...): a value for each write of `repeat`, in their order.
+
+    The names in `repeat` are those of its `inputs`, for which the call gives values, numbers among them. `solve` takes
+    these values; without it the reference evaluator runs the steps.
+    """
+
+    repeat: Repeat
+    solve: Callable[..., tuple[Tensor, ...]] | None = None
+
+    @property
+    def __name__(self) -> str:
+        """What the generated code of a body calls it."""
+        return self.repeat.name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(inputs_of(self.repeat)))
+
+    def __call__(self, *values: Any) -> tuple[Tensor, ...]:
+        if self.solve is not None:
+            return self.solve(*values)
+        written = run_repeat(self.repeat, dict(zip(self.inputs, values, strict=True)))
+        return tuple(written[write.name] for write in self.repeat.writes)
+
+
+def with_solvers(repeat: Repeat, solver_of: Callable[[Repeat], Callable[..., tuple[Tensor, ...]]]) -> Repeat:
+    """The repeat with `solver_of(inner)` to run each repeat inside its steps."""
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(repeat.body.graph, {}))
+    for node in graph.nodes:
+        if isinstance(node.target, Nested):
+            node.target = replace(node.target, solve=solver_of(node.target.repeat))
+    return replace(repeat, body=fx.GraphModule({}, graph, class_name=repeat.name))
+
+
+def loops_inside(repeat: Repeat) -> tuple[Repeat, ...]:
+    """The repeats that a step of `repeat` runs, without those inside them."""
+    return tuple(node.target.repeat for node in repeat.body.graph.nodes if isinstance(node.target, Nested))
+
+
+def with_loops_inside(repeat: Repeat) -> Iterator[Repeat]:
+    """A repeat and all that its steps run, at any depth, the outermost first."""
+    yield repeat
+    for inner in loops_inside(repeat):
+        yield from with_loops_inside(inner)
+
+
+def every_repeat(system: System) -> Iterator[Repeat]:
+    """All repeats of a system, each in front of those inside it."""
+    for repeat in system.repeats:
+        yield from with_loops_inside(repeat)

@@ -1,0 +1,204 @@
+"""What a recorded run left in places that outlive it, as stores that can be made again."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxsolve.errors import SideEffectError
+from fxsolve.tracer.externals import storage_of
+from fxsolve.tracer.places import MACHINERY, MISSING, PLAIN, Container, is_container, is_open, tensors_in
+from fxsolve.tracer.plain import refuse_unusual
+from fxsolve.tracer.recorder import Recorder
+from fxsolve.tracer.sharing import find_sharing
+from fxsolve.tracer.state import Contents, Slot, Snapshot
+from fxsolve.tracer.stores import Constant, Filled, Held, Read, Recipe, Store, Stored, Stores
+
+_BUFFERS = "_buffers"  # of a module: each buffer in it is a place of its own
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The stores of a run, the tensors that they need besides the returned ones, and what was there before.
+
+    `candidates` are the tensors that were in rebound places, and where the next run finds its own.
+    """
+
+    stores: Stores
+    stored: tuple[Tensor, ...]
+    candidates: tuple[tuple[Read, Tensor], ...]
+    before: Held
+
+
+def find_changes(
+    recorder: Recorder,
+    snapshot: Snapshot,
+    returned: tuple[Tensor, ...],
+    live: tuple[tuple[Read, Tensor], ...],
+    known: frozenset[tuple[int, str]],
+) -> Changes:
+    """What has to be stored after a run that returned these tensors; `live` and `known` are those of `Live`.
+
+    Raises:
+        SideEffectError: a place holds something else now that cannot be made again.
+    """
+    changed = tuple(slot for slot in snapshot.changed() if slot.place.key != _BUFFERS)
+    for slot in changed:
+        _refuse_machinery(slot)
+    writer = _Writer(snapshot, returned)
+    writes = tuple(Store(slot.place, writer.recipe(slot.place.read(), slot)) for slot in changed)
+    tensors, stored = tuple(writer.tensors), frozenset(writer.stored)
+    with torch._C.DisableTorchFunction():
+        for number in stored:
+            recorder.node_of(tensors[number])
+        written = frozenset(storage_of(one.external.tensor) for one in recorder.externals.written)
+        fresh, shared = find_sharing(tensors, stored, recorder.externals.all(), written)
+    whole = {one.output for one in fresh} | {one.output for one in shared if one.view is None}
+    _refuse_graphs(recorder, changed, tensors, whole)
+    candidates = (*live, *_candidates(snapshot, changed, known))
+    stores = Stores((), writes, fresh, shared, len(tensors))
+    return Changes(stores, tensors[len(returned) :], candidates, _before(snapshot, changed))
+
+
+def _refuse_graphs(recorder: Recorder, changed: tuple[Slot, ...], tensors: tuple[Tensor, ...], whole: set[int]) -> None:
+    """Raise SideEffectError if gradients would flow into what places hold through a view of another tensor.
+
+    `whole` are the numbers of the `tensors` that are stored as they are.
+    """
+    known = {id(one.tensor) for one in recorder.externals.all()} | set(recorder.names)
+    known |= {id(tensors[number]) for number in whole}
+    for slot in changed:
+        if any(tensor.requires_grad and id(tensor) not in known for tensor in tensors_in(slot.place.read())):
+            raise SideEffectError(
+                f"the program keeps a view at {slot.place.label} for its next call, with the graph that gradients flow "
+                "through; detach it, or call the program under torch.no_grad()."
+            )
+
+
+def _refuse_machinery(slot: Slot) -> None:
+    """Raise SideEffectError for a change of what a module is made of, or of a gradient."""
+    place = slot.place
+    is_of_module = isinstance(place.owner, dict) and place.key in MACHINERY and "_modules" in place.owner
+    if is_of_module or isinstance(place.owner, Tensor):
+        raise _not_again(slot)
+
+
+def _not_again(slot: Slot) -> SideEffectError:
+    return SideEffectError(f"the program changes {slot.place.label}, which outlives the call; return it instead.")
+
+
+class _Writer:
+    """Turns what places hold into recipes; `tensors` are the returned ones, and those that are stored besides."""
+
+    def __init__(self, snapshot: Snapshot, returned: tuple[Tensor, ...]) -> None:
+        self.tensors = list(returned)
+        self.stored: set[int] = set()
+        self._numbers = {id(tensor): number for number, tensor in reversed(list(enumerate(returned)))}
+        self._held = {id(slot.held) for slot in snapshot.slots}
+        self._contents = snapshot.contents()
+        self._reads = dict(_containers(snapshot, self._contents))
+        self._made: dict[int, Filled] = {}
+        self._kept: list[Any] = []  # so that no id is used twice
+
+    def recipe(self, value: Any, slot: Slot, depth: int = 0) -> Recipe:
+        """How to make `value`, which is in the slot now, or in a container there."""
+        if isinstance(value, Tensor):
+            return Stored(self._number(value, slot))
+        if _counts(slot.held, value):
+            raise _not_again(slot)
+        if value is MISSING or isinstance(value, PLAIN):
+            return Constant(value)
+        if is_open(value, depth) or isinstance(value, set | frozenset):
+            return self._filled(value, slot, depth)
+        if id(value) in self._held and not is_container(value):
+            return Constant(value)  # its identity is part of the signature
+        raise _not_again(slot)
+
+    def _number(self, tensor: Tensor, slot: Slot) -> int:
+        refuse_unusual(tensor, slot.place.label)
+        if id(tensor) not in self._numbers:
+            self._numbers[id(tensor)] = len(self.tensors)
+            self.tensors.append(tensor)
+        number = self._numbers[id(tensor)]
+        self.stored.add(number)
+        return number
+
+    def _filled(self, value: Any, slot: Slot, depth: int) -> Filled:
+        if id(value) not in self._made:
+            make = _maker(value)
+            if make is None or self._grows(value) or (isinstance(value, set) and any(True for _ in tensors_in(value))):
+                raise _not_again(slot)
+            items = value.values() if isinstance(value, dict) else value
+            recipes = tuple(self.recipe(item, slot, depth + 1) for item in items)
+            self._kept.append(value)
+            self._made[id(value)] = Filled(recipes, make, self._reads.get(id(value)))
+        return self._made[id(value)]
+
+    def _grows(self, container: Any) -> bool:
+        """Whether a container that held something holds more or less now: it will most likely do so at every call."""
+        return bool(before := self._contents.get(id(container))) and len(before) != len(container)
+
+
+def _counts(held: Any, value: Any) -> bool:
+    """Whether a number became another one: it will most likely do so at every call."""
+    return all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (held, value))
+
+
+def _maker(value: Any) -> Callable[[list[Any]], Any] | None:
+    """What makes a container like `value` out of the items, of a dict the values."""
+    kind = type(value)
+    if kind in (list, tuple, set, frozenset):
+        return kind
+    if kind is deque:
+        return partial(deque, maxlen=value.maxlen)
+    if kind in (dict, OrderedDict):
+        return partial(_make_dict, kind, tuple(value))
+    return getattr(value, "_make", None)  # of a named tuple
+
+
+def _make_dict(kind: type, keys: tuple[Any, ...], values: list[Any]) -> Any:
+    return kind(zip(keys, values, strict=True))
+
+
+def _containers(snapshot: Snapshot, contents: Contents) -> Iterator[tuple[int, Read]]:
+    """Where the containers are that could be changed in place: id -> read."""
+    for slot in snapshot.slots:
+        for path, value in _paths(slot.held, contents):
+            if is_container(value):
+                yield id(value), Read(slot.place, path)
+
+
+def _paths(value: Any, contents: Contents, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Everything in what a place held, containers included, by the indices that lead to it."""
+    yield path, value
+    items = contents.get(id(value)) if is_container(value) else None
+    if items is None and is_container(value):
+        items = tuple(value.items() if isinstance(value, dict) else value)
+    if items is not None and is_open(value, len(path), len(items)):
+        for index, item in items if isinstance(value, dict) else enumerate(items):
+            yield from _paths(item, contents, (*path, index))
+
+
+def _candidates(
+    snapshot: Snapshot, changed: tuple[Slot, ...], known: frozenset[tuple[int, str]]
+) -> Iterator[tuple[Read, Tensor]]:
+    """The tensors that were in rebound places, and in no other ones."""
+    contents = snapshot.contents()
+    rebound = {slot.place.identity for slot in changed} | known
+    others = (one for one in snapshot.slots if one.place.identity not in rebound and one.place.key != _BUFFERS)
+    fixed = {id(tensor) for slot in others for tensor in tensors_in(slot.held)}
+    for slot in changed:
+        for path, value in _paths(slot.held, contents):
+            if isinstance(value, Tensor) and id(value) not in fixed and slot.place.identity not in known:
+                yield Read(slot.place, path), value
+
+
+def _before(snapshot: Snapshot, changed: tuple[Slot, ...]) -> Held:
+    contents = snapshot.contents()
+    inside = {id(value): value for slot in changed for _, value in _paths(slot.held, contents)}
+    kept = tuple(Container(value, contents[number]) for number, value in inside.items() if number in contents)
+    return Held(tuple((slot.place, slot.held) for slot in changed), kept)

@@ -1,0 +1,57 @@
+"""What recording has to do about an ATen operator."""
+
+from enum import Enum, auto
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+from fxsolve.tracer import noise, reads, statistics
+
+aten = torch.ops.aten
+
+
+class Kind(Enum):
+    """What recording has to do about an ATen operator."""
+
+    CALL = auto()
+    MUTATION = auto()
+    RANDOM = auto()
+    READ = auto()
+    LIFT = auto()
+    STATISTICS = auto()
+    COMPOSITE = auto()
+    STORAGE = auto()
+
+
+@cache
+def kind_of(function: OpOverload) -> Kind:
+    """The kind of an operator, from its schema and tags."""
+    if function._can_decompose():
+        return Kind.COMPOSITE
+    if function is aten.lift_fresh.default:
+        return Kind.LIFT
+    if noise.is_random(function):
+        return Kind.RANDOM
+    if any("Storage" in str(argument.type) for argument in function._schema.arguments):
+        return Kind.STORAGE
+    if function._schema.is_mutable:
+        return Kind.MUTATION
+    if statistics.keeps_statistics(function):
+        return Kind.STATISTICS
+    return Kind.READ if reads.is_read(function) else Kind.CALL
+
+
+@cache
+def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
+    arguments = enumerate(function._schema.arguments)
+    return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
+
+
+def mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that a call writes into."""
+    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
+    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+    return [value for value in flat if isinstance(value, Tensor)]

@@ -1,0 +1,214 @@
+"""State that a program rebinds: read from its places at each call, and set there once a run is known to be valid.
+
+A program that sets `self.h = h` reads a value of its last call and leaves one for its next call: one more input and one
+more output of the graph. What a place is set to is kept as a recipe, which makes new containers where the program does.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fxsolve.tracer.places import MISSING, Container, Place, containers_in, refill
+
+View = tuple[tuple[int, ...], tuple[int, ...], int]  # shape, strides, and offset from the first entry of the base
+
+
+class Read(NamedTuple):
+    """What is at `path`, indices of containers in one another, in the value of a place."""
+
+    place: Place
+    path: tuple[Any, ...]
+
+    def value(self) -> Any:
+        found = self.place.read()
+        for index in self.path:
+            found = found[index]
+        return found
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The tensor that is this output of the graph."""
+
+    output: int
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A value that is the same in every run; `MISSING` where the program deletes an attribute."""
+
+    value: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """A container made of these values: the one at `into` before the run, with new items, or a new one."""
+
+    items: tuple["Recipe", ...]
+    make: Callable[[list[Any]], Any]
+    into: Read | None
+
+
+Recipe = Stored | Constant | Filled
+
+
+class Store(NamedTuple):
+    place: Place
+    recipe: Recipe
+
+
+class Fresh(NamedTuple):
+    """An output with memory of its own: its strides, unless they are odd ones, and whether it wants gradients."""
+
+    output: int
+    strides: tuple[int, ...] | None
+    wants_grad: bool
+
+
+@dataclass(frozen=True)
+class Same:
+    """An output that is, or is a view of, another tensor: an input or output by number, an attribute by name."""
+
+    output: int
+    kind: str
+    base: int | str
+    view: View | None
+
+
+@dataclass(frozen=True)
+class Live:
+    """Places that are known to be rebound, by identity, and the tensors in them that are nowhere else."""
+
+    places: frozenset[tuple[int, str]] = frozenset()
+    reads: tuple[Read, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The places that a program rebinds.
+
+    `reads` are the tensors in them that the program uses, which are its last inputs. Of the first `outputs` outputs,
+    those returned or stored, `fresh` and `shared` tell with what memory they are handed on.
+    """
+
+    reads: tuple[Read, ...] = ()
+    writes: tuple[Store, ...] = ()
+    fresh: tuple[Fresh, ...] = ()
+    shared: tuple[Same, ...] = ()
+    outputs: int = 0
+
+    @property
+    def kept(self) -> tuple[Place, ...]:
+        """The places that tensors are stored in, or read from."""
+        return (*(read.place for read in self.reads), *(one.place for one in self.writes if _has_tensor(one.recipe)))
+
+    def tensors(self) -> tuple[Any, ...]:
+        """What the reads find now."""
+        return tuple(read.value() for read in self.reads)
+
+
+def _has_tensor(recipe: Recipe) -> bool:
+    return isinstance(recipe, Stored) or (isinstance(recipe, Filled) and any(map(_has_tensor, recipe.items)))
+
+
+def settle(
+    stores: Stores, inputs: tuple[Tensor, ...], attributes: Mapping[str, Tensor], outputs: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """The outputs; those to be stored share memory with what they shared it with in the recorded run, and no more."""
+    results = list(outputs)
+    taken = _counts((*inputs, *attributes.values(), *outputs[: stores.outputs]))
+    for one in stores.fresh:
+        own = _own(results[one.output], one.strides, taken)
+        results[one.output] = own if one.wants_grad else own.detach()
+    for same in stores.shared:
+        bases: Any = {"input": inputs, "attribute": attributes, "output": results}[same.kind]
+        base = bases[same.base]
+        results[same.output] = base if same.view is None else make_view(base.detach(), same.view)
+    return tuple(results)
+
+
+def _counts(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """How many different tensors there are on each memory."""
+    counts: dict[int, int] = {}
+    for tensor in {id(tensor): tensor for tensor in tensors}.values():
+        storage = tensor.untyped_storage()._cdata
+        counts[storage] = counts.get(storage, 0) + 1
+    return counts
+
+
+def _own(tensor: Tensor, strides: tuple[int, ...] | None, taken: Mapping[int, int]) -> Tensor:
+    """A tensor on memory that nothing else uses, which it fills."""
+    storage = tensor.untyped_storage()
+    span = 1 + sum(stride * (size - 1) for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
+    fills = storage.nbytes() == span * tensor.itemsize or not tensor.numel()
+    if taken.get(storage._cdata, 0) <= 1 and fills and tensor.stride() == (strides or tensor.stride()):
+        return tensor
+    if strides is None:
+        return tensor.clone()
+    own = torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device)
+    once = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)
+    own[once].copy_(tensor[once])
+    return own
+
+
+def make_view(tensor: Tensor, view: View) -> Tensor:
+    """The view of `tensor` that `view` tells of."""
+    shape, stride, offset = view
+    return tensor.as_strided(shape, stride, tensor.storage_offset() + offset)
+
+
+def store(stores: Stores, outputs: tuple[Tensor, ...]) -> None:
+    """Set every place to what the program leaves in it."""
+    made: dict[int, Any] = {}
+    fills: list[tuple[Any, Any]] = []
+    values = [_make(one.recipe, outputs, made, fills) for one in stores.writes]
+    for container, items in fills:
+        refill(container, items)
+    for one, value in zip(stores.writes, values, strict=True):
+        one.place.write(value)
+
+
+def _make(recipe: Recipe, outputs: tuple[Tensor, ...], made: dict[int, Any], fills: list[tuple[Any, Any]]) -> Any:
+    if isinstance(recipe, Stored):
+        return outputs[recipe.output]
+    if isinstance(recipe, Constant):
+        return recipe.value
+    if id(recipe) not in made:
+        items = [_make(item, outputs, made, fills) for item in recipe.items]
+        if recipe.into is None:
+            made[id(recipe)] = recipe.make(items)
+        else:
+            made[id(recipe)] = container = recipe.into.value()
+            fills.append((container, recipe.make(items)))
+    return made[id(recipe)]
+
+
+def hold(places: Iterable[Place]) -> "Held":
+    """What these places hold now."""
+    values = tuple((place, place.read()) for place in places)
+    contents = {id(one.container): one for _, value in values for one in containers_in(value)}
+    return Held(values, tuple(contents.values()))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What places held, and the items of the containers among it."""
+
+    values: tuple[tuple[Place, Any], ...] = ()
+    contents: tuple[Container, ...] = ()
+
+    def put_back(self) -> None:
+        for container in self.contents:
+            container.write()
+        for place, value in self.values:
+            place.write(value)
+
+    def now(self) -> list[Any]:
+        """What the places hold now."""
+        return [None if (value := place.read()) is MISSING else value for place, _ in self.values]
+
+
+NO_STORES, NO_LIVE, NOTHING_HELD = Stores(), Live(), Held()

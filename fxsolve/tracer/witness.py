@@ -1,0 +1,111 @@
+"""A witness: one plain run of a program that tells which calls it makes, and that writes into nothing that stays."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fxsolve.errors import CaptureError
+from fxsolve.tracer.externals import storage_of
+from fxsolve.tracer.higher_order import called_directly
+from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
+from fxsolve.tracer.pause import paused_collector
+from fxsolve.tracer.reach import Reach, name_tensors
+from fxsolve.tracer.reads import ReadWatch, check_literal
+from fxsolve.tracer.statistics import updates_statistics
+from fxsolve.tracer.stream import Entry, Listener
+
+
+class _Witness(TorchDispatchMode):
+    """Lists every call, about 8 us each, and refuses those that would write into `kept` memory."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as for the recorder's rewriter: skipping costs more than the call
+
+    supports_higher_order_operators = True
+
+    def __init__(self, kept: set[int]) -> None:
+        super().__init__()
+        self.listener = Listener()
+        self.literals: list[Tensor] = []
+        self.names: dict[int, Any] = {}
+        self.literal_is_checked = False
+        self.error: CaptureError | None = None
+        self.hooks: list[Any] = []
+        self._kept = kept
+
+    def find(self, tensor: Tensor) -> Tensor:
+        """Every tensor is one that the run may have computed."""
+        return tensor
+
+    def holds_scalar(self) -> bool:
+        """Whether one of these may be of one entry."""
+        return True
+
+    def guard_values(self, tensor: Tensor, expected: tuple[Any, ...]) -> None:
+        """What is read is guarded by the values in the recordings."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        with torch._C.DisableTorchFunction():
+            try:
+                self._examine(func, args, kwargs or {})
+            except CaptureError as error:
+                # The program may catch it: keep it.
+                self.error = self.error or error
+                raise
+            return func(*args, **(kwargs or {}))
+
+    def _examine(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.error is not None:
+            raise self.error
+        if not isinstance(function, OpOverload):
+            raise CaptureError(f"the operator {function} takes functions.")
+        self.listener.hear(function, args, kwargs)
+        kind = kind_of(function)
+        if kind is Kind.LIFT:
+            check_literal(self, args[0])
+            self.literals.append(args[0].clone())
+        if kind is Kind.STORAGE or (kind is Kind.STATISTICS and updates_statistics(function, args)):
+            raise CaptureError(f"{function} may write into a tensor that outlives the call.")
+        if function._schema.is_mutable and any(
+            storage_of(tensor) in self._kept for tensor in mutated_tensors(function, args, kwargs)
+        ):
+            raise CaptureError(f"{function} writes into a tensor that outlives the call.")
+
+
+class Witness:
+    """Watches runs of a program that reaches `reach` and the `inputs`."""
+
+    def __init__(self, reach: Reach, inputs: Iterable[Tensor]) -> None:
+        held = [tensor for tensor, _, _ in name_tensors(reach).values()]
+        found = [place.read() for place in reach.places]
+        tensors = [value for value in (*inputs, *held, *found) if isinstance(value, Tensor)]
+        self._mode = _Witness({storage_of(tensor) for tensor in tensors if tensor.layout == torch.strided})
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The calls so far."""
+        return self._mode.listener.stream().entries
+
+    @property
+    def literals(self) -> tuple[Tensor, ...]:
+        """The constants made of Python numbers so far."""
+        return tuple(self._mode.literals)
+
+    def watch(self, run: Callable[[], Any]) -> Any:
+        """What `run()` returns.
+
+        Raises:
+            CaptureError: it reads or writes what a recording of it would refuse; nothing has been written then.
+        """
+        with paused_collector(), called_directly(), self._mode, ReadWatch(self._mode):
+            result = run()
+        if self._mode.error is not None:
+            raise self._mode.error
+        return result
