@@ -3,6 +3,19 @@
 from fxsolve.compiler import compile, explain
 from fxsolve.errors import FxSolveError
 from fxsolve.runtime.compiled import Compiled
+from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.requests import certificates
 from fxsolve.stages import capture, emit, partition, schedule
 
-__all__ = ["Compiled", "FxSolveError", "capture", "compile", "emit", "explain", "partition", "schedule"]
+__all__ = [
+    "Certificate",
+    "Compiled",
+    "FxSolveError",
+    "capture",
+    "certificates",
+    "compile",
+    "emit",
+    "explain",
+    "partition",
+    "schedule",
+]

@@ -20,6 +20,7 @@ from fxsolve.report.report import Report
 from fxsolve.report.text import print_report
 from fxsolve.report.to_json import to_json
 from fxsolve.scheduler.text import parse_schedule
+from fxsolve.stages import BACKENDS
 from fxsolve.system.spec import System
 from fxsolve.system.text import pattern_text, system_text
 from fxsolve.tracer.program import Program
@@ -27,7 +28,6 @@ from fxsolve.view.dot import draw_dot
 from fxsolve.view.svg import draw_system
 
 STAGES = ("program", "system", "pattern", "schedule", "code", "report")
-BACKENDS = ("inductor", "eager")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,10 +26,13 @@ def compile(
     parameters, state_dict and settings. It is recorded at the first call, or at once on `example_inputs`, and again for
     every new kind of call; see `Compiled`. As a decorator, `@fxsolve.compile` compiles a function or method.
 
-    `schedule` is "auto", a schedule in text form, "gs" or "jacobi". `backend="eager"` never compiles steps with
-    inductor. `tolerance` is the stop test of Jacobi sweeps, absolute and relative: None for the default of each dtype,
-    0 for the bitwise fixed point of the batched map. `max_entries` signatures are kept; the least recently used goes
-    first.
+    `schedule` is "auto", a schedule in text form, or the name of a method for every loop that it fits: "gs", "jacobi",
+    "newton", "picard", "scan" or "levels". `backend="eager"` never compiles steps with inductor. `tolerance` is the
+    stop test of sweeps and Newton steps, absolute and relative: None for the default of each dtype, 0 for the bitwise
+    fixed point of the batched map. `max_entries` signatures are kept; the least recently used goes first.
+
+    In grad mode the program's own backward pass is recorded behind its forward pass, and `loss.backward()` calls what
+    was emitted for it.
 
     `verify="first"` compares every emitted module with the recorded run before its first use. "always" compares every
     call with a run of the original from the same random state, and N every N-th call: where they differ by more than
@@ -45,7 +48,8 @@ def compile(
     first call is then recorded on the first entries of its arguments, at two short lengths, and not at its own.
 
     Raises `InputError` for unusable options, at once, and `ScheduleError` at the call whose program `schedule` does not
-    fit. What the program raises is raised as it is.
+    fit; second derivatives of a program that draws random numbers or keeps state raise `GradientError`. What the
+    program raises is raised as it is.
     """
     check_backend(backend)
     as_stop(tolerance)

@@ -10,7 +10,7 @@ class CaptureError(FxSolveError):
 
 
 class SideEffectError(CaptureError):
-    """The program changes a tensor or an attribute that outlives the call."""
+    """The program changes a tensor or an attribute that outlives the call, in a way that cannot be made again."""
 
 
 class PartitionError(FxSolveError):

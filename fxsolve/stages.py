@@ -43,13 +43,14 @@ def schedule(
 ) -> Decision:
     """Decide how each loop is solved: `text` is a schedule, or "auto" for the cheapest by measurement.
 
-    `tolerance` is the stop test of Jacobi sweeps, absolute and relative; None takes the default of each dtype, 0 asks
-    for the bitwise fixed point of the batched map and rules out compiled steps. Raises `ScheduleError`.
+    `tolerance` is the stop test of sweeps and Newton steps, absolute and relative; None takes the default of each
+    dtype, 0 asks for the bitwise fixed point of the batched map. With 0, sums keep their order unless the text names
+    their loop, and an automatic choice has no compiled steps. Raises `InputError` and `ScheduleError`.
     """
     check_backend(backend)
     if text == "auto":
         return decide(program, partition.system, "eager" if tolerance == 0 else backend, as_stop(tolerance))
-    return demote_unproved(program, partition.system, parse_schedule(text, partition.system))
+    return demote_unproved(program, partition.system, parse_schedule(text, partition.system, as_stop(tolerance)))
 
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:
@@ -77,16 +78,19 @@ def as_stop(tolerance: float | None) -> Stop | None:
 
 
 def check_verify(verify: str | int) -> None:
+    """Raise `InputError` for what `compile` cannot take as `verify`."""
     if verify not in ("first", "always") and (type(verify) is not int or verify < 1):
         raise InputError(f"verify is {verify!r}; choose 'first', 'always', or N for every N-th call")
 
 
 def check_max_entries(count: int) -> None:
+    """Raise `InputError` for a number of entries below 1."""
     if type(count) is not int or count < 1:
         raise InputError(f"max_entries is {count!r}; it must be 1 or more")
 
 
 def check_backend(backend: str) -> None:
+    """Raise `InputError` for a backend that there is not."""
     if backend not in BACKENDS:
         raise InputError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}")
 
@@ -99,6 +103,7 @@ class Clock:
     stage: str = ""
 
     def time(self, stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What `function(*arguments)` returns; the time that it takes is the stage's."""
         self.stage = stage
         start = time.perf_counter()
         try:

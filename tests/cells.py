@@ -13,12 +13,16 @@ import fxsolve
 HIDDEN, FEATURES, STEPS, BATCH = 5, 3, 12, 2
 
 
-class Tanh(nn.Module):
+class Weighted(nn.Module):
+    """The weights of a state and of an input."""
+
     def __init__(self) -> None:
         super().__init__()
         self.W = nn.Parameter(torch.randn(HIDDEN, HIDDEN) * 0.4)
         self.U = nn.Parameter(torch.randn(FEATURES, HIDDEN) * 0.3)
 
+
+class Tanh(Weighted):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = x.new_zeros(x.shape[0], HIDDEN)
         states = []
@@ -119,12 +123,7 @@ class Diagonal(nn.Module):
         return torch.stack(states, 1)
 
 
-class Columns(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.W = nn.Parameter(torch.randn(HIDDEN, HIDDEN) * 0.4)
-        self.U = nn.Parameter(torch.randn(FEATURES, HIDDEN) * 0.3)
-
+class Columns(Weighted):
     def forward(self, x: Tensor) -> Tensor:
         rows, h = x.new_zeros(x.shape[1], x.shape[0], HIDDEN), x.new_zeros(x.shape[0], HIDDEN)
         for t in range(x.shape[1]):
@@ -145,12 +144,7 @@ class Layers(nn.Module):
         return x
 
 
-class Dropped(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.W = nn.Parameter(torch.randn(HIDDEN, HIDDEN) * 0.4)
-        self.U = nn.Parameter(torch.randn(FEATURES, HIDDEN) * 0.3)
-
+class Dropped(Weighted):
     def forward(self, x: Tensor) -> Tensor:
         h = x.new_zeros(x.shape[0], HIDDEN)
         for t in range(x.shape[1]):

@@ -294,6 +294,7 @@ def test_the_strides_of_a_state_are_kept() -> None:
         x = numbers(T, B, N)
         assert_same(fast(x), model(x))
         assert twin.h.stride() == model.h.stride()
+    assert_emitted(fast)
 
 
 def test_a_parameter_as_the_first_state_stays_a_parameter() -> None:
@@ -772,6 +773,8 @@ def test_a_detached_state_is_kept_in_grad_mode() -> None:
             ours.sum().backward(), theirs.sum().backward()
             torch.testing.assert_close(twin.linear.weight.grad, model.linear.weight.grad)
             model.zero_grad(), twin.zero_grad()
+    assert fast.report().status == "emitted", fast.report().reason
+    assert fast.report().gradient_check is not None
 
 
 # Copies.

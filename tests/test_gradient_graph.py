@@ -336,6 +336,7 @@ def test_writing_into_a_result_twice_is_an_error_where_it_is_one_in_torch() -> N
         states.mul_(2)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             used.sum().backward()
+    assert_emitted(fast)
 
 
 def test_writing_into_a_result_leaves_the_other_results_alone() -> None:

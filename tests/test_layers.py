@@ -27,6 +27,22 @@ def test_every_import_goes_downwards() -> None:
         ("report/a.py", "from . import text", "relatively"),
         ("codegen/a.py", "from fxsolve import compile", f"imports fxsolve.compile (rank {TOP})"),
         ("extras/a.py", "", "extras has no rank"),
+        ("partitioner/extras/a.py", "", "extras has no rank"),
+        (
+            "partitioner/graphs/a.py",
+            "from fxsolve.partitioner.rolling.roll import roll",
+            "graphs (rank 0) imports fxsolve.partitioner.rolling (rank 1)",
+        ),
+        (
+            "partitioner/sums/a.py",
+            "from fxsolve.partitioner.growing import chains",
+            "sums (rank 2) imports fxsolve.partitioner.growing (rank 2)",
+        ),
+        (
+            "partitioner/nesting/a.py",
+            "from fxsolve.partitioner.loops import find_loops",
+            f"nesting (rank 4) imports fxsolve.partitioner.loops (rank {layers.TOP})",
+        ),
     ],
 )
 def test_a_forbidden_import_is_named(tmp_path: Path, file: str, line: str, message: str) -> None:
@@ -36,6 +52,18 @@ def test_a_forbidden_import_is_named(tmp_path: Path, file: str, line: str, messa
     (found,) = layers.faults(tmp_path)
     assert message in found
     assert found.startswith(f"fxsolve/{file}:")
+
+
+def test_packages_inside_a_package_are_imported_downwards(tmp_path: Path) -> None:
+    inside = tmp_path / "fxsolve" / "partitioner"
+    (inside / "nesting").mkdir(parents=True)
+    (inside / "nesting" / "a.py").write_text(
+        "from fxsolve.partitioner.nesting.b import b\nfrom fxsolve.partitioner.rolling.roll import roll\n"
+    )
+    (inside / "a.py").write_text(
+        "from fxsolve.partitioner.b import b\nfrom fxsolve.partitioner.nesting.a import a\nimport fxsolve.tracer.tape\n"
+    )
+    assert layers.faults(tmp_path) == []
 
 
 def test_downward_and_own_imports_are_allowed(tmp_path: Path) -> None:

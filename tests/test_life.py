@@ -5,6 +5,7 @@ import gc
 import pickle
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.errors import InputError
+from fxsolve.runtime import watch
 from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule
+from fxsolve.runtime.signature import Reader
 
 T, B, N = 7, 2, 3
 FACTOR = 0.5
@@ -277,10 +280,23 @@ def _add_hook(model: Cell) -> None:
     model.linear.register_forward_hook(lambda module, arguments, output: output * 0.5)
 
 
+class Louder(Cell):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(2 * x)
+
+
+def _replace_hooks(model: Cell) -> None:
+    """By another dict, which was empty as the first one was when the program was looked at."""
+    model.linear._forward_hooks = OrderedDict()
+    _add_hook(model)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         nn.Module.train,
+        _set("__class__", Louder),
+        _replace_hooks,
         _set("gain", 2.0),
         _set("gain", None),
         _set("activation", torch.sigmoid),
@@ -291,7 +307,20 @@ def _add_hook(model: Cell) -> None:
         _replace_submodule,
         _add_hook,
     ],
-    ids=["train", "float", "None", "function", "dict", "submodule", "parameter", "buffer", "child", "hook"],
+    ids=[
+        "train",
+        "class",
+        "dict of hooks",
+        "float",
+        "None",
+        "function",
+        "dict",
+        "submodule",
+        "parameter",
+        "buffer",
+        "child",
+        "hook",
+    ],
 )
 def test_a_change_of_the_model_is_noticed(change: Callable[[Cell], Any]) -> None:
     original, x = model(), inputs()
@@ -299,6 +328,64 @@ def test_a_change_of_the_model_is_noticed(change: Callable[[Cell], Any]) -> None
     fast = warm(original, x)
     change(original)
     assert_follows(fast, original, x, versions=2)
+
+
+class Scaled(nn.Module):
+    """h_t = tanh(h_{t-1} + scale x_t), where the scale is one number, in a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.kernel = ((3, 3), "same")
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros_like(x[0])
+        for x_t in x:
+            h = torch.tanh(h + self.scale * x_t * len(self.kernel))
+        return h
+
+
+def test_an_equal_parameter_in_the_place_of_another_one_is_another_one() -> None:
+    original, x = Scaled(), inputs()
+    fast = warm(original, x)
+    original.scale = nn.Parameter(torch.ones(1))
+    fast(x)
+    original.scale.mul_(3)
+    assert_follows(fast, original, x, versions=2)
+    original.kernel = ((3, 3), "same", 1)  # pyright: ignore[reportAttributeAccessIssue]
+    assert_follows(fast, original, x, versions=3)
+
+
+def test_a_program_is_looked_at_anew_only_where_something_new_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    look = watch._look
+    monkeypatch.setattr(watch, "_look", lambda *arguments: looks.append(1) or look(*arguments))
+    original, x = model(), inputs()
+    fast = warm(original, x)
+    for _ in range(3):
+        for flag in (True, False):
+            original.train(flag)
+            original.requires_grad_(flag)
+            fast(x)
+    assert len(looks) == 2
+    original.gain = 2.0
+    fast(x)
+    original.gain = 1.0
+    assert_follows(fast, original, x, versions=3)
+    assert len(looks) == 3
+
+
+def test_a_tensor_and_a_number_that_change_places_make_another_call() -> None:
+    def difference(a: Any, b: Any) -> Tensor:
+        h = torch.zeros(N)
+        for _ in range(T):
+            h = torch.tanh(h) + a - b
+        return h
+
+    fast, x = warm(difference, torch.ones(N), 2), torch.ones(N)
+    assert_follows(fast, difference, x, 2, versions=1)
+    assert_follows(fast, difference, 2, x, versions=2)
+    assert torch.equal(fast(b=2, a=x), difference(x, 2))
 
 
 def test_a_flag_that_flips_back_finds_its_version_again() -> None:
@@ -745,6 +832,22 @@ def test_a_program_that_changes_itself_at_every_call_is_recorded_a_few_times_onl
     assert program.gain == same.gain == 13.0
     assert sum(recordings) <= 5
     assert "the attribute gain differs at every call" in fast.report().reason
+
+
+def test_a_program_that_changes_itself_at_every_call_is_looked_at_less_and_less(monkeypatch) -> None:
+    class Stateful(Cell):
+        def forward(self, x: Tensor) -> Tensor:
+            self.gain = (self.gain or 0.0) + 0.1
+            return super().forward(x)
+
+    program, same = Stateful().eval(), Stateful().eval()
+    same.load_state_dict(program.state_dict())
+    fast, x, looks = fxsolve.compile(program, **OPTIONS), inputs(), []
+    monkeypatch.setattr(Reader, "read", lambda self, *call, read=Reader.read: looks.append(1) or read(self, *call))
+    for _ in range(400):
+        assert torch.equal(fast(x), same(x))
+    assert program.gain == same.gain
+    assert len(looks) < 120
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.0, True])

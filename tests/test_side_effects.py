@@ -420,6 +420,8 @@ def test_training_with_gradients_keeps_the_statistics_of_the_original() -> None:
         found.sum().backward()
         assert_same(dict(twin.state_dict()), dict(model.state_dict()))
         assert_same(twin.read.weight.grad, model.read.weight.grad)
+    assert fast.report().status == "emitted", fast.report().reason
+    assert fast.report().gradient_check is not None
 
 
 def test_a_tensor_of_a_closure_is_written_into() -> None:

@@ -25,6 +25,21 @@ RANKS = {
     "cli": 13,
     "__main__": 14,
 }
+# Of the packages inside a package; what lies in none of them has the rank TOP.
+TOP = 99
+RANKS_INSIDE = {
+    "partitioner": {
+        "graphs": 0,
+        "lengths": 0,
+        "rolling": 1,
+        "lowering": 1,
+        "growing": 2,
+        "sums": 2,
+        "padding": 3,
+        "rewriting": 3,
+        "nesting": 4,
+    }
+}
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
 # Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies; Triton is
 # optional, and imported only where there is a GPU.
@@ -42,15 +57,18 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
-def fault(package: str, name: str) -> str | None:
-    """Why code in `package` may not import `name`, or None if it may."""
+def fault(package: str, inner: str, name: str) -> str | None:
+    """Why code in `package`, in the package `inner` inside it, may not import `name`; None if it may."""
     if name.startswith("."):
         return f"imports {name} relatively: write the full name"
     if any(name == banned or name.startswith(f"{banned}.") for banned in FORBIDDEN_OF.get(package, ())):
         return f"imports {name}, which {package} must run without"
     top, _, rest = name.partition(".")
+    target, _, rest = rest.partition(".")
+    if top == "fxsolve" and target == package:
+        return inner_fault(package, inner, rest.partition(".")[0])
     if top == "fxsolve":
-        return internal_fault(package, rest.partition(".")[0] or "__init__")
+        return internal_fault(package, target or "__init__")
     if top in sys.stdlib_module_names or top in EXTERNAL_OF.get(package, EXTERNAL):
         return None
     return f"imports {top}, which {package} does not depend on"
@@ -58,12 +76,19 @@ def fault(package: str, name: str) -> str | None:
 
 def internal_fault(package: str, target: str) -> str | None:
     """Why `package` may not import `fxsolve.<target>`, or None if it may."""
-    if target == package:
-        return None
     rank = RANKS.get(target, RANKS["__init__"])
     if rank < RANKS[package]:
         return None
     return f"(rank {RANKS[package]}) imports fxsolve.{target} (rank {rank}): imports go downwards only"
+
+
+def inner_fault(package: str, inner: str, target: str) -> str | None:
+    """Why `inner` may not import `target`, both inside `package`, or None if it may."""
+    ranks = RANKS_INSIDE.get(package, {})
+    own, rank = ranks.get(inner, TOP), ranks.get(target, TOP)
+    if inner == target or rank < own or own == TOP:
+        return None
+    return f"(rank {own}) imports fxsolve.{package}.{target} (rank {rank}): imports go downwards only"
 
 
 def faults(root: Path) -> list[str]:
@@ -72,12 +97,14 @@ def faults(root: Path) -> list[str]:
     for path in sorted((root / "fxsolve").rglob("*.py")):
         relative = path.relative_to(root)
         package = relative.parts[1].removesuffix(".py")
-        if package not in RANKS:
-            found.append(f"{relative}: {package} has no rank in tools/layers.py")
+        inner = relative.parts[2] if len(relative.parts) > 3 else ""
+        unknown = package not in RANKS or (inner and inner not in RANKS_INSIDE.get(package, {}))
+        if unknown:
+            found.append(f"{relative}: {inner or package} has no rank in tools/layers.py")
             continue
         for line, name in imports(ast.parse(path.read_text())):
-            if reason := fault(package, name):
-                found.append(f"{relative}:{line}: {package} {reason}")
+            if reason := fault(package, inner, name):
+                found.append(f"{relative}:{line}: {inner or package} {reason}")
     return found
 
 

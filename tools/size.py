@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE_LIMIT = 400
+FILE_LIMIT = 250
 FUNCTION_LIMIT = 60
 
 

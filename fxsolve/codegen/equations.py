@@ -9,7 +9,7 @@ from torch import fx
 from fxsolve.codegen.loops import emit_fused, emit_method, emit_sequential
 from fxsolve.codegen.sums import emit_sum
 from fxsolve.codegen.values import Emission
-from fxsolve.partitioner.sums import is_sum
+from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.scheduler.depth import longest_chain
 from fxsolve.scheduler.schedule import (
     Apply,
@@ -25,7 +25,7 @@ from fxsolve.scheduler.schedule import (
 from fxsolve.scheduler.tolerance import stop_of
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.nested import Nested, loops_inside, with_solvers
-from fxsolve.system.spec import Block, Repeat, System
+from fxsolve.system.spec import AllSteps, Block, Repeat, System
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ def emit_equations(emission: Emission, system: System, plan: Plan, before_loops:
                 before_loops()
             started = True
             _emit_repeat(emission, equation, parts, plan)
+            stacks = (write.name for write in equation.writes if isinstance(write, AllSteps))
+            emission.lengths.update(dict.fromkeys(stacks, equation.length))
         elif isinstance(equation, Block):
             emission.inline(equation)
 

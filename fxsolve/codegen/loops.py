@@ -8,10 +8,11 @@ from typing import Any
 from torch import fx
 
 from fxsolve.codegen.values import Emission
-from fxsolve.partitioner.arguments import step_arguments, sweep_arguments
-from fxsolve.partitioner.lower import is_autonomous, results_of, step_loop
-from fxsolve.partitioner.readable import readable
-from fxsolve.partitioner.unroll import chunk_graph
+from fxsolve.partitioner.graphs.reads import is_autonomous
+from fxsolve.partitioner.lowering.arguments import fused_arguments, step_arguments, sweep_arguments
+from fxsolve.partitioner.lowering.lower import results_of, step_loop
+from fxsolve.partitioner.lowering.readable import readable
+from fxsolve.partitioner.lowering.unroll import chunk_graph
 from fxsolve.scheduler.call import solver_call
 from fxsolve.scheduler.schedule import Part
 from fxsolve.solvers.fixed_point import fixed_point
@@ -36,8 +37,9 @@ def emit_fused(emission: Emission, repeat: Repeat, unroll: int) -> None:
     """The steps in order, `unroll` of them in one compiled call."""
     loop = emission.attribute(repeat.name, step_loop(repeat))
     chunk = emission.attribute(f"{repeat.name}_chunk", Fused(readable(chunk_graph(repeat, unroll))))
-    arguments = emission.nodes(sweep_arguments(repeat, emission.proxies()))
-    _solve(emission, repeat, fused_gauss_seidel, loop, chunk, unroll, *arguments.flat())
+    backwards, arguments = fused_arguments(repeat, emission.proxies())
+    flat = emission.nodes(arguments).flat()
+    _solve(emission, repeat, fused_gauss_seidel, loop, chunk, unroll, *flat, backwards)
 
 
 def emit_method(emission: Emission, repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int) -> None:

@@ -1,6 +1,6 @@
 """The emitted graph while it grows, and the node of every named value in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -10,9 +10,11 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 from torch.utils import _pytree as pytree
 
-from fxsolve.partitioner.arguments import Arguments, Values
-from fxsolve.partitioner.readable import readable_target
+from fxsolve.codegen.picks import take_apart
+from fxsolve.partitioner.lowering.arguments import Arguments, Values
+from fxsolve.partitioner.lowering.readable import readable_target
 from fxsolve.solvers.guard import check_guards
+from fxsolve.solvers.owned import Owned
 from fxsolve.system.spec import Block, Equation, Stacked, System, inputs_of, read_names
 from fxsolve.tracer.program import Program, attribute_of
 
@@ -33,7 +35,9 @@ class Emission:
         self.attributes: dict[str, Any] = {}
         self.values: dict[str, fx.Node] = {}
         self.stacks: dict[tuple[str, ...], fx.Node] = {}
+        self.lists: dict[tuple[str, ...], fx.Node] = {}
         self.noise: list[NoiseInput] = []
+        self.lengths: dict[str, int] = {}  # of the stacks of loops
 
     def open_program(self, program: Program, system: System) -> None:
         """Placeholders for inputs and noise, in the program's order, and `get_attr` for what the model owns."""
@@ -41,6 +45,7 @@ class Emission:
         self.open_values(tuple(name for name in program.roles if program.roles[name] == "input"))
         self._open_noise([name for name in program.roles if program.roles[name] == "noise"], system)
         self._open_literals(program, system)
+        self._open_owned(program, system)
         used = {name for equation in system.equations for name in self._single_names(equation)} | set(system.outputs)
         for name in system.inputs:
             node = nodes[name]
@@ -79,17 +84,29 @@ class Emission:
         """Constants that the program made of numbers, one for each step of a loop, are kept as one stack."""
         nodes = [n for n in program.module.graph.find_nodes(op="get_attr") if n.name in program.stream.literals]
         known = {node.name: attribute_of(program, str(node.target)) for node in nodes}
-        reads = (read for repeat in system.repeats for read in repeat.reads if isinstance(read, Stacked))
-        for sources in (read.sources for read in reads):
+        for sources in _stacked_sources(system):
             if sources not in self.stacks and all(source in known for source in sources):
                 stack = torch.stack([known[source] for source in sources])
                 self.stacks[sources] = self.attribute(f"{sources[0]}_steps", stack)
+
+    def _open_owned(self, program: Program, system: System) -> None:
+        """Parameters of equal layers, one for each step of a loop, are read together: one by one is slow."""
+        nodes = {node.name: str(node.target) for node in program.module.graph.find_nodes(op="get_attr")}
+        for sources in _stacked_sources(system):
+            if sources in self.stacks or sources in self.lists or any(source not in nodes for source in sources):
+                continue
+            tensors = [_resolve(program.module, nodes[source]) for source in sources]
+            if len({isinstance(tensor, nn.Parameter) for tensor in tensors}) == 1:
+                target = f"{sources[0]}_steps"
+                self.attributes[target] = Owned(tensors)
+                self.lists[sources] = self.graph.call_module(target)
 
     def _single_names(self, equation: Equation) -> tuple[str, ...]:
         """The names that an equation reads one by one."""
         if isinstance(equation, Block):
             return equation.inputs
-        single = (read for read in equation.reads if not (isinstance(read, Stacked) and read.sources in self.stacks))
+        known = {*self.stacks, *self.lists}
+        single = (read for read in equation.reads if not (isinstance(read, Stacked) and read.sources in known))
         return tuple(name for read in single for name in read_names(read))
 
     def attribute(self, target: str, value: Tensor | nn.Module) -> fx.Node:
@@ -127,7 +144,8 @@ class Emission:
 
         named = {name: fx.Proxy(node, tracer) for name, node in self.values.items()}
         stacks = {names: fx.Proxy(node, tracer) for names, node in self.stacks.items()}
-        return Values(named, stacks, constant)
+        lists = {names: fx.Proxy(node, tracer) for names, node in self.lists.items()}
+        return Values(named, stacks, lists, constant)
 
     @staticmethod
     def nodes(arguments: Arguments) -> Arguments:
@@ -138,6 +156,8 @@ class Emission:
     def finish(self, outputs: Iterable[str], name: str) -> fx.GraphModule:
         """The emitted module, without what nothing reads; parameters in it are the model's own objects."""
         self.graph.output(tuple(self.values[output] for output in outputs))
+        for stack, length in self.lengths.items():
+            take_apart(self.values[stack], length)
         self.graph.eliminate_dead_code(_is_kept)
         self.graph.lint()
         return fx.GraphModule(self.attributes, self.graph, class_name=name)
@@ -163,6 +183,12 @@ def _reader_counts(system: System) -> dict[str, int]:
     for name in system.outputs:
         counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+def _stacked_sources(system: System) -> Iterator[tuple[str, ...]]:
+    """The values that loops read one of at each step."""
+    for repeat in system.repeats:
+        yield from (read.sources for read in repeat.reads if isinstance(read, Stacked))
 
 
 def _resolve(module: nn.Module, target: str) -> Any:

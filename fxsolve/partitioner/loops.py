@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
-from fxsolve.partitioner.growing import Growing, describe_growth, find_growing, rank_and_dtype
-from fxsolve.partitioner.lists import chain_lists
-from fxsolve.partitioner.padding import pad_window
-from fxsolve.partitioner.roll import MIN_CALLS, MIN_TRIPS, Rolling, roll
-from fxsolve.partitioner.signature import Calls, is_renamed, read_calls
-from fxsolve.partitioner.views import dead_views
+from fxsolve.partitioner.graphs.calls import dead_views
+from fxsolve.partitioner.growing.lists import chain_lists
+from fxsolve.partitioner.growing.sizes import Growing, describe_growth, find_growing, rank_and_dtype
+from fxsolve.partitioner.padding.window import pad_window
+from fxsolve.partitioner.rolling.roll import MIN_CALLS, MIN_TRIPS, Rolling, roll
+from fxsolve.partitioner.rolling.signature import Calls, is_renamed, read_calls
 
 
 @dataclass(frozen=True)

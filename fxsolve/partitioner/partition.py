@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from fxsolve.partitioner.growth import join_growth
-from fxsolve.partitioner.lift import lift_loops
+from fxsolve.partitioner.graphs.memory import pin_layouts
+from fxsolve.partitioner.graphs.unbound import read_unbound
+from fxsolve.partitioner.growing.ends import join_growth
 from fxsolve.partitioner.loops import find_loops
-from fxsolve.partitioner.nests import nested_system
-from fxsolve.partitioner.prune import prune
-from fxsolve.partitioner.rewrite import rewrite
+from fxsolve.partitioner.nesting.lift import lift_loops
+from fxsolve.partitioner.nesting.nests import nested_system
+from fxsolve.partitioner.rewriting.prune import prune
+from fxsolve.partitioner.rewriting.rewrite import rewrite
 from fxsolve.system.spec import System
 from fxsolve.system.verify import verify_system
 from fxsolve.tracer.program import Program
@@ -23,7 +25,8 @@ class Partition:
 
 def partition(program: Program) -> Partition:
     """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts."""
-    found = find_loops(join_growth(program.module.graph))
+    pinned = pin_layouts(program.module.graph, program.roles)
+    found = find_loops(join_growth(read_unbound(pinned)))
     nests = nested_system(found.graph, found.calls, found.rolling.loops)
     system = prune(lift_loops(rewrite(nests.system)))
     verify_system(system)

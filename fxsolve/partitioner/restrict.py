@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import fx
 
-from fxsolve.partitioner.bodies import OpenRepeat, close_repeat, open_repeat
-from fxsolve.partitioner.builder import BlockBuilder
-from fxsolve.partitioner.prune import prune
+from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
+from fxsolve.partitioner.graphs.builder import BlockBuilder
+from fxsolve.partitioner.rewriting.prune import prune
 from fxsolve.system.spec import Block, Equation, Lag, Prefix, Repeat, Stacked, System, outputs_of, read_names
 from fxsolve.tracer.program import TensorSpec
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.report.reads import describe_reads
 from fxsolve.report.report import Candidate, LoopReport
 from fxsolve.scheduler import decision
-from fxsolve.scheduler.decision import Choice, Decision
+from fxsolve.scheduler.decision import Decision
 from fxsolve.scheduler.depth import longest_chain
 from fxsolve.scheduler.facts import find_facts
+from fxsolve.scheduler.schedule import Scan, parts_of
 from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Repeat, System
 from fxsolve.system.text import count_ops
@@ -15,18 +17,18 @@ from fxsolve.system.text import count_ops
 
 def loop_reports(system: System, decided: Decision) -> tuple[LoopReport, ...]:
     """One row for each repeat of the system, and behind it those of the repeats inside its steps."""
-    choices = {choice.repeat: choice for choice in decided.choices}
-    return tuple(row for repeat in system.repeats for row in _rows(repeat, choices, ""))
+    return tuple(row for repeat in system.repeats for row in _rows(repeat, decided, ""))
 
 
-def _rows(repeat: Repeat, choices: dict[str, Choice], outer: str) -> Iterator[LoopReport]:
-    yield _row(repeat, choices[repeat.name], outer)
+def _rows(repeat: Repeat, decided: Decision, outer: str) -> Iterator[LoopReport]:
+    yield _row(repeat, decided, outer)
     for inner in loops_inside(repeat):
-        yield from _rows(inner, choices, repeat.name)
+        yield from _rows(inner, decided, repeat.name)
 
 
-def _row(repeat: Repeat, choice: Choice, outer: str) -> LoopReport:
-    facts = find_facts(repeat)
+def _row(repeat: Repeat, decided: Decision, outer: str) -> LoopReport:
+    choice = next(choice for choice in decided.choices if choice.repeat == repeat.name)
+    facts, parts = find_facts(repeat), parts_of(decided.schedule, repeat.name)
     return LoopReport(
         name=repeat.name,
         source=repeat.source,
@@ -45,6 +47,7 @@ def _row(repeat: Repeat, choice: Choice, outer: str) -> LoopReport:
         sweep_seconds=choice.sweep_seconds,
         sweeps=choice.sweeps,
         outer=outer,
+        sums=any(isinstance(part, Scan) for part in parts) and is_sum(repeat),
     )
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from fxsolve.solvers.certificate import Certificate
+
 Basis = Literal["measured", "derived", "not tried"]
 
 
@@ -25,8 +27,9 @@ class LoopReport:
     "not shown: REASON", or empty where the question does not arise; `affine` says that each step is proved to be an
     affine function of what it carries, `jacobian` what form its Jacobian is proved to have (empty where the carry is no
     state of one step), `box` where its states are proved to lie. `backward` tells that the loop belongs to the backward
-    pass of what stands at `source`. `basis` holds for both costs; `sweeps` is the
-    number that the choice counted on. `outer` is the loop whose every step runs this one, if there is such a loop.
+    pass of what stands at `source`. `basis` holds for both costs; `sweeps` is the number that the choice counted on.
+    `outer` is the loop whose every step runs this one, if there is such a loop. `sums` tells that there is nothing to
+    solve: what all steps add up is added up at once.
     """
 
     name: str
@@ -47,6 +50,7 @@ class LoopReport:
     sweeps: int | None = None
     basis: Basis = "measured"
     outer: str = ""
+    sums: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,11 @@ class Report:
     """Everything that is known about one compiled program.
 
     `check` is about its outputs; `gradient_check` about its gradients, each relative to its largest entry and a tenth
-    of that of all. `runs` are the solves of the last call, followed by those of its backward pass once that has run.
-    `stop` is the loosest relative tolerance that a recurrence is solved to, 0 where all run in order. `seconds` pairs
-    each stage with the time spent in it; `original_seconds` and `emitted_seconds` are one call of
-    each, measured.
+    of that of all. `certificates` are of the solves in the same run, on the recorded inputs, its backward pass
+    included; later calls leave them as they are. `runs` are the solves of the last call, followed by those of its
+    backward pass once that has run. `stop` is the loosest relative tolerance that a recurrence is solved to, 0 where
+    all run in order. `seconds` pairs each stage with the time spent in it; `original_seconds` and `emitted_seconds` are
+    one call of each, measured.
     """
 
     program: str
@@ -99,6 +104,7 @@ class Report:
     gradient_check: Check | None = None
     stop: float = 0.0
     runs: tuple[Run, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
 
     def __str__(self) -> str:
         from fxsolve.report.text import report_text

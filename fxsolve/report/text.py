@@ -9,8 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
 from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
 from fxsolve.report.units import count, digits, place, span, time_text
+from fxsolve.solvers.certificate import Certificate
 
 # rich replaces a box without `ascii=True` by one full of + and | where the encoding is not UTF-8
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
@@ -42,7 +44,7 @@ def render(report: Report, head: box.Box) -> Group:
         parts += [
             "",
             _loop_title(loop, report.loops),
-            _indent(_loop_facts(loop)),
+            _indent(_loop_facts(loop, [one for one in report.certificates if one.solution.name == loop.name])),
             "",
             _indent(_candidates(loop, best, head)),
         ]
@@ -138,7 +140,7 @@ def _where(loop: LoopReport) -> str:
     return ", of the backward pass" if loop.backward else ""
 
 
-def _loop_facts(loop: LoopReport) -> Table:
+def _loop_facts(loop: LoopReport, certificates: list[Certificate]) -> Table:
     rows = [
         ("reads", Text("\n".join(loop.reads))),
         ("depth", Text("" if loop.depth is None else f"{loop.depth:,} of {count(loop.length, 'step')}, proved")),
@@ -148,6 +150,8 @@ def _loop_facts(loop: LoopReport) -> Table:
         ("range", Text(f"{loop.box}, proved" if loop.box else "")),
         ("cost", Text(_cost(loop))),
         ("sweeps", Text("" if loop.sweeps is None else f"{loop.sweeps:,} of at most {loop.length:,}")),
+        ("solution", Text(solution_text(certificates))),
+        ("error", Text(SUM_TEXT if loop.sums else error_text(certificates))),
     ]
     return _pairs(rows)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from fxsolve.errors import InputError
 from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.solution import Solution
 
 FORMAT = "fxsolve-report-1"
 
@@ -47,10 +49,11 @@ def _report(data: dict[str, Any]) -> Report:
             "loops": tuple(_loop(loop) for loop in data["loops"]),
             "notes": tuple(data["notes"]),
             "seconds": tuple((stage, float(seconds)) for stage, seconds in data["seconds"]),
-            "original_seconds": _seconds(data["original_seconds"]),
-            "emitted_seconds": _seconds(data["emitted_seconds"]),
+            "original_seconds": _number(data["original_seconds"]),
+            "emitted_seconds": _number(data["emitted_seconds"]),
             "check": _check(data["check"]),
             "gradient_check": _check(data["gradient_check"]),
+            "certificates": tuple(_certificate(entry) for entry in data["certificates"]),
             "runs": tuple(Run(**{**run, "change": float(run["change"])}) for run in data["runs"]),
         }
     )
@@ -63,14 +66,20 @@ def _loop(data: dict[str, Any]) -> LoopReport:
             "reads": tuple(data["reads"]),
             "chosen": _candidate(data["chosen"]),
             "rejected": tuple(_candidate(entry) for entry in data["rejected"]),
-            "step_seconds": _seconds(data["step_seconds"]),
-            "sweep_seconds": _seconds(data["sweep_seconds"]),
+            "step_seconds": _number(data["step_seconds"]),
+            "sweep_seconds": _number(data["sweep_seconds"]),
         }
     )
 
 
+def _certificate(data: dict[str, Any]) -> Certificate:
+    solution = {**data["solution"], "change": float(data["solution"]["change"])}
+    numbers = {"residual": float(data["residual"]), "bound": _number(data["bound"]), "rate": _number(data["rate"])}
+    return Certificate(**{**data, **numbers, "solution": Solution(**solution)})
+
+
 def _candidate(data: dict[str, Any]) -> Candidate:
-    return Candidate(**{**data, "seconds": _seconds(data["seconds"])})
+    return Candidate(**{**data, "seconds": _number(data["seconds"])})
 
 
 def _check(data: dict[str, Any] | None) -> Check | None:
@@ -80,5 +89,5 @@ def _check(data: dict[str, Any] | None) -> Check | None:
     return Check(max_difference=difference, bitwise=bool(data["bitwise"]), tolerance=tolerance)
 
 
-def _seconds(value: float | str | None) -> float | None:
+def _number(value: float | str | None) -> float | None:
     return None if value is None else float(value)

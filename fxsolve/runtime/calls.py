@@ -1,7 +1,7 @@
 """What happens at each call: reuse a compiled version, record another one, or run the program as it was written."""
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +20,15 @@ from fxsolve.runtime.modes import as_written
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.signature import Call, Reader, changed_part, describe_call, is_observed
+from fxsolve.runtime.tokens import State
+from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.tracer.capture import name_of
 from fxsolve.tracer.mutations import as_before, copy_result, is_apart, is_read_live, keep
 from fxsolve.tracer.program import Program
 
 _MISS = object()
+_PATIENCE = 8  # calls that are left alone until one more in a row is not looked at; at most 4 times as many are not
 
 
 class Runtime:
@@ -42,8 +45,9 @@ class Runtime:
         self._rehearsal = Rehearsal(program, shapes) if shapes is not None else None
         self._reader = Reader(program)
         self._building = threading.RLock()
-        self._newest_key: tuple[Hashable, ...] | None = None
+        self._newest_key: State | None = None
         self._unused = 0
+        self._resting = 0
         # A program that changes what is watched, and is left alone, will most likely do so at every call.
         self._restless_step = max(1, options.max_entries // 4)
 
@@ -51,17 +55,22 @@ class Runtime:
         """One call of the program."""
         if is_observed():
             return self.program(*args, **kwargs)
+        if self._resting > 0:
+            self._resting -= 1
+            return self.program(*args, **kwargs)
         call = self._read(args, kwargs)
         if isinstance(call, str):
             return self._leave_alone(call, "", args, kwargs)
-        known = self._recordings(call)
-        result = self._reuse(call, args, kwargs)
+        group = self._cache.find(call.key)
+        known = group.recordings if group is not None else 0
+        result = self._reuse(group, call, args, kwargs)
         if result is not _MISS:
             return result
         with self._building:
             # While this thread waited, another one may have recorded what it needs.
-            if self._recordings(call) != known:
-                result = self._reuse(call, args, kwargs)
+            group = self._cache.find(call.key)
+            if group is not None and group.recordings != known:
+                result = self._reuse(group, call, args, kwargs)
             return self._record(call, args, kwargs) if result is _MISS else result
 
     def report(self) -> Report:
@@ -85,13 +94,8 @@ class Runtime:
         except Exception as error:
             return internal_error("signature", error)
 
-    def _recordings(self, call: Call) -> int:
-        group = self._cache.find(call.key)
-        return group.recordings if group is not None else 0
-
-    def _reuse(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _reuse(self, group: Group | None, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result by a version whose guards hold, or by the original where that is settled; `_MISS` if neither."""
-        group = self._cache.find(call.key)
         if group is None:
             return _MISS
         self._unused = 0
@@ -188,6 +192,9 @@ class Runtime:
         if group is None and self._unused >= self.options.max_entries:
             part = changed_part(self._newest_key or call.key, call.key)
             reason = f"{part} differs at every call: {self._unused} signatures in a row were not seen again"
+            # Looking at what it changed takes time: the longer this goes on, the more calls are not looked at.
+            self._unused += 1
+            self._resting = min((self._unused - self.options.max_entries) // _PATIENCE, 4 * _PATIENCE)
             return self._leave_alone(reason, describe_call(call), args, kwargs)
         relatives = Relatives(self._families.find(call), self._rehearsal) if group is None else Relatives()
         filed = call
@@ -199,6 +206,7 @@ class Runtime:
         entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn)
         self._families.add(call, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
+        deliver(entry.report.certificates)
         if group is not None:
             cause = f"{group.read_at} read another value" if group.read_at else "a tensor that a proof used changed"
             entry = _noted(entry, f"recorded again: {cause}")
@@ -238,13 +246,5 @@ def _noted(entry: Entry, note: str) -> Entry:
     return replace(entry, report=replace(entry.report, notes=notes))
 
 
-def _run_of(solution: Solution) -> Run:
-    return Run(
-        solution.name,
-        solution.method,
-        solution.sweeps,
-        solution.length,
-        solution.status,
-        solution.change,
-        solution.prefix,
-    )
+def _run_of(one: Solution) -> Run:
+    return Run(one.name, one.method, one.sweeps, one.length, one.status, one.change, one.prefix)

@@ -22,6 +22,7 @@ from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
 from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
 from fxsolve.scheduler.decision import Decision
 from fxsolve.scheduler.tolerance import loosest_stop
+from fxsolve.solvers.requests import certificates, unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
 from fxsolve.tracer.mutations import note_mutations
 from fxsolve.tracer.program import Program
@@ -59,6 +60,7 @@ class _DiffersError(_LeftAloneError):
 
 
 _WORTH = 1.2
+_CALL_SECONDS = 1e-4  # what a call costs besides: its signature, its guards, what it hands on
 _TIGHT = 1e-15  # sweeps that are only compared after they have stopped changing, nearly
 
 
@@ -84,7 +86,8 @@ class Compilation:
     def entry(self) -> Entry:
         randomness, rewind = read_random_state(), rewinder(generators_of(self.captured))
         try:
-            return self._entry()
+            with unasked():
+                return self._entry()
         except _LeftAloneError as reason:
             return self._left_alone(str(reason))
         except (ScheduleError, InputError) as error:
@@ -100,7 +103,7 @@ class Compilation:
             rewind()
 
     def _left_alone(self, reason: str) -> Entry:
-        return Entry(replace(self.report, status="left alone", reason=reason, schedule="original"))
+        return Entry(replace(self.report, status="left alone", reason=reason, schedule="original", certificates=()))
 
     def _entry(self) -> Entry:
         with plain_torch():
@@ -159,13 +162,14 @@ class Compilation:
     def _check(self, emitted: Emitted | Differentiable, stop: float) -> None:
         """The emitted module must reproduce the recorded run, within rounding and what its stop tests leave behind."""
         try:
-            outputs, _ = run_example(emitted, self.captured)
+            with certificates() as proved:
+                outputs, _ = run_example(emitted, self.captured)
         except GuardError as error:  # a number that the program reads is not the same to the last bit
             raise _DiffersError(f"the emitted module differs where the program reads a number: {error}") from error
         recorded = self.captured.example.outputs
         count = emitted.passes.results if isinstance(emitted, Differentiable) else len(recorded)
         found = check(outputs[:count], recorded[:count], stop)
-        self.report = replace(self.report, check=found)
+        self.report = replace(self.report, check=found, certificates=tuple(proved))
         if not within(found):
             raise _DiffersError(f"the emitted module {_differs(found)}")
         if outputs[count:]:
@@ -183,9 +187,11 @@ class Compilation:
             decision.sequential_seconds or 0.0,
         )
         self.report = replace(self.report, original_seconds=times.original, emitted_seconds=times.emitted)
-        # What a call costs besides, and a backward pass more than others, is not in these times.
+        if times.original is None or self.options.schedule != "auto":
+            return
+        # A backward pass costs more besides than others.
         worth = _WORTH if isinstance(emitted, Differentiable) else 1.0
-        if times.original is not None and times.emitted * worth > times.original and self.options.schedule == "auto":
+        if times.emitted * worth + _CALL_SECONDS > times.original:
             ratio = times.emitted / times.original
             cost = ", and each call costs something besides" if ratio < 1 else ""
             raise _LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long{cost}")

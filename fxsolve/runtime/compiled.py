@@ -18,17 +18,19 @@ from fxsolve.scheduler.schedule import Schedule
 
 
 class Compiled:
-    """A program with the same values, run by emitted modules where that is faster.
+    """A program with the same values and gradients, run by emitted modules where that is faster.
 
-    The first call of each kind records, compiles, and returns the original's own result. Calls are of one kind if
-    everything agrees that `signature.Reader` and `watch.Watch` list: forms and plain values of the arguments, modes of
-    torch, and of the program its flags, numbers, strings, hooks, and which parameters it has. Parameters and buffers
-    are read live. Where a value that the program reads from a tensor differs, up to 4 variants are recorded.
+    The first call of each kind returns the original's own result. It records the program and compiles the recording,
+    unless recordings at two other lengths tell what is emitted at this one. Calls are of one kind if everything agrees
+    that `signature.Reader` and `watch.Watch` list: forms and plain values of the arguments, modes of torch, and of the
+    program its flags, numbers, strings, hooks, and which parameters it has. Parameters, buffers, and attributes that
+    the program was seen to set are read live: of the latter only the form counts. Where a value that the program reads
+    from a tensor differs, up to 4 variants are recorded.
 
-    Hooks on modules are recorded as part of the program. Attributes that a program or a hook sets are set again at
-    every call, and the original runs where that cannot be done. A copy, by `copy.deepcopy` or pickle, compiles anew at
-    its first call. Threads may call one object at once. Inside of a recording, a dispatch mode, a transform of
-    torch.func or torch.compile, the original runs.
+    Hooks on modules are recorded as part of the program. Tensors that a program or a hook writes into are written, and
+    attributes that it sets are set, at every call; the original runs where that cannot be done. A copy, by
+    `copy.deepcopy` or pickle, compiles anew at its first call. Threads may call one object at once. Inside of a
+    recording, a dispatch mode, a transform of torch.func or torch.compile, the original runs.
     """
 
     __slots__ = ("_runtime",)
@@ -41,7 +43,7 @@ class Compiled:
         return self._runtime.call(args, kwargs)
 
     def report(self) -> Report:
-        """What was found, chosen and measured for the latest call."""
+        """What was found, chosen and measured for the latest call; certificates are of the recorded inputs."""
         return self._runtime.report()
 
     @property

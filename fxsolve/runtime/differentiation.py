@@ -14,6 +14,7 @@ from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Original, Tensors
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.some import choose, differentiate_some
+from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
 from fxsolve.tracer.externals import version_of
 
@@ -34,6 +35,7 @@ class Call:
     original: Original
     returned: Tensors
     versions: list[int | None]  # of what it returned, then of what it read
+    asked: tuple[Request, ...] = field(default_factory=requests)
     own: dict[int, dict[int, Tensor]] = field(default_factory=lambda: defaultdict(dict))
     handed: dict[tuple[int, int], list[Tensor]] = field(default_factory=lambda: defaultdict(list))
 
@@ -82,7 +84,7 @@ class Call:
         with plain_torch():
             if not is_whole:
                 choose(self.function, saved, cotangents)
-            with observe() as solutions:
+            with observe() as solutions, asked_by(self.asked):
                 differentiate = self.function.differentiate if is_whole else partial(differentiate_some, self.function)
                 found = differentiate(saved, cotangents)
         self.function.learned.solutions = tuple(solutions)

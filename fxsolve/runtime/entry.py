@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fxsolve.errors import CaptureError, PartitionError
-from fxsolve.partitioner.counting import Lengths
+from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.partitioner.partition import Partition
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.counting import Lengths
-from fxsolve.partitioner.lengths import Blend, Series, numbered_name
-from fxsolve.partitioner.numbers import read_numbers
+from fxsolve.partitioner.lengths.blend import Blend, Series, numbered_name
+from fxsolve.partitioner.lengths.counting import Lengths
+from fxsolve.partitioner.lengths.numbers import read_numbers
 from fxsolve.runtime.visit import Seen, Visit, see
 from fxsolve.system.spec import System
 from fxsolve.system.verify import verify_system

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -95,6 +96,11 @@ class Differentiable:
     is_repeatable: bool
     learned: Learned = field(default_factory=Learned)
 
+    @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The cotangents of the outputs that share a node, those of inner outputs before those of their followers."""
+        return tuple(_groups(self))
+
     @property
     def module(self) -> fx.GraphModule:
         """The forward pass."""
@@ -146,6 +152,19 @@ class Differentiable:
     def of_zeros(self, saved: Tensors) -> Tensors:
         """What the backward pass makes of zeros: zeros, but where a derivative is infinite or a hook adds something."""
         return self.passes.backward(*saved, *(_lay_out(None, spec) for spec in self.cotangents))
+
+
+def _groups(function: Differentiable) -> list[tuple[int, ...]]:
+    backward = function.backward
+    distinct = [
+        number for number, output in enumerate(backward.outputs)
+        if output not in function.given and output not in function.again
+    ]  # fmt: skip
+    before = {number: sum(number in one.followers for one in backward.inner) for number in distinct}
+    linked = {one.cotangent for one in backward.inner}.union(*(one.followers for one in backward.inner))
+    others = tuple(number for number in distinct if number not in linked)
+    alone = sorted((number for number in distinct if number in linked), key=before.__getitem__)
+    return [*((others,) if others else ()), *((number,) for number in alone)]
 
 
 def present_in(cotangents: Gradients) -> frozenset[int]:

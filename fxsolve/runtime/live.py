@@ -21,9 +21,6 @@ class LiveSet:
     def count(self) -> int:
         return len(self._owners)
 
-    def holds(self, place: Place) -> bool:
-        return place.identity in self._owners
-
     def add(self, places: Iterable[Place]) -> bool:
         """Whether there was a new one."""
         before = self.count

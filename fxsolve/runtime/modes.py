@@ -1,7 +1,7 @@
 """Under which modes of torch, and of fxsolve, something runs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 import torch
@@ -26,9 +26,13 @@ def runs_as_written() -> bool:
     return _as_written.get()
 
 
-@contextmanager
-def plain_torch() -> Iterator[None]:
+def plain_torch() -> AbstractContextManager[None]:
     """No gradients and no autocast: what was recorded holds the casts that autocast made."""
+    return _plain_torch() if torch._C._is_any_autocast_enabled() else torch.no_grad()  # entered at every call
+
+
+@contextmanager
+def _plain_torch() -> Iterator[None]:
     with torch.no_grad(), plain_autograd():
         yield
 

@@ -15,7 +15,7 @@ from torch.autograd.graph import get_gradient_edge
 from fxsolve.runtime.differentiation import Call, read_by
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors
 from fxsolve.runtime.modes import plain_torch
-from fxsolve.tracer.externals import storage_of, version_of
+from fxsolve.tracer.externals import storage_of, storages_of, version_of
 
 with torch.inference_mode(False):
     # A leaf that nobody else knows: a backward pass comes to it unless only some gradients are asked for.
@@ -41,7 +41,7 @@ def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], origina
     outputs = list(returned)
     for number, place in function.given.items():
         outputs[number] = function.at(place, tensors)
-    for group in _groups(function):
+    for group in function.groups:
         chosen = tuple(values[backward.outputs[number]] for number in group)
         before = [one.cotangent for one in backward.inner if group[0] in one.followers]
         inner = tuple(outputs[backward.outputs[number]] for number in before)
@@ -53,28 +53,13 @@ def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], origina
     return tuple(outputs)
 
 
-def _groups(function: Differentiable) -> list[tuple[int, ...]]:
-    """The cotangents of the outputs that share a node, those of inner outputs before those of their followers."""
-    backward = function.backward
-    distinct = [
-        number for number, output in enumerate(backward.outputs)
-        if output not in function.given and output not in function.again
-    ]  # fmt: skip
-    before = {number: sum(number in one.followers for one in backward.inner) for number in distinct}
-    linked = {one.cotangent for one in backward.inner}.union(*(one.followers for one in backward.inner))
-    others = tuple(number for number in distinct if number not in linked)
-    alone = sorted((number for number in distinct if number in linked), key=before.__getitem__)
-    return [*((others,) if others else ()), *((number,) for number in alone)]
-
-
 def _own_memory(values: Tensors, saved: Tensors, tensors: Tensors, function: Differentiable) -> Tensors:
     """The outputs as tensors that the caller may write into where it may with those of the program.
 
     If it writes into what was saved, the program is run again for its gradients; if that cannot be, it gets copies.
     """
     kept = set(map(storage_of, saved))
-    shared = Counter(map(storage_of, values))
-    shared.update(map(storage_of, read_by(function, tensors)))
+    shared = Counter(storages_of((*values, *read_by(function, tensors))))
 
     def own(value: Tensor) -> Tensor:
         if shared[storage_of(value)] > 1:

@@ -9,7 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from fxsolve.errors import FxSolveError, InputError
-from fxsolve.partitioner.counting import Lengths
+from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.runtime.family import Member, find_lengths, sizes_of
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.stages import Clock

@@ -16,12 +16,13 @@ from torch.utils._device import DeviceContext
 from fxsolve.errors import CaptureError
 from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
-from fxsolve.runtime.tokens import PLAIN, callable_token, token_of
+from fxsolve.runtime.tokens import PLAIN, State, callable_token, token_of
 from fxsolve.runtime.watch import Watch
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.places import Place, is_container
 
 _MAX_WATCHES = 8
+_LEAVES = frozenset({*PLAIN, Tensor, nn.Parameter})
 _GLOBAL_HOOKS = (nn_module._global_forward_hooks, nn_module._global_forward_pre_hooks)
 
 
@@ -30,7 +31,7 @@ class Call:
     """One call, taken apart: its tensors in pytree order and the key under which its entry is kept."""
 
     tensors: tuple[Tensor, ...]
-    key: tuple[Hashable, ...]
+    key: State
     state: LiveState
 
 
@@ -41,6 +42,7 @@ class Reader:
         self._live = LiveSet()
         self._program = Watch(program, self._live)
         self._arguments: dict[int, tuple[Any, Watch]] = {}
+        self._key: State | None = None
 
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Flatten a call.
@@ -52,23 +54,32 @@ class Reader:
 
         Raises `CaptureError` for an argument that may change without notice, such as an iterator or a NumPy array.
         """
-        leaves, spec = pytree.tree_flatten((args, kwargs))
-        tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+        leaves, spec = _flatten(args, kwargs)
+        tensors = tuple([leaf for leaf in leaves if isinstance(leaf, Tensor)])
         grad = torch.is_grad_enabled()
-        others = tuple(self._token(leaf, grad) for leaf in leaves if not isinstance(leaf, Tensor))
+        # A tensor leaves a mark: f(x, 2) is another call than f(2, x).
+        others = tuple([Tensor if isinstance(leaf, Tensor) else self._token(leaf, grad) for leaf in leaves])
         arguments = (spec, others, tuple(map(_describe, tensors)), _sameness(tensors))
         program = self._program.state(grad)
-        state = self._read_state([leaf for leaf in leaves if id(leaf) in self._arguments])
+        state = self._read_state(leaves)
         kept = (state.tokens, tuple(map(_describe, state.tensors)))
         if state.tensors:
             kept = (*kept, _sameness((*tensors, *state.tensors)))
-        return Call(tensors, (arguments, _modes(grad), program, kept), state)
+        return Call(tensors, self._known((arguments, _modes(grad), program, kept)), state)
 
-    def _read_state(self, watched: list[Any]) -> LiveState:
-        """What live places of the program, and of these arguments, hold."""
+    def _known(self, parts: tuple[Hashable, ...]) -> State:
+        """The key with these parts; the very same as at the last call, where they are equal."""
+        key = self._key
+        if key is None or key.parts != parts:
+            self._key = key = State(parts)
+        return key
+
+    def _read_state(self, leaves: Iterable[Any]) -> LiveState:
+        """What live places of the program, and of what is watched among these arguments, hold."""
         if not self._live.count:
             return NO_STATE
-        looks = [self._program.live(), *(self._arguments[id(leaf)][1].live() for leaf in watched)]
+        watched = (self._arguments[id(leaf)][1] for leaf in leaves if id(leaf) in self._arguments)
+        looks = [self._program.live(), *(watch.live() for watch in watched)]
         places = (place for places, _ in looks for place in places)
         return read_live(self._live, places, frozenset().union(*(fixed for _, fixed in looks)))
 
@@ -96,7 +107,7 @@ class Reader:
         """Whether the program is in the state in which `call` found it."""
         state = self._program.state(torch.is_grad_enabled())
         tokens = self._read_state([]).tokens
-        return state == call.key[2] and tokens == call.state.tokens[: len(tokens)]
+        return state == call.key.parts[2] and tokens == call.state.tokens[: len(tokens)]
 
 
 def family_of(call: Call) -> Hashable:
@@ -104,7 +115,7 @@ def family_of(call: Call) -> Hashable:
 
     Calls of one family may be one program at several lengths.
     """
-    (spec, others, described, same), *rest = call.key  # pyright: ignore[reportGeneralTypeIssues]
+    (spec, others, described, same), *rest = call.key.parts
     others = tuple(int if type(token) is tuple and token[0] is int else token for token in others)
     sizeless = tuple((kind, len(shape), *types) for kind, shape, _, *types in described)
     return (spec, others, sizeless, same, *rest)
@@ -115,14 +126,14 @@ def describe_call(call: Call) -> str:
     return ", ".join(f"{str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for t in call.tensors) or "no tensors"
 
 
-def changed_part(before: tuple[Hashable, ...], after: tuple[Hashable, ...]) -> str:
+def changed_part(before: State, after: State) -> str:
     """What differs between the keys of two calls, in words."""
-    if before[0] != after[0]:
+    (arguments, modes, (program, _), kept), now = before.parts, after.parts
+    if arguments != now[0]:
         return "the form of the arguments"
-    if before[1] != after[1]:
+    if modes != now[1]:
         return "a mode of torch"
-    names = list(_changed_names(getattr(before[2], "parts", ()), getattr(after[2], "parts", ())))
-    names += _changed_names(before[3], after[3])
+    names = [*_changed_names(program.parts, now[2][0].parts), *_changed_names(kept, now[3])]
     return f"the attribute {names[0]}" if names else "the program"
 
 
@@ -153,20 +164,28 @@ def _default_device_only() -> bool:
     return all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
 
 
+def _flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Iterable[Any], Hashable]:
+    """The leaves of a call, as pytree has them, and how they are arranged; without pytree where each is an argument."""
+    leaves = (*args, *kwargs.values())
+    if all(type(leaf) in _LEAVES for leaf in leaves):
+        return leaves, (len(args), *kwargs)
+    return pytree.tree_flatten((args, kwargs))
+
+
 def _describe(tensor: Tensor) -> Hashable:
     return (type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad)
 
 
 def _sameness(tensors: tuple[Tensor, ...]) -> Hashable:
     """Which tensors are one object, and which share memory."""
+    if len(tensors) < 2:
+        return ()
     first = {id(tensor): k for k, tensor in reversed(list(enumerate(tensors)))}
     return tuple(first[id(tensor)] for tensor in tensors), _shared_memory(tensors)
 
 
 def _shared_memory(tensors: tuple[Tensor, ...]) -> Hashable:
     """For each tensor the number of the first one on the same memory."""
-    if len(tensors) < 2:
-        return ()
     storages = [storage_of(t) if t.layout == torch.strided else id(t) for t in tensors]
     return tuple(map(storages.index, storages))
 

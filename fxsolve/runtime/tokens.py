@@ -41,7 +41,7 @@ class State:
 
     __slots__ = ("_hash", "parts")
 
-    def __init__(self, parts: Hashable) -> None:
+    def __init__(self, parts: Any) -> None:
         self.parts = parts
         self._hash = hash(parts)
 
@@ -105,3 +105,12 @@ def identity_of(value: Any) -> Hashable:
 def is_settings(value: Any) -> bool:
     """Whether `value` is an object that only holds attributes, such as a dataclass of options."""
     return hasattr(value, "__dict__") and not callable(value) and not isinstance(value, ModuleType | Tensor | nn.Module)
+
+
+def may_change(value: Any) -> bool:
+    """Whether one and the same object may have another token later."""
+    if type(value) in PLAIN:
+        return False
+    if isinstance(value, tuple | frozenset):
+        return any(map(may_change, value))
+    return is_container(value) or is_settings(value) or isinstance(value, Tensor)

@@ -1,6 +1,5 @@
 """Whether an emitted module may stand in for the program: it gives the recorded result, and not more slowly."""
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from fxsolve.codegen.emit import Emitted
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
+from fxsolve.scheduler.probe import synchronize
 from fxsolve.tracer.mutations import effects_of, rewound, separate, write
 from fxsolve.tracer.program import Program
 
@@ -25,6 +25,7 @@ def run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[tu
     """What the module gives for the recorded inputs, draws and cotangents, and the seconds, side effects included."""
     inputs, effects = program.example.inputs, effects_of(program)
     with plain_torch(), rewound(program, inputs):
+        synchronize()
         start = time.perf_counter()
         noise = emitted.noise_inputs(program.example.noise)
         if isinstance(emitted, Emitted):
@@ -35,6 +36,7 @@ def run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[tu
             gradients = (*derivatives.gradients, *derivatives.totals)
         outputs = separate(effects, inputs, outputs)
         write(effects, inputs, outputs)
+        synchronize()
         seconds = time.perf_counter() - start
     return (*outputs, *(gradient for gradient in gradients if gradient is not None)), seconds
 
@@ -82,7 +84,8 @@ class Race:
 def race(original: Callable[[], float], emitted: Callable[[], float], expected: float) -> Race:
     """Time the module, and the original too unless the `expected` seconds of the original already decide it.
 
-    Both functions run one of the two once and return the seconds that it took.
+    Both functions run one of the two once and return the seconds that it took. Of several runs the shortest counts:
+    other programs on the machine only add to it.
     """
     first = emitted()
     expected = max(expected, first)
@@ -90,12 +93,14 @@ def race(original: Callable[[], float], emitted: Callable[[], float], expected: 
         return Race(None, first)
     runs = _TIMED_RUNS if expected < _CHEAP_SECONDS else 1
     pairs = [(original(), emitted()) for _ in range(runs)]
-    slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
+    slow, fast = map(min, zip(*pairs, strict=True))
     return Race(slow, fast)
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
-    """The time that one call of `function` takes."""
+    """The time that one call of `function` takes, the device included."""
+    synchronize()
     start = time.perf_counter()
     function()
+    synchronize()
     return time.perf_counter() - start

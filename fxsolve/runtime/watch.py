@@ -1,61 +1,25 @@
 """What a program brings to a call besides its arguments, noticed when it changes between two calls."""
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
-from itertools import chain
-from operator import attrgetter, is_
+from operator import getitem
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fxsolve.runtime.live import LiveSet
-from fxsolve.runtime.tokens import State, form_of, is_settings, token_of
-from fxsolve.tracer.places import Place, attributes_of, is_container, is_data, tensors_in
+from fxsolve.runtime.snapshot import FORMS, Pairs, Snapshot
+from fxsolve.runtime.tokens import State, may_change, token_of
+from fxsolve.tracer.places import Place, attributes_of, is_data, tensors_in
 from fxsolve.tracer.reach import Found, Reach, find_reach, walk
 
+_TENSORS = ("_parameters", "_buffers")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PARTS = (*_TENSORS, "_modules", *_HOOKS)
 _LIVE = "live"
-_wants_gradient = attrgetter("requires_grad")
+_MAX_SNAPSHOTS = 4
 
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """What was seen last. While every place holds the same object, and each object its form, the state is the same.
-
-    Places that the program rebinds, the `live` ones, are left out: `live_at` are their numbers among all that is held.
-    """
-
-    reach: Reach
-    dicts: tuple[dict[str, Any], ...]
-    hooks: tuple[dict[int, Any], ...]
-    held: list[Any]
-    hook_keys: list[int]
-    tensors: tuple[Tensor, ...]
-    forms: list[Any]
-    wanting: list[bool]
-    deep: tuple[Any, ...]
-    deep_tokens: list[Hashable]
-    live: tuple[Place, ...]
-    live_at: tuple[tuple[int, Place], ...]
-    fixed: frozenset[int]
-    with_grad: State
-    without_grad: State
-
-    def is_current(self) -> bool:
-        held = _held(self.reach, self.dicts)
-        if len(held) != len(self.held):
-            return False
-        for number, place in self.live_at:
-            if held[number] is not place.read():
-                return False
-            held[number] = None
-        return (
-            all(map(is_, held, self.held))
-            and list(map(_wants_gradient, self.tensors)) == self.wanting
-            and list(map(form_of, self.tensors)) == self.forms
-            and list(map(token_of, self.deep)) == self.deep_tokens
-            and list(chain.from_iterable(self.hooks)) == self.hook_keys
-        )
+Identities = frozenset[tuple[int, str]]  # of places
 
 
 class Watch:
@@ -73,79 +37,82 @@ class Watch:
         self._program = program
         self._live = live
         self._seen = live.count
-        self._last: _Snapshot | None = None
+        self._known: tuple[Snapshot, ...] = ()  # the latest one first
 
-    def state(self, grad: bool) -> State:
+    def state(self, grad: bool) -> Hashable:
         """The state now; `grad` says whether `requires_grad` matters."""
-        last = self._look()
-        return last.with_grad if grad else last.without_grad
+        now = self._look()
+        return now.state, now.wanting() if grad else None
 
     def live(self) -> tuple[tuple[Place, ...], frozenset[int]]:
         """The live places that are there, and the ids of the tensors that are in other ones, as of the last look."""
-        assert self._last is not None
-        return self._last.live, self._last.fixed
+        return self._known[0].live, self._known[0].fixed
 
-    def _look(self) -> _Snapshot:
-        last = self._last
-        if last is None or self._seen != self._live.count or not last.is_current():
+    def _look(self) -> Snapshot:
+        """The snapshot that is current: the latest one, one from before a flag was flipped, or a new one."""
+        known = self._known if self._seen == self._live.count else ()
+        if known and known[0].is_current():
+            return known[0]
+        now = next((one for one in known[1:] if one.is_current()), None)
+        if now is None:
             self._seen = self._live.count
-            self._last = last = _look(self._program, self._live)
-        return last
+            now = _look(self._program, self._live.identities())
+            known = tuple(one for one in known if now.differs_in_plain_values(one))
+        self._known = (now, *(one for one in known if one is not now))[:_MAX_SNAPSHOTS]
+        return now
 
 
-def _look(program: Callable[..., Any], live: LiveSet) -> _Snapshot:
+def _look(program: Callable[..., Any], live: Identities) -> Snapshot:
     reach = find_reach(program)
     found = walk(reach)
-    modules = [module for _, module in found.modules]
-    dicts = tuple(part for module in modules for part in (vars(module), *_tensor_dicts(module)))
-    dicts += tuple(vars(one) for _, one in found.objects)
-    hooks = tuple(vars(module)[name] for module in modules for name in _HOOKS if name in vars(module))
-    places = [*reach.places, *(Place(key, owner, key) for owner in dicts for key in owner)]
-    held = _held(reach, dicts)
-    live_at = tuple((number, place) for number, place in enumerate(places) if live.holds(place))
-    for number, _ in live_at:
-        held[number] = None
-    tensors = tuple({id(value): value for value in held if isinstance(value, Tensor)}.values())
-    wanting = list(map(_wants_gradient, tensors))
-    machinery = {id(part) for module in modules for part in vars(module).values() if isinstance(part, dict | set)}
-    machinery -= {id(value) for module in modules for _, value in attributes_of(module)}
-    known = [one for one in held if id(one) not in machinery]
-    deep = tuple(one for one in known if is_container(one) or is_settings(one))
-    fixed = frozenset(id(tensor) for one in known for tensor in tensors_in(one))
-    parts = _describe(reach, found, live)
-    return _Snapshot(
-        reach, dicts, hooks, held, list(chain.from_iterable(hooks)), tensors, list(map(form_of, tensors)), wanting,
-        deep, list(map(token_of, deep)), _unique(place for _, place in live_at), live_at, fixed,
-        State((parts, tuple(wanting))), State((parts, None)),
+    modules, objects = tuple(module for _, module in found.modules), [vars(one) for _, one in found.objects]
+    parts = [Place(name, vars(one), name) for one in modules for name in _PARTS if name in vars(one)]
+    filled = [place for place in parts if place.read()]
+    inner = [*objects, *(place.read() for place in filled)]
+    places = [*reach.places, *(Place(name, vars(one), name) for one in modules for name, _ in attributes_of(one))]
+    places += [Place(name, owner, name) for owner in inner for name in owner]
+    settled = [place for place in places if place.identity not in live]
+    held = [place.read() for place in settled]
+    tensors = tuple({id(one): one for one in held if isinstance(one, Tensor)}.values())
+    deep = tuple(one for one in held if not isinstance(one, Tensor) and may_change(one))
+    dicts = (*map(vars, modules), *inner)
+    return Snapshot(
+        modules, list(map(type, modules)), dicts, list(map(len, dicts)),
+        (_pairs(getitem, [*settled, *filled]), _pairs(getattr, settled)), _empty(parts),
+        tensors, [list(map(form, tensors)) for form in FORMS], deep, list(map(token_of, deep)),
+        tuple({place.identity: place for place in places if place.identity in live}.values()),
+        frozenset(id(tensor) for one in held for tensor in tensors_in(one)),
+        State(_describe(reach, found, live)),
     )  # fmt: skip
 
 
-def _held(reach: Reach, dicts: tuple[dict[str, Any], ...]) -> list[Any]:
-    return [*(place.read() for place in reach.places), *chain.from_iterable(map(dict.values, dicts))]
+def _pairs(read: Callable[[Any, str], Any], places: Iterable[Place]) -> Pairs:
+    chosen = [place for place in places if isinstance(place.owner, dict) == (read is getitem)]
+    owners, keys = tuple(place.owner for place in chosen), tuple(place.key for place in chosen)
+    return Pairs(read, owners, keys, list(map(read, owners, keys)))
 
 
-def _tensor_dicts(module: nn.Module) -> list[dict[str, Any]]:
-    return [vars(module).get(name, {}) for name in ("_parameters", "_buffers", "_modules")]
+def _empty(parts: Iterable[Place]) -> dict[str, tuple[dict[str, Any], ...]]:
+    """Whose parts of a name are empty: they are most of all parts, and are looked at together."""
+    owners: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for place in parts:
+        if not place.read():
+            owners[place.key].append(place.owner)
+    return {name: tuple(those) for name, those in owners.items()}
 
 
-def _unique(places: Iterable[Place]) -> tuple[Place, ...]:
-    return tuple({place.identity: place for place in places}.values())
-
-
-def _describe(reach: Reach, found: Found, live: LiveSet) -> Hashable:
+def _describe(reach: Reach, found: Found, live: Identities) -> Hashable:
     number = {id(module): k for k, (_, module) in enumerate(found.modules)}
 
     def tokens(owner: dict[str, Any], items: Iterable[tuple[str, Any]]) -> Hashable:
-        return tuple(
-            (name, _LIVE if live.holds(Place(name, owner, name)) else token_of(value)) for name, value in items
-        )
+        return tuple((name, _LIVE if (id(owner), name) in live else token_of(value)) for name, value in items)
 
-    places = tuple((place.label, _LIVE if live.holds(place) else token_of(place.read())) for place in reach.places)
+    places = tuple((one.label, _LIVE if one.identity in live else token_of(one.read())) for one in reach.places)
     modules = tuple(
         (
             type(module),
             tuple((name, number.get(id(child))) for name, child in vars(module).get("_modules", {}).items()),
-            tuple(tokens(part, part.items()) for part in _tensor_dicts(module)[:2]),
+            tuple(tokens(part, part.items()) for part in (vars(module).get(name, {}) for name in _TENSORS)),
             tokens(vars(module), attributes_of(module)),
             tuple((name, tuple(vars(module)[name])) for name in _HOOKS if vars(module).get(name)),
         )

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from fxsolve.partitioner.arguments import Values
-from fxsolve.partitioner.readable import readable_copy
+from fxsolve.partitioner.lowering.arguments import Values
+from fxsolve.partitioner.lowering.readable import readable_copy
 from fxsolve.scheduler.causality import reads_buffer, structural_values
 from fxsolve.scheduler.decision import Choice, Decision
 from fxsolve.scheduler.rules import choose

@@ -7,9 +7,9 @@ from typing import Any
 from torch import nn
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.arguments import Arguments
-from fxsolve.partitioner.linearize import Jacobian, linear_loop
-from fxsolve.partitioner.lower import sweep_loop
+from fxsolve.partitioner.lowering.arguments import Arguments
+from fxsolve.partitioner.lowering.linearize import Jacobian, linear_loop
+from fxsolve.partitioner.lowering.lower import sweep_loop
 from fxsolve.scheduler.facts import find_facts
 from fxsolve.scheduler.schedule import Chunks, Jacobi, Levels, Method, Newton, Part, Picard, Scan, Steps, steps_of
 from fxsolve.solvers.jacobi import jacobi

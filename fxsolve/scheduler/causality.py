@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.batch import batch, read_order
-from fxsolve.partitioner.tables import device_of, table_tensor
+from fxsolve.partitioner.graphs.reads import read_order
+from fxsolve.partitioner.graphs.tables import device_of, table_tensor
+from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.scheduler.labels import NEVER, Timed
 from fxsolve.scheduler.times import TimeInterpreter
 from fxsolve.structure.levels import depth_of_prefixes
@@ -96,17 +97,13 @@ def reads_buffer(repeat: Repeat) -> bool:
     return any(isinstance(read, Prefix) and node.users for node, read in zip(placeholders, repeat.reads, strict=True))
 
 
-def find_leak(repeat: Repeat, structural: list[dict[str, Tensor]]) -> str | None:
-    """None if it is proved that no step reads a buffer entry of its own or a later step, else what is in the way."""
-    return _leak(_latest_steps(repeat, structural))
-
-
 def _latest_steps(repeat: Repeat, structural: list[dict[str, Tensor]]) -> list[int]:
     """For each step, the latest one that it may depend on; `NEVER` where there is none."""
     return highest_ranks(repeat, batch(repeat, repeat.length), structural, list(range(repeat.length)))
 
 
 def _leak(latest: list[int]) -> str | None:
+    """The first step that may read a buffer entry of its own or of a later step, if there is one."""
     for step, reached in enumerate(latest):
         if reached >= step:
             return f"step {step} may read what step {reached} writes"

@@ -25,8 +25,8 @@ class Choice:
     """The decision for one repeat, with the facts it rests on.
 
     `parts` are the schedule's leaves for the repeat; `unroll` steps are compiled into one call (0: none). `depth`
-    bounds the longest chain of steps that read one another, where it was asked for. `inside` are the choices for the
-    loops that each step runs.
+    bounds the longest chain of steps that read one another, where the pattern of their reads was worked out. `inside`
+    are the choices for the loops that each step runs.
     """
 
     repeat: str
@@ -59,7 +59,7 @@ class Choice:
 class Decision:
     """A schedule for a whole system; `sequential_seconds` is what the loops cost when run step by step.
 
-    `fused` has the steps in one compiled call, `depths` the depth of loops that are solved by levels, by their names.
+    By the names of loops, `fused` has the steps in one compiled call, and `depths` the `depth` of their choices.
     """
 
     schedule: Schedule

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.batch import batch
-from fxsolve.partitioner.linearize import linearize
-from fxsolve.partitioner.sums import is_sum
+from fxsolve.partitioner.lowering.batch import batch
+from fxsolve.partitioner.lowering.linearize import linearize
+from fxsolve.partitioner.sums.fold import fold_sums, is_sum
 from fxsolve.scheduler.causality import Causality, judge, structural_values
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
 from fxsolve.scheduler.depth import dependency_depth
@@ -79,6 +79,9 @@ def _judge(repeat: Repeat, schedule: Schedule, structural: list[dict[str, Tensor
 def _check(repeat: Repeat, method: Method) -> None:
     """Raise `PartitionError` with the reason why a method cannot solve a repeat."""
     if isinstance(method, Scan) and is_sum(repeat):
+        for part in fold_sums(repeat):
+            if isinstance(part, Repeat):
+                batch(part, part.length)
         return
     if isinstance(method, Jacobi) and isinstance(method.child, Chunks):
         _check_chunks(repeat, method.child.length)

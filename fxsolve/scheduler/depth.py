@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from fxsolve.partitioner.batch import batch
+from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.scheduler.causality import highest_ranks, reads_buffer
 from fxsolve.structure.levels import depth_of_prefixes
 from fxsolve.system.spec import Lag, Repeat

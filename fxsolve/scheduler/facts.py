@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.linearize import state_size
+from fxsolve.partitioner.lowering.linearize import state_size
 from fxsolve.scheduler.affine import is_affine
 from fxsolve.scheduler.independence import find_layout
 from fxsolve.scheduler.ranges import EVERYTHING, Interval, carried_ranges

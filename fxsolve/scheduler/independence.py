@@ -7,15 +7,15 @@ for every carried output is independent, and the Jacobian of a step is one small
 
 import math
 from collections.abc import Iterator
-from itertools import product
+from itertools import combinations, islice, product
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.batch import check_plain
-from fxsolve.partitioner.tables import device_of
+from fxsolve.partitioner.graphs.tables import device_of
+from fxsolve.partitioner.lowering.batch import check_plain
 from fxsolve.scheduler.labels import NEVER, Timed
 from fxsolve.scheduler.times import TimeInterpreter
 from fxsolve.solvers.layout import Layout
@@ -86,7 +86,7 @@ def _independent(repeat: Repeat, shapes: list[Any]) -> list[Pairing]:
         return []
     body = _with_examples(repeat)
     found: list[Pairing] = []
-    for pairing in _pairings(shapes):
+    for pairing in islice(_pairings(shapes), _MOST_PAIRINGS):
         taken = any(one == other for pair in found for one, other in zip(pair, pairing, strict=True))
         if not taken and _keeps_apart(repeat, body, shapes, pairing):
             found.append(pairing)
@@ -95,13 +95,13 @@ def _independent(repeat: Repeat, shapes: list[Any]) -> list[Pairing]:
 
 def _pairings(shapes: list[Any]) -> Iterator[Pairing]:
     """Ways of taking one dimension of the same size from each carry, first the same dimension of all."""
-    equal = [pairing for pairing in product(*(range(len(shape)) for shape in shapes)) if _is_pairing(shapes, pairing)]
-    yield from sorted(equal, key=lambda pairing: (len(set(pairing)), pairing))[:_MOST_PAIRINGS]
-
-
-def _is_pairing(shapes: list[Any], pairing: Pairing) -> bool:
-    sizes = {shape[dim] for shape, dim in zip(shapes, pairing, strict=True)}
-    return len(sizes) == 1 and sizes != {1}
+    common = set[int].intersection(*map(set, shapes)) - {1}
+    dims = range(max(map(len, shapes)))
+    # All of them are exponentially many in the number of carries, so none is made before it is asked for.
+    for used in (set(some) for count in dims for some in combinations(dims, count + 1)):
+        for size in sorted(common):
+            choices = [[dim for dim, width in enumerate(shape) if dim in used and width == size] for shape in shapes]
+            yield from (pairing for pairing in product(*choices) if set(pairing) == used)
 
 
 def _keeps_apart(repeat: Repeat, body: fx.GraphModule, shapes: list[Any], pairing: Pairing) -> bool:

@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from fxsolve.partitioner.arguments import Values, step_arguments, sweep_arguments
-from fxsolve.partitioner.lower import is_autonomous, results_of, step_loop
-from fxsolve.partitioner.readable import readable, readable_copy
-from fxsolve.partitioner.sums import is_sum
-from fxsolve.partitioner.unroll import chunk_graph
+from fxsolve.partitioner.graphs.reads import is_autonomous
+from fxsolve.partitioner.lowering.arguments import Values, fused_arguments, step_arguments, sweep_arguments
+from fxsolve.partitioner.lowering.lower import results_of, step_loop
+from fxsolve.partitioner.lowering.readable import readable, readable_copy
+from fxsolve.partitioner.lowering.unroll import chunk_graph
+from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.scheduler.call import solver_call
 from fxsolve.scheduler.decision import Choice
 from fxsolve.scheduler.depth import longest_chain
@@ -83,8 +84,15 @@ def _solver(repeat: Repeat, choice: Choice, asked: Stop | None) -> Callable[...,
 def _flat_solver(repeat: Repeat, choice: Choice, asked: Stop | None) -> Callable[[Mapping[str, Any]], Results]:
     if choice.unroll:
         loop, chunk = step_loop(repeat), Fused(readable(chunk_graph(repeat, choice.unroll)))
-        return lambda named: fused_gauss_seidel(loop, chunk, choice.unroll, *_contiguous(repeat, named).flat())
-    # The sums of a loop that only adds up are solved by equations of their own; in order they cost no less.
+
+        def fused(named: Mapping[str, Any]) -> Results:
+            # Steps are compiled once, for the strides of the first solve.
+            contiguous = Values({name: value.contiguous() for name, value in named.items()})
+            backwards, arguments = fused_arguments(repeat, contiguous)
+            return fused_gauss_seidel(loop, chunk, choice.unroll, *arguments.flat(), backwards)
+
+        return fused
+    # What only adds up is emitted as equations of its own; for timing the loop around it, it runs in order.
     if is_sum(repeat) or all(isinstance(part, Steps) for part in choice.parts):
         return _in_order(solved(repeat, choice.inside, asked))
     call = solver_call(repeat, choice.parts, asked or stop_of(repeat), longest_chain(repeat))
@@ -101,8 +109,3 @@ def _in_order(repeat: Repeat) -> Callable[[Mapping[str, Any]], Results]:
         return fixed_point(loop, arguments.initial, arguments.shared)
 
     return settle
-
-
-def _contiguous(repeat: Repeat, named: Mapping[str, Tensor]) -> Any:
-    """Steps are compiled once, for the strides of the first solve."""
-    return sweep_arguments(repeat, Values({name: value.contiguous() for name, value in named.items()}))

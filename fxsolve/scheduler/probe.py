@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fxsolve.partitioner.arguments import Values, step_arguments, sweep_arguments
-from fxsolve.partitioner.lower import is_autonomous, results_of, step_loop, sweep_loop
-from fxsolve.partitioner.readable import readable
-from fxsolve.partitioner.unroll import chunk_graph
+from fxsolve.partitioner.graphs.reads import is_autonomous
+from fxsolve.partitioner.lowering.arguments import Values, fused_arguments, step_arguments, sweep_arguments
+from fxsolve.partitioner.lowering.lower import results_of, step_loop, sweep_loop
+from fxsolve.partitioner.lowering.readable import readable
+from fxsolve.partitioner.lowering.unroll import chunk_graph
 from fxsolve.scheduler.call import solver_call
 from fxsolve.scheduler.depth import longest_chain
 from fxsolve.scheduler.schedule import Part, Steps
@@ -67,10 +68,10 @@ def step_seconds(repeat: Repeat, values: Values) -> float:
 
 def fused_step_seconds(repeat: Repeat, values: Values, unroll: int) -> float:
     """Time of one step when `unroll` of them are compiled into one call; compiles it."""
-    first = shorten(repeat, min(repeat.length // unroll, PROBED_STEPS) * unroll)
-    loop, arguments = step_loop(first), sweep_arguments(first, values)
-    chunk = Fused(readable(chunk_graph(first, unroll)))
-    return least_seconds(lambda: fused_gauss_seidel(loop, chunk, unroll, *arguments.flat())) / first.length
+    first = shorten(repeat, min((repeat.length - 1) // unroll, PROBED_STEPS) * unroll + 1)
+    chunk, (backwards, arguments) = Fused(readable(chunk_graph(first, unroll))), fused_arguments(first, values)
+    given = (step_loop(first), chunk, unroll, *arguments.flat(), backwards)
+    return least_seconds(lambda: fused_gauss_seidel(*given)) / first.length
 
 
 def first_window(repeat: Repeat, values: Values, length: int) -> Window:

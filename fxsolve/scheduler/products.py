@@ -35,10 +35,9 @@ def addmm(bias: Any, left: Any, right: Any, **_: Any) -> Timed:
 
 
 def convolution(
-    x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *rest: Any
+    x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, _: Any, groups: int
 ) -> Timed:
     """A plain convolution of images as a product of its patches with the weight, (B, L, K) @ (K, O)."""
-    _, groups = rest
     labels = labels_of(x)
     kernel = weight.shape[2:] if isinstance(weight, Tensor) else ()
     if transposed or groups != 1 or len(kernel) != 2 or isinstance(bias, Timed):

@@ -12,8 +12,11 @@
     otherwise                     -> the cheapest of: in order | in order, fused | Jacobi | Jacobi in windows, and these
 
 Costs are measured on the program's own inputs: the time of a step, of a sweep, of a Newton step or a scan, and the
-number of them that the stop test takes. What solves a recurrence must be `MARGIN` times faster than its steps in order
-to be chosen; the one sweep of steps that do not read one another, and one sum, only no slower.
+number of them that the stop test takes. Compiled steps, and what solves a recurrence otherwise, must be `MARGIN` times
+faster than the steps in order to be chosen; the one sweep of steps that do not read one another, and one sum, only no
+slower. The Jacobian of a step is not traced where the loop is short, or where two plain sweeps cost more than all its
+steps, and steps are not compiled where little of their time is overhead.
+
 For inputs that need more sweeps, sweeping ends where it has cost as much as running in order, so the worst case is
 twice that. On request only: Picard, sliding windows and chunks, which pay for their kind of loop alone; diagonal
 Jacobians in place of others, which may need more sweeps than Jacobi; and levels, which save Jacobi its tests alone.
@@ -22,8 +25,8 @@ Jacobians in place of others, which may need more sweeps than Jacobi; and levels
 from dataclasses import replace
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.lower import has_carry, is_autonomous
-from fxsolve.partitioner.sums import is_sum
+from fxsolve.partitioner.graphs.reads import has_carry, is_autonomous
+from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.scheduler.causality import judge
 from fxsolve.scheduler.decision import Candidate, Choice
 from fxsolve.scheduler.facts import find_facts
@@ -111,7 +114,10 @@ def _choose_map(situation: Situation, step: float) -> tuple[Choice, Run]:
     sweep = sweep_seconds(window)
     parallel = Candidate(str(whole), "eager", sweep, "measured", "no step reads another: one sweep")
     if sweep > step * repeat.length:
-        return _sequential(situation, step, (parallel,))
+        choice, run = _sequential(situation, step, (parallel,))
+        # A few steps are quicker than their share of all: what these give does not stay in the caches.
+        if min(run.seconds, run_sequential(repeat, situation.values).seconds) <= sweep:
+            return choice, run
     choice = Choice(repeat.name, (whole,), parallel, (_derived(repeat, step),), 0, "", step, sweep, 1)
     return choice, run_parts(repeat, situation.values, (whole,), situation.stop)
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.scheduler.labels import Timed, labels_of, pointwise
+from fxsolve.scheduler.labels import NEVER, Timed, labels_of, pointwise
 
 
 def reduced(value: Timed, dim: Any = None, keepdim: bool = False, **_: Any) -> Timed:
@@ -86,4 +86,4 @@ def scattered(target: Any, value: Any, source: Any, *places: Any) -> Timed:
 
 def padded(value: Timed, widths: Any, *_: Any) -> Timed:
     """x and entries around it that depend on nothing."""
-    return Timed(torch.ops.aten.constant_pad_nd.default(value.labels, widths, -1))
+    return Timed(torch.ops.aten.constant_pad_nd.default(value.labels, widths, NEVER))

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.arguments import Values, sweep_arguments
-from fxsolve.partitioner.lower import results_of, sweep_loop
-from fxsolve.partitioner.readable import readable_copy
-from fxsolve.partitioner.sums import fold_sums
+from fxsolve.partitioner.lowering.arguments import Values, sweep_arguments
+from fxsolve.partitioner.lowering.lower import results_of, sweep_loop
+from fxsolve.partitioner.lowering.readable import readable_copy
+from fxsolve.partitioner.sums.fold import fold_sums
 from fxsolve.scheduler.decision import Candidate
 from fxsolve.scheduler.probe import Results, Run, least_seconds
 from fxsolve.scheduler.schedule import Scan, Steps
@@ -41,7 +41,7 @@ def run_sum(repeat: Repeat, values: Values) -> Run:
     equations = fold_sums(repeat)
     for part in equations:
         if isinstance(part, Repeat) and part.length * step_bytes(part) > _MOST_BYTES:
-            raise PartitionError(f"the terms of all steps of {repeat.name} would hold more than {_MOST_BYTES} bytes")
+            raise PartitionError(f"the terms of all steps of {repeat.name} hold more than {_MOST_BYTES >> 30} GiB")
     solvers = [_solver(equation) for equation in equations]
 
     def solve() -> Results:

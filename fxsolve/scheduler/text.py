@@ -15,36 +15,38 @@ step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
 
 from dataclasses import replace
 
-from fxsolve.partitioner.sums import is_sum
+from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.scheduler.complete import complete
 from fxsolve.scheduler.parse import METHODS, parse
 from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Scan, Schedule, Steps
 from fxsolve.scheduler.sums import may_reorder
 from fxsolve.scheduler.tolerance import stop_of
+from fxsolve.solvers.stop import Stop
 from fxsolve.system.nested import loops_inside, with_loops_inside
 from fxsolve.system.spec import Lag, Prefix, Repeat, System
 
 
-def parse_schedule(text: str, system: System) -> Schedule:
+def parse_schedule(text: str, system: System, stop: Stop | None = None) -> Schedule:
     """Read a schedule, and complete it with the equations of `system` that it does not name, run sequentially.
 
     `gs` alone runs everything sequentially; the name of a method alone applies it to every repeat whose steps read
-    one another, and sweeps the others once; what is only added up is added up at once. Where a step runs loops whose
-    steps read one another, it applies to these. Raises `ScheduleError` that shows the position.
+    one another, and sweeps the others once; what is only added up is added up at once, where `stop`, or the test of its
+    dtype, allows another order. Where a step runs loops whose steps read one another, it applies to these. Raises
+    `ScheduleError` that shows the position.
     """
     name = text.strip()
     if name == "gs":
         return complete(GaussSeidel(()), system)
     if name in METHODS:
-        return complete(GaussSeidel(tuple(_everywhere(name, repeat) for repeat in system.repeats)), system)
+        return complete(GaussSeidel(tuple(_everywhere(name, repeat, stop) for repeat in system.repeats)), system)
     return complete(parse(text, system), system)
 
 
-def _everywhere(name: str, repeat: Repeat) -> Schedule:
+def _everywhere(name: str, repeat: Repeat, stop: Stop | None) -> Schedule:
     steps = Steps(repeat.name, 0, repeat.length)
     if is_sum(repeat):
-        return Scan(steps) if may_reorder(repeat, stop_of(repeat)) else steps
+        return Scan(steps) if may_reorder(repeat, stop or stop_of(repeat)) else steps
     carries = any(isinstance(read, (Lag, Prefix)) for one in with_loops_inside(repeat) for read in one.reads)
     if carries and (inside := loops_inside(repeat)):
-        return replace(steps, inside=tuple(_everywhere(name, inner) for inner in inside))
+        return replace(steps, inside=tuple(_everywhere(name, inner, stop) for inner in inside))
     return METHODS[name](steps) if carries else Jacobi(steps)

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import torch
 
-from fxsolve.partitioner.lower import has_carry
+from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.scheduler.affine import is_affine
-from fxsolve.scheduler.schedule import Jacobi, Newton, Picard, Schedule, leaves, steps_of
+from fxsolve.scheduler.schedule import Jacobi, Newton, Picard, Schedule, all_leaves, steps_of
 from fxsolve.solvers.stop import Stop, default_stop
+from fxsolve.system.nested import every_repeat
 from fxsolve.system.spec import Repeat, System
 
 
@@ -21,9 +22,9 @@ def stop_of(repeat: Repeat) -> Stop:
 
 
 def loosest_stop(system: System, schedule: Schedule, stop: Stop | None) -> float:
-    """The largest relative tolerance that a schedule solves any recurrence to; 0 where all of them run in order."""
-    repeats = {repeat.name: repeat for repeat in system.repeats}
-    parts = [leaf for leaf in leaves(schedule) if isinstance(leaf, (Jacobi, Newton, Picard))]
+    """The largest tolerance that a schedule solves a recurrence to, inside of steps too; 0 where all run in order."""
+    repeats = {repeat.name: repeat for repeat in every_repeat(system)}
+    parts = [leaf for leaf in all_leaves(schedule) if isinstance(leaf, (Jacobi, Newton, Picard))]
     solved = [(repeats[steps_of(part).repeat], part) for part in parts]
     tests = [part.stop or stop or stop_of(repeat) for repeat, part in solved if has_carry(repeat)]
     return max((max(test.atol, test.rtol) for test in tests), default=0.0)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from fxsolve.partitioner.arguments import Values
+from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.scheduler.decision import Candidate
 from fxsolve.scheduler.schedule import GaussSeidel, Part, Steps
 from fxsolve.solvers.stop import Stop

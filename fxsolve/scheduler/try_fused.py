@@ -1,6 +1,6 @@
 """Price steps in order that are compiled, several of them into one call."""
 
-from fxsolve.partitioner.unroll import can_unroll
+from fxsolve.partitioner.lowering.unroll import can_unroll
 from fxsolve.scheduler.decision import Candidate
 from fxsolve.scheduler.probe import fused_step_seconds
 from fxsolve.scheduler.trial import Situation, Trial, in_order, ruled_out
@@ -9,6 +9,7 @@ FUSED_CALLS = 200  # ops in one compiled call
 FUSED_STEPS = 12
 FUSED_SECONDS = 2e-3  # loops shorter than this are not worth seconds of compilation
 OVERHEAD_BOUND = 20e-6  # mean time of an op below which fusing pays
+MOST_GAIN = 8  # a solve that is faster than the steps by this factor is not compared with fused ones
 
 
 def try_fused(situation: Situation, step: float, total: float, best: float) -> list[Trial]:
@@ -16,7 +17,7 @@ def try_fused(situation: Situation, step: float, total: float, best: float) -> l
     repeat = situation.repeat
     calls = len([node for node in repeat.body.graph.nodes if node.op == "call_function"])
     unroll = max(1, min(FUSED_STEPS, FUSED_CALLS // calls))
-    pays = total * situation.solves > FUSED_SECONDS and step / calls < OVERHEAD_BOUND and best > total / 8
+    pays = total * situation.solves > FUSED_SECONDS and step / calls < OVERHEAD_BOUND and best > total / MOST_GAIN
     if situation.backend != "inductor" or not can_unroll(repeat) or not pays or repeat.length < 4 * unroll:
         return []
     parts = (in_order(repeat),)

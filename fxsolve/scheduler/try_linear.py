@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.linearize import linearize
-from fxsolve.partitioner.readable import readable
+from fxsolve.partitioner.lowering.linearize import linearize
+from fxsolve.partitioner.lowering.readable import readable
 from fxsolve.scheduler import schedule
 from fxsolve.scheduler.decision import Candidate
 from fxsolve.scheduler.facts import Facts

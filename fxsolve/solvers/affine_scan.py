@@ -30,11 +30,6 @@ def affine_scan(a: Tensor, b: Tensor) -> Tensor:
     return scan_dense(a, b) if extra else scan_diagonal(a, b)
 
 
-def reverse_affine_scan(a: Tensor, b: Tensor) -> Tensor:
-    """`affine_scan` from the end: d_t = a_t d_{t+1} + b_t with d_T = 0; the last a is not read."""
-    return affine_scan(a.flip(0), b.flip(0)).flip(0)
-
-
 def scan_diagonal(a: Tensor, b: Tensor) -> Tensor:
     """d_t = a_t * d_{t-1} + b_t with d_{-1} = 0, for a and b (T, *batch); a_0 is not read.
 

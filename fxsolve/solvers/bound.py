@@ -5,13 +5,15 @@ may pile up what every step brings, however small.
 """
 
 import math
+from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from fxsolve.solvers.affine_scan import scan_diagonal
 from fxsolve.solvers.norms import has_size
-from fxsolve.solvers.window import Unknowns, Window, sweep
+from fxsolve.solvers.window import Unknowns
 
 _SPAN = 64
 _DECAY = 0.1
@@ -37,22 +39,38 @@ def bound_by_jacobian(jacobian: Tensor, source: Tensor) -> Tensor:
     return scan_diagonal(*strided).flatten(0, 1)[: len(source)].nan_to_num(math.inf, math.inf)
 
 
-def amplification(window: Window, values: Unknowns, size: float) -> tuple[float, float]:
-    """What sweeps make of a disturbance: the sum of its sizes over its first, and the rate at which it shrinks.
+def amplification(sizes: Iterator[float], size: float) -> tuple[float, float]:
+    """What steps make of a disturbance of `size`: the sum of its sizes over its first, and the rate of its decay.
 
-    Every entry of `values`, a solution, is moved by `size` one way or the other unless it is discrete; sweeps go on
-    until a tenth is left. The sum estimates max |(I - A)^-1|. Infinite if 64 sweeps do not suffice.
+    `sizes` are those that it has after one step, two, and so on; they are taken until a tenth is left. The sum
+    estimates max |(I - A)^-1|. Infinite if 64 steps do not suffice.
     """
-    sizes = [size]
-    moved = {number: _disturb(value, size) for number, value in values.items()}
-    while sizes[-1] > _DECAY * size and len(sizes) <= _SPAN:
-        outputs = sweep(window, moved)
-        moved = {number: outputs[number] for number in values}
-        sizes.append(_distance(moved, values))
-    if not sizes[-1] <= _DECAY * size:
+    seen = [size]
+    for left in islice(sizes, _SPAN):
+        seen.append(left)
+        if not left > _DECAY * size:
+            break
+    if not seen[-1] <= _DECAY * size:
         return math.inf, 1.0
-    rate = (sizes[-1] / size) ** (1 / (len(sizes) - 1))
-    return _SAFETY * (sum(sizes) + sizes[-1] * rate / (1 - rate)) / size, rate
+    rate = (seen[-1] / size) ** (1 / (len(seen) - 1))
+    return _SAFETY * (sum(seen) + seen[-1] * rate / (1 - rate)) / size, rate
+
+
+def disturb(values: Tensor, size: float) -> Tensor:
+    """Every entry moved by `size` one way or the other; discrete values as they are."""
+    if not has_size(values):
+        return values
+    # Not the generator of the program, which is to draw as if nothing had happened.
+    generator = torch.Generator(values.device).manual_seed(0)
+    signs = torch.randint(0, 2, values.shape, generator=generator, device=values.device) * 2 - 1
+    return values + size * signs.to(values.dtype)
+
+
+def largest_gap(moved: Unknowns, values: Unknowns) -> float:
+    """max |moved - values| over all that has a size."""
+    pairs = ((moved[number], value) for number, value in values.items() if value.numel() > 0)
+    sizes = [(new - old).abs().amax().double() for new, old in pairs if has_size(new)]
+    return float(torch.stack(sizes).amax()) if sizes else 0.0
 
 
 def _norms(products: Tensor, span: int) -> Tensor:
@@ -63,17 +81,3 @@ def _norms(products: Tensor, span: int) -> Tensor:
 
 def _pad(values: Tensor, count: int) -> Tensor:
     return torch.cat((values, values.new_zeros(count, *values.shape[1:])))
-
-
-def _disturb(values: Tensor, size: float) -> Tensor:
-    if not has_size(values):
-        return values
-    generator = torch.Generator(values.device).manual_seed(0)
-    signs = torch.randint(0, 2, values.shape, generator=generator, device=values.device) * 2 - 1
-    return values + size * signs.to(values.dtype)
-
-
-def _distance(moved: Unknowns, values: Unknowns) -> float:
-    pairs = ((moved[number], value) for number, value in values.items() if value.numel() > 0)
-    sizes = [(new - old).abs().amax().double() for new, old in pairs if has_size(new)]
-    return float(torch.stack(sizes).amax()) if sizes else 0.0

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from fxsolve.solvers.bitwise import differs
+from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.loop import Loop
-from fxsolve.solvers.solution import Solution, Status, publish
+from fxsolve.solvers.requests import publish
+from fxsolve.solvers.solution import Solution, Status
 
 _RARER = 32
 
@@ -32,7 +34,8 @@ def fixed_point(loop: Loop, initial: tuple[tuple[Tensor, ...], ...], shared: tup
         for stack, number in zip(stacks, loop.stacked, strict=True):
             stack.append(outputs[number])
     status: Status = "fixed point" if settled else "sequential"
-    publish(Solution(loop.name, "fixed_point", loop.length, count, status, prefix=loop.length))
+    solution = Solution(loop.name, "fixed_point", loop.length, count, status, prefix=loop.length)
+    publish(solution, lambda one: of_own_steps(one, loop))
     return (*(_repeat_last(stack, loop.length) for stack in stacks), *(outputs[number] for number in loop.last))
 
 

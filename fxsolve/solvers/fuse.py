@@ -1,14 +1,16 @@
 """Gauss-Seidel over a rolled loop whose steps are compiled, several at a time, by inductor."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fxsolve.solvers.compiled_steps import OwnSteps, certify_compiled
 from fxsolve.solvers.loop import Buffer, Loop
-from fxsolve.solvers.solution import Solution, publish
+from fxsolve.solvers.requests import publish
+from fxsolve.solvers.solution import Solution
 
 
 class Fused(nn.Module):
@@ -50,29 +52,54 @@ def fused_gauss_seidel(
     buffers: tuple[Tensor, ...],
     per_step: tuple[Tensor, ...],
     shared: tuple[Tensor, ...],
+    backwards: tuple[int, ...],
 ) -> tuple[Tensor, ...]:
-    """Run the T steps in order, `unroll` of them in one call of `chunk`, the rest one by one with `loop.body`.
+    """Run the T steps in order: the first few by `loop.body`, then `unroll` of them in each call of `chunk`.
 
-    chunk(states..., per_step[t : t + unroll]..., shared...) returns the states behind the chunk and then every output
-    of the body, stacked (unroll, ...). All lags have distance 1, and the body does not read the buffers.
+    chunk(states..., per_step (unroll, ...)..., shared..., places (unroll, ...)...) writes every output of the body
+    into its place and returns the states behind the chunk. The per-step inputs whose numbers are `backwards` lie last
+    step first, (T, ...), in `per_step` as in a chunk. All lags have distance 1, and the body does not read the buffers.
     """
+    head = (loop.length - 1) % unroll + 1
     states = [values[0] for values in initial]
-    pieces: list[tuple[Tensor, ...]] = []
-    whole = loop.length // unroll
-    for _, *items in zip(range(whole), *(item.split(unroll)[:whole] for item in per_step), strict=True):
+    read = [_split(item, head, unroll, number in backwards) for number, item in enumerate(per_step)]
+    rows: list[tuple[Tensor, ...]] = []
+    for _, *items in zip(range(head), *(first for first, _ in read), strict=True):
+        rows.append(loop.body(*states, *buffers, *items, *shared))
+        states = [rows[-1][lag.output] for lag in loop.lags]
+    stacks = [_begin(column, loop.length) for column in zip(*rows, strict=True)]
+
+    def arriving(t: int) -> list[Tensor]:
+        return [item[-1 - t] if number in backwards else item[t] for number, item in enumerate(per_step)]
+
+    for _, *items in zip(
+        range(head, loop.length, unroll),
+        *(rest for _, rest in read),
+        *(stack[head:].split(unroll) for stack in stacks),
+        strict=False,  # nothing, split, is one empty piece
+    ):
         # Compiled code expects the strides that it was compiled for.
-        results = chunk(*(state.contiguous() for state in states), *items, *shared)
-        states = list(results[: len(states)])
-        pieces.append(results[len(states) :])
-    rest = (item[whole * unroll :].unbind(0) for item in per_step)
-    for _, *items in zip(range(whole * unroll, loop.length), *rest, strict=True):
-        outputs = loop.body(*states, *buffers, *items, *shared)
-        states = [outputs[lag.output] for lag in loop.lags]
-        pieces.append(tuple(output.unsqueeze(0) for output in outputs))
-    stacks = [torch.cat(parts) for parts in zip(*pieces, strict=True)]
-    publish(Solution(loop.name, "fused_gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length))
+        given, places = items[: len(read)], items[len(read) :]
+        states = chunk(*(state.contiguous() for state in states), *given, *shared, *places)
+    solution = Solution(loop.name, "fused_gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length)
+    values = {lag.output: stacks[lag.output] for lag in loop.lags}
+    publish(solution, lambda one: certify_compiled(one, OwnSteps(loop, initial, buffers, arriving, shared), values))
     filled = [_fill(buffer, spec, stacks[spec.output]) for buffer, spec in zip(buffers, loop.buffer_specs, strict=True)]
     return (*(stacks[k] for k in loop.stacked), *(stacks[k][-1].clone() for k in loop.last), *filled)
+
+
+def _split(item: Tensor, head: int, unroll: int, backwards: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """What the first `head` steps take of (T, ...), one by one, and the others `unroll` at a time, in their order."""
+    if backwards:
+        return item[len(item) - head :].unbind(0)[::-1], item[: len(item) - head].split(unroll)[::-1]
+    return item[:head].unbind(0), item[head:].split(unroll)
+
+
+def _begin(rows: tuple[Tensor, ...], length: int) -> Tensor:
+    """A stack (length, ...) whose first entries are `rows`; the others are to be written."""
+    stack = rows[0].new_empty((length, *rows[0].shape))
+    torch.stack(rows, out=stack[: len(rows)])
+    return stack
 
 
 def _fill(buffer: Tensor, spec: Buffer, values: Tensor) -> Tensor:

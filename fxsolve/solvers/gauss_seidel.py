@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.loop import Loop
-from fxsolve.solvers.solution import Solution, publish
+from fxsolve.solvers.requests import publish
+from fxsolve.solvers.solution import Solution
 
 
 def gauss_seidel(
@@ -40,7 +42,8 @@ def gauss_seidel(
             state.append(outputs[number])
         for stack, number in kept:
             stack.append(outputs[number])
-    publish(Solution(loop.name, "gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length))
+    solution = Solution(loop.name, "gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length)
+    publish(solution, lambda one: of_own_steps(one, loop))
     last = [outputs[number] for number in loop.last]
     return (*map(torch.stack, stacks), *last, *filled)
 

@@ -82,17 +82,13 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class Solved:
-    """The outputs of one window as (length, ...) stacks, and how they came about; `final` leading steps are exact.
-
-    `rate` is the factor by which the last change was smaller than the one before.
-    """
+    """The outputs of one window as (length, ...) stacks, and how they came about; `final` leading steps are exact."""
 
     outputs: Outputs
     sweeps: int
     status: Status
     change: float
     final: int
-    rate: float | None = None
 
 
 def iterate(method: Method, window: Window) -> Solved:
@@ -109,7 +105,7 @@ def iterate(method: Method, window: Window) -> Solved:
         outputs = _join([*state.slid.before, state.outputs])
         return Solved(outputs, count, verdict, state.change.size, state.slid.proved - window.start)
     final = window.length if verdict == "exact" else count
-    return Solved(state.outputs, count, verdict, state.change.size, final, rate(state.sizes))
+    return Solved(state.outputs, count, verdict, state.change.size, final)
 
 
 def evaluate(window: Window, point: Unknowns, stop: Stop, sizes: tuple[float, ...], origin: Unknowns | None) -> State:
@@ -172,11 +168,6 @@ def final_steps(state: State) -> Tensor:
         return torch.ones(length, dtype=torch.bool)
     unchanged = rows.cumsum(0) == 0
     return torch.cat((torch.ones_like(unchanged[:lag]), unchanged[:-lag]))[:length]
-
-
-def rate(sizes: tuple[float, ...]) -> float | None:
-    """The last change over the one before it."""
-    return sizes[-1] / sizes[-2] if len(sizes) > 1 and sizes[-2] > 0 else None
 
 
 def finish(state: State, whole: Window, prefix: int) -> Solved:

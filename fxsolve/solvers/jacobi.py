@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
+from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, judge, watch_floor
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Window, first_guess
-from fxsolve.solvers.windows import Initial, receive, solve_windows, start_of
+from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 
 @dataclass(frozen=True)
@@ -52,5 +53,5 @@ def jacobi(
     Raises `ScheduleError` if `bounds` do not increase from 0 to T.
     """
     method = Jacobi(Stop(atol, rtol, max_sweeps))
-    given = receive(loop, per_step, shared, method.stop)
-    return solve_windows("jacobi", method, given, start_of(initial, buffers), bounds)
+    equations = receive(loop, initial, buffers, per_step, shared, method.stop, batches_between(bounds))
+    return solve_windows("jacobi", method, equations, bounds)

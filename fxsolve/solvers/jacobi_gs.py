@@ -17,10 +17,9 @@ from fxsolve.solvers.in_order import run_in_order
 from fxsolve.solvers.iterate import Solved, iterate
 from fxsolve.solvers.jacobi import Jacobi
 from fxsolve.solvers.loop import Buffer, Lag, Loop
-from fxsolve.solvers.solution import publish
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Frontier, Given, Outputs, Window, advance, open_window, unknowns
-from fxsolve.solvers.windows import Initial, receive, results, start_of, summarize
+from fxsolve.solvers.windows import Initial, conclude, receive
 
 
 class Chunks(nn.Module):
@@ -77,16 +76,22 @@ def jacobi_gs(
     """
     _check_chunk(loop, chunk)
     stop = Stop(atol, rtol, max_sweeps)
-    given, frontier = receive(loop, per_step, shared, stop), start_of(initial, buffers)
-    solved = [_solve_chunks(given, frontier, stop, chunk)]
-    first = open_window(given, frontier, loop.length // chunk * chunk)
+    equations = receive(loop, initial, buffers, per_step, shared, stop, _batches(loop.length, chunk))
+    given, start = equations.given, equations.start
+    solved = [_solve_chunks(given, start, stop, chunk)]
+    first = open_window(given, start, loop.length // chunk * chunk)
     frontier = advance(first, unknowns(loop, solved[0].outputs))
     if first.stop < loop.length:
         rest = open_window(given, frontier, loop.length)
         solved.append(Solved(run_in_order(rest), rest.length, "exact", 0.0, rest.length))
         frontier = advance(rest, unknowns(loop, solved[-1].outputs))
-    publish(summarize(loop, "jacobi_gs", solved))
-    return results(loop, [window.outputs for window in solved], frontier)
+    return conclude("jacobi_gs", equations, solved, frontier)
+
+
+def _batches(length: int, chunk: int) -> list[slice]:
+    """The steps that are `chunk` apart, and one by one those behind the last whole chunk."""
+    swept = length // chunk * chunk
+    return [*(slice(i, swept, chunk) for i in range(chunk)), *(slice(t, t + 1) for t in range(swept, length))]
 
 
 def _check_chunk(loop: Loop, chunk: int) -> None:

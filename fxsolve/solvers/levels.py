@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import ScheduleError
+from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import Change, has_size
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess, sweep
-from fxsolve.solvers.windows import Initial, receive, solve_windows, start_of
+from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 _UNMEASURED = Change(math.nan, converged=False, exact=False, finite=True)
 
@@ -65,9 +66,9 @@ def levels(
     """
     if depth < 1:
         raise ScheduleError(f"{loop.name} has depth = {depth}; every equation has a level of 1 or more")
-    given = receive(loop, per_step, shared, Stop())
-    method = Levels(depth)
-    return solve_windows("levels", method, given, start_of(initial, buffers), (0, loop.length))
+    bounds = (0, loop.length)
+    equations = receive(loop, initial, buffers, per_step, shared, Stop(), batches_between(bounds))
+    return solve_windows("levels", Levels(depth), equations, bounds)
 
 
 def _is_finite(values: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ NeurIPS 2024 (arXiv 2407.19115).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.affine_scan import affine_scan
+from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess, reads
-from fxsolve.solvers.windows import Initial, receive, solve_windows, start_of
+from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 Box = tuple[tuple[float, float] | None, ...]
 
@@ -74,8 +75,8 @@ def newton(
     """
     check_layout(loop, layout)
     method = Newton(linear, layout, box or tuple(None for _ in layout.outputs), Stop(atol, rtol, max_steps))
-    given = receive(loop, per_step, shared, method.stop)
-    return solve_windows("newton", method, given, start_of(initial, buffers), bounds)
+    equations = receive(loop, initial, buffers, per_step, shared, method.stop, batches_between(bounds))
+    return solve_windows("newton", method, replace(equations, linear=linear, layout=layout), bounds)
 
 
 def correct(linear: nn.Module, layout: Layout, box: Box, state: State) -> Unknowns:

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import has_size
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Window, first_guess
-from fxsolve.solvers.windows import Initial, receive, solve_windows, start_of
+from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def picard(
 ) -> Outputs:
     """Solve x_t = f(x_<t) by Picard sweeps over the windows between `bounds`; arguments and errors as in `jacobi`."""
     method = Picard(Stop(atol, rtol, max_sweeps))
-    given = receive(loop, per_step, shared, method.stop)
-    return solve_windows("picard", method, given, start_of(initial, buffers), bounds)
+    equations = receive(loop, initial, buffers, per_step, shared, method.stop, batches_between(bounds))
+    return solve_windows("picard", method, equations, bounds)
 
 
 def _correct(final: Tensor, point: Tensor, new: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, judge
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.newton import check_layout, correct, solve_chain
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess, reads
-from fxsolve.solvers.windows import Initial, receive, solve_windows, start_of
+from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 _SWEEPS = 3
 _ROUNDINGS = 8
@@ -83,9 +84,9 @@ def scan(
     are run in order.
     """
     check_layout(loop, layout)
-    given = receive(loop, per_step, shared, Stop())
-    method = Scan(linear, layout)
-    return solve_windows("scan", method, given, start_of(initial, buffers), (0, loop.length))
+    bounds = (0, loop.length)
+    equations = receive(loop, initial, buffers, per_step, shared, Stop(), batches_between(bounds))
+    return solve_windows("scan", Scan(linear, layout), replace(equations, linear=linear, layout=layout), bounds)
 
 
 def _by_number(layout: Layout, state: Tensor, window: Window) -> Unknowns:

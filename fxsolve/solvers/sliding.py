@@ -28,7 +28,7 @@ from fxsolve.solvers.window import (
     sweep,
     unknowns,
 )
-from fxsolve.solvers.windows import Initial, receive, solve_windows, start_of
+from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,14 @@ def sliding(
     if window < 1:
         raise ScheduleError(f"{loop.name} has a window of {window} steps; it needs one or more")
     method = Sliding(Stop(atol, rtol, max_sweeps), window)
-    given = receive(loop, per_step, shared, method.stop)
-    return solve_windows("sliding", method, given, start_of(initial, buffers), (0, loop.length))
+    batches = _batches(loop.length, min(window, loop.length))
+    equations = receive(loop, initial, buffers, per_step, shared, method.stop, batches)
+    return solve_windows("sliding", method, equations, (0, loop.length))
+
+
+def _batches(length: int, width: int) -> list[slice]:
+    """All steps, `width` at a time; the last batch is as long as the others."""
+    return [slice(start, start + width) for start in (*range(0, length - width, width), length - width)]
 
 
 def _slid(state: State) -> Slid:

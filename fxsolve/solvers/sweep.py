@@ -6,8 +6,8 @@ from torch import Tensor, nn
 class Sweep(nn.Module):
     """outputs = body(reads), each output (n, ...): `n<length>` for the lengths traced, one step by hand for n = 1.
 
-    The reads come in the order of `Loop.body`. The first `stacked` positions tell n; `tables` are positions whose
-    values the one-step body takes as Python numbers; positions in `whole` are not stacked (buffers and shared values).
+    The reads come in the order of `Loop.body`. Positions in `whole` are not stacked (buffers and shared values), the
+    others are, (n, ...); `tables` are positions whose values the one-step body takes as Python numbers.
     """
 
     def __init__(

@@ -8,36 +8,59 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import ScheduleError
+from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.certify import certify
+from fxsolve.solvers.equations import Equations
 from fxsolve.solvers.iterate import Method, Solved, iterate
 from fxsolve.solvers.loop import Loop
-from fxsolve.solvers.solution import Solution, Status, publish
+from fxsolve.solvers.requests import publish
+from fxsolve.solvers.solution import Solution, Status
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Frontier, Given, Outputs, advance, open_window, unknowns
 
 Initial = tuple[tuple[Tensor, ...], ...]
 
 
-def solve_windows(
-    name: str,
-    method: Method,
-    given: Given,
-    frontier: Frontier,
-    bounds: Sequence[int],
-) -> Outputs:
+def solve_windows(name: str, method: Method, equations: Equations, bounds: Sequence[int]) -> Outputs:
     """Solve the windows between `bounds` = (0, b_1, ..., T) by `method`; each is frozen before the next.
 
     Returns the stacks (T, ...), the last values and the final buffers. Raises `ScheduleError` if `bounds` do not
     increase from 0 to T.
     """
-    loop = given.loop
-    _check_bounds(loop, bounds)
-    solved: list[Solved] = []
+    given, frontier, solved = equations.given, equations.start, list[Solved]()
+    _check_bounds(given.loop, bounds)
     for end in bounds[1:]:
         window = open_window(given, frontier, end)
         solved.append(iterate(method, window))
-        frontier = advance(window, unknowns(loop, solved[-1].outputs))
-    publish(summarize(loop, name, solved))
-    return results(loop, [window.outputs for window in solved], frontier)
+        frontier = advance(window, unknowns(given.loop, solved[-1].outputs))
+    return conclude(name, equations, solved, frontier)
+
+
+def conclude(name: str, equations: Equations, solved: list[Solved], frontier: Frontier) -> Outputs:
+    """Publish what came of the windows, and return what `solve_windows` does."""
+    loop, pieces = equations.given.loop, [window.outputs for window in solved]
+
+    def certificate(solution: Solution) -> Certificate:
+        numbers = unknowns(loop, pieces[0])
+        return certify(solution, equations, {k: _join([outputs[k] for outputs in pieces]) for k in numbers})
+
+    publish(_summarize(loop, name, solved), certificate)
+    return _results(loop, pieces, frontier)
+
+
+def receive(
+    loop: Loop,
+    initial: Initial,
+    buffers: tuple[Tensor, ...],
+    per_step: tuple[Any, ...],
+    shared: tuple[Any, ...],
+    stop: Stop,
+    batches: Sequence[slice],
+) -> Equations:
+    """The equations of a loop with its inputs. Raises `ScheduleError` if `stop` allows no sweep."""
+    if stop.max_sweeps is not None and stop.max_sweeps < 1:
+        raise ScheduleError(f"{loop.name} has max_sweeps = {stop.max_sweeps}; allow one sweep or more")
+    return Equations(Given(loop, per_step, shared), start_of(initial, buffers), batches)
 
 
 def start_of(initial: Initial, buffers: tuple[Tensor, ...]) -> Frontier:
@@ -45,14 +68,7 @@ def start_of(initial: Initial, buffers: tuple[Tensor, ...]) -> Frontier:
     return Frontier(0, tuple(torch.stack(values) for values in initial), buffers)
 
 
-def receive(loop: Loop, per_step: tuple[Any, ...], shared: tuple[Any, ...], stop: Stop) -> Given:
-    """The loop and its inputs. Raises `ScheduleError` if `stop` allows no sweep."""
-    if stop.max_sweeps is not None and stop.max_sweeps < 1:
-        raise ScheduleError(f"{loop.name} has max_sweeps = {stop.max_sweeps}; allow one sweep or more")
-    return Given(loop, per_step, shared)
-
-
-def results(loop: Loop, windows: list[Outputs], frontier: Frontier) -> Outputs:
+def _results(loop: Loop, windows: list[Outputs], frontier: Frontier) -> Outputs:
     """The stacks, the last values and the buffers that the program goes on with."""
     stacks = [_join([outputs[number] for outputs in windows]) for number in loop.stacked]
     # A view would keep the whole stack alive.
@@ -60,7 +76,7 @@ def results(loop: Loop, windows: list[Outputs], frontier: Frontier) -> Outputs:
     return (*stacks, *last, *frontier.buffers)
 
 
-def summarize(loop: Loop, method: str, windows: list[Solved]) -> Solution:
+def _summarize(loop: Loop, method: str, windows: list[Solved]) -> Solution:
     """Sums over the windows, the weakest status and the change behind it, and the steps known to be final."""
     status = _weakest([window.status for window in windows])
     prefix = 0
@@ -77,7 +93,6 @@ def summarize(loop: Loop, method: str, windows: list[Solved]) -> Solution:
         status=status,
         change=weakest.change,
         prefix=prefix,
-        rate=weakest.rate,
     )
 
 

@@ -1,7 +1,9 @@
 """Tensors that a program finds and that outlive the call; of those that it writes into, the values from before."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +14,8 @@ from torch.utils import _pytree as pytree
 from fxsolve.errors import SideEffectError
 from fxsolve.tracer.program import Alias, Mutation
 from fxsolve.tracer.source import user_line
+
+_number_of = attrgetter("_cdata")
 
 
 class External(NamedTuple):
@@ -48,6 +52,11 @@ class Written:
 def storage_of(tensor: Tensor) -> int:
     """A number that tensors on the same memory share."""
     return tensor.untyped_storage()._cdata
+
+
+def storages_of(tensors: Iterable[Tensor]) -> Iterator[int]:
+    """`storage_of` of many tensors."""
+    return map(_number_of, map(Tensor.untyped_storage, tensors))
 
 
 def version_of(tensor: Tensor) -> int | None:

@@ -1,5 +1,7 @@
 """Which pass of a program a call belongs to."""
 
+from itertools import takewhile
+
 from torch import fx
 
 from fxsolve.tracer.program import Backward
@@ -20,7 +22,23 @@ def bring_forward(graph: fx.Graph, backward: Backward) -> None:
     for node in graph.nodes:
         if node.op == "call_function" and not reached.isdisjoint(node.all_input_nodes):
             reached.add(node)
+    brought: set[fx.Node] = set()
     for node in reversed(graph.nodes):
         if node in needed and node not in reached:
             del node.meta["backward"]
+            brought.add(node)
             needed.update(source for source in node.all_input_nodes if "backward" in source.meta)
+    _move(graph, brought)
+
+
+def _move(graph: fx.Graph, brought: set[fx.Node]) -> None:
+    """Put these nodes in front of the backward pass, whose loops would otherwise run them in their steps."""
+    calls = graph.nodes if brought else ()
+    first = next((node for node in calls if node.op == "call_function" and "backward" in node.meta), None)
+    if first is None:
+        return
+    early: set[fx.Node] = set(takewhile(lambda node: node is not first, graph.nodes))
+    for node in list(graph.nodes):
+        if node in brought and node not in early and early.issuperset(node.all_input_nodes):
+            first.prepend(node)
+            early.add(node)

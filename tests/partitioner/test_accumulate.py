@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fxsolve.partitioner.lower import has_carry
-from fxsolve.partitioner.sums import fold_sums, is_sum
+from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.partitioner.sums.fold import fold_sums, is_sum
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import Block, Equation, Lag, Repeat, Stacked, System

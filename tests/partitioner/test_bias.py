@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fxsolve.partitioner.batch import batch
+from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.stages import capture, partition
 from fxsolve.system.spec import Repeat
 

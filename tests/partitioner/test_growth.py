@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
-from fxsolve.partitioner.growth import join_growth
+from fxsolve.partitioner.growing.ends import join_growth
 from fxsolve.partitioner.loops import find_loops
 from fxsolve.partitioner.partition import Partition
 from fxsolve.stages import capture, partition

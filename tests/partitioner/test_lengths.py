@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.counting import Lengths
-from fxsolve.partitioner.lengths import Blend, Series
+from fxsolve.partitioner.lengths.blend import Blend, Series
+from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import System

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.batch import batch, read_order
-from fxsolve.partitioner.linearize import linearize, state_size
+from fxsolve.partitioner.graphs.reads import read_order
+from fxsolve.partitioner.lowering.batch import batch
+from fxsolve.partitioner.lowering.linearize import linearize, state_size
 from fxsolve.scheduler.independence import find_layout
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.system.spec import Invariant, Lag, Repeat

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner import nests as rules
-from fxsolve.partitioner.batch import batch
-from fxsolve.partitioner.lift import lift_loops
+from fxsolve.partitioner.lowering.batch import batch
+from fxsolve.partitioner.lowering.unroll import can_unroll
+from fxsolve.partitioner.nesting import nests as rules
+from fxsolve.partitioner.nesting.lift import lift_loops
 from fxsolve.partitioner.partition import Partition
-from fxsolve.partitioner.prune import prune
-from fxsolve.partitioner.unroll import can_unroll
+from fxsolve.partitioner.rewriting.prune import prune
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.nested import Nested, every_repeat, loops_inside, with_solvers

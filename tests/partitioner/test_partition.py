@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fxsolve.partitioner.lower import has_carry
+from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import (

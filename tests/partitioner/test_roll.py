@@ -5,8 +5,8 @@ import time
 import torch
 from torch import fx
 
-from fxsolve.partitioner.roll import Rolling, roll
-from fxsolve.partitioner.signature import read_calls
+from fxsolve.partitioner.rolling.roll import Rolling, roll
+from fxsolve.partitioner.rolling.signature import read_calls
 from fxsolve.structure.slots import Internal, Irregular, Same, Varying
 from fxsolve.tracer.program import TensorSpec
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxsolve.partitioner.strides import is_contiguous, overlaps
+from fxsolve.partitioner.graphs.strides import is_contiguous, overlaps
 from fxsolve.tracer.tape import spec_of
 
 

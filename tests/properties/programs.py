@@ -47,25 +47,23 @@ def _pixels(w: Writer) -> None:
 
 
 def _between(w: Writer) -> None:
-    w.line(
-        w.pick(
-            (
-                "g = h",
-                "h = torch.zeros_like(h)",
-                "x = torch.flip(x, (1,))",
-                "outs = outs[::-1]",
-                "buf = buf.clone() * 0.5",
-                "x = torch.stack(outs, 1)[:, [0] * 6] if outs else x",
-                "h = h + torch.rand_like(h)",
-                "buf = buf.transpose(0, 1).contiguous().transpose(0, 1)",
-                "self.state.mul_(0.5).add_(h.detach())",
-                "h = h + self.state",
-                "h = torch.tanh(h + seq.sum(1))",
-                "seq = torch.stack(outs, 1) if outs else seq",
-                "self.h = h.detach()",
-                "h = torch.tanh(h.t().contiguous().t())",
-                "pass",
-            )
+    w.choose(
+        (
+            "g = h",
+            "h = torch.zeros_like(h)",
+            "x = torch.flip(x, (1,))",
+            "outs = outs[::-1]",
+            "buf = buf.clone() * 0.5",
+            "x = torch.stack(outs, 1)[:, [0] * 6] if outs else x",
+            "h = h + torch.rand_like(h)",
+            "buf = buf.transpose(0, 1).contiguous().transpose(0, 1)",
+            "self.state.mul_(0.5).add_(h.detach())",
+            "h = h + self.state",
+            "h = torch.tanh(h + seq.sum(1))",
+            "seq = torch.stack(outs, 1) if outs else seq",
+            "self.h = h.detach()",
+            "h = torch.tanh(h.t().contiguous().t())",
+            "pass",
         )
     )
 

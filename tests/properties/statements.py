@@ -15,12 +15,11 @@ def _two_steps_back(w: Writer) -> None:
 
 
 def _append(w: Writer) -> None:
-    w.line(w.pick(("outs.append(h)", "outs.append(h * 2)", f"outs.append(h + x[:, {w.t}])", "outs.append(h.clone())")))
+    w.choose(("outs.append(h)", "outs.append(h * 2)", "outs.append(h + x[:, {t}])", "outs.append(h.clone())"))
 
 
 def _write_entry(w: Writer) -> None:
-    value = expression(w)
-    template = w.pick(
+    w.choose(
         (
             "buf[:, {t}] = {v}",
             "buf[:, {t}].copy_({v})",
@@ -34,13 +33,13 @@ def _write_entry(w: Writer) -> None:
             "buf[:, self.order[{t}]] = {v}",
             "buf = buf.index_copy(1, self.order[{t}:{t} + 1], ({v}).unsqueeze(1))",
             "buf.transpose(0, 1)[{t}] = {v}",
-        )
+        ),
+        v=expression(w),
     )
-    w.line(template.format(t=w.t, v=value))
 
 
 def _read_buffer(w: Writer) -> None:
-    template = w.pick(
+    w.choose(
         (
             "h = torch.tanh(h + buf.sum(1))",
             "h = torch.tanh(h + torch.einsum('k,bkn->bn', self.mask[{t}], buf))",
@@ -49,13 +48,11 @@ def _read_buffer(w: Writer) -> None:
             "h = torch.tanh(buf.mean((1, 2))[:, None] + h)",
         )
     )
-    w.line(template.format(t=w.t))
 
 
 def _write_state(w: Writer) -> None:
     w.line("h = h.clone()")
-    value = expression(w, 1)
-    template = w.pick(
+    w.choose(
         (
             "h.add_({v}).tanh_()",
             "h[:, 1] = ({v})[:, 0]",
@@ -67,9 +64,9 @@ def _write_state(w: Writer) -> None:
             "h.clamp_(-0.6, 0.6)",
             "h.fill_(0.3).sub_(torch.sin({v}))",
             "h[:1], h[1:] = h[1:].clone(), h[:1].clone()",
-        )
+        ),
+        v=expression(w, 1),
     )
-    w.line(template.format(t=w.t, v=value))
 
 
 def _draw_numbers(w: Writer) -> None:
@@ -97,18 +94,16 @@ def _read_scalar(w: Writer) -> None:
 
 
 def _use_scalar(w: Writer) -> None:
-    w.line(w.pick(("h = h * (self.w[0, 0].item() + 0.5)", "s = float(x[0, 0, 0] > 0)", "s = s + 0.1")))
+    w.choose(("h = h * (self.w[0, 0].item() + 0.5)", "s = float(x[0, 0, 0] > 0)", "s = s + 0.1"))
 
 
 def _layer(w: Writer) -> None:
-    w.line(
-        w.pick(
-            (
-                "h = torch.tanh(self.layers[{t}](h))",
-                "h = h + 0.1 * self.layers[{t}](torch.relu(h))",
-                "h = torch.sigmoid(self.layers[0](h) + x[:, {t}])",
-            )
-        ).format(t=w.t)
+    w.choose(
+        (
+            "h = torch.tanh(self.layers[{t}](h))",
+            "h = h + 0.1 * self.layers[{t}](torch.relu(h))",
+            "h = torch.sigmoid(self.layers[0](h) + x[:, {t}])",
+        )
     )
 
 
@@ -125,7 +120,7 @@ def _gradient(w: Writer) -> None:
 
 def _without_gradients(w: Writer) -> None:
     w.block("with torch.no_grad():", _step)
-    w.line(w.pick(("h = h + x[:, {t}]", "h = torch.tanh(h @ self.w)", "g = h + g")).format(t=w.t))
+    w.choose(("h = h + x[:, {t}]", "h = torch.tanh(h @ self.w)", "g = h + g"))
 
 
 def _inner_loop(w: Writer) -> None:
@@ -145,21 +140,19 @@ def _inner_loop(w: Writer) -> None:
 
 
 def _grow(w: Writer) -> None:
-    w.line(
-        w.pick(
-            (
-                "seq = torch.cat([seq, h[:, None]], 1)",
-                "seq = torch.cat([seq, h.unsqueeze(1)], dim=1)",
-                "seq = torch.cat((h[:, None], seq), 1)",
-                "seq = torch.cat([seq, torch.stack([h, g], 1)], 1)",
-                "outs.append(h)",
-            )
+    w.choose(
+        (
+            "seq = torch.cat([seq, h[:, None]], 1)",
+            "seq = torch.cat([seq, h.unsqueeze(1)], dim=1)",
+            "seq = torch.cat((h[:, None], seq), 1)",
+            "seq = torch.cat([seq, torch.stack([h, g], 1)], 1)",
+            "outs.append(h)",
         )
     )
 
 
 def _read_grown(w: Writer) -> None:
-    template = w.pick(
+    w.choose(
         (
             "h = torch.tanh(seq[:, -1] + x[:, {t}])",
             "h = torch.tanh(h + seq[:, -2:].sum(1))",
@@ -173,7 +166,6 @@ def _read_grown(w: Writer) -> None:
             "h = torch.tanh(F.linear(seq, self.w)[:, -1] + h)",
         )
     )
-    w.line(template.format(t=w.t))
 
 
 def _grow_and_read(w: Writer) -> None:
@@ -182,15 +174,11 @@ def _grow_and_read(w: Writer) -> None:
 
 
 def _keep(w: Writer) -> None:
-    w.line(
-        w.pick(("self.h = h", "self.h = h.detach()", "self.h = torch.tanh(h + (0.0 if self.h is None else self.h))"))
-    )
+    w.choose(("self.h = h", "self.h = h.detach()", "self.h = torch.tanh(h + (0.0 if self.h is None else self.h))"))
 
 
 def _recall(w: Writer) -> None:
-    w.line(
-        w.pick(("h = h if self.h is None else torch.tanh(h + self.h)", "h = h + (0.0 if self.h is None else self.h)"))
-    )
+    w.choose(("h = h if self.h is None else torch.tanh(h + self.h)", "h = h + (0.0 if self.h is None else self.h)"))
 
 
 SIMPLE = (_step, _two_steps_back, _write_entry, _draw_numbers, _layer, _write_state)

@@ -102,31 +102,36 @@ actions = st.lists(
 )
 
 
-@given(steps, st.lists(names, max_size=2), actions)
-@example([("keep input", "c", "c"), ("write", "c", "a")], ["c", "c"], [("none", "a", "a")] * 6)
-@settings(max_examples=40, deadline=None)
-def test_values_states_and_shared_memory_follow_the_original(
-    steps: list[Any], returned: list[str], actions: list[Any]
-) -> None:
-    with torch.no_grad():
-        check(tuple(steps), tuple(returned), actions)
+def test_values_states_and_shared_memory_follow_the_original() -> None:
+    ran: list[bool] = []
+
+    @given(steps, st.lists(names, max_size=2), actions)
+    @example([("keep input", "c", "c"), ("write", "c", "a")], ["c", "c"], [("none", "a", "a")] * 6)
+    @settings(max_examples=40, deadline=None)
+    def every_program_is_followed(steps: list[Any], returned: list[str], actions: list[Any]) -> None:
+        with torch.no_grad():
+            ran.append(check(tuple(steps), tuple(returned), actions))
+
+    every_program_is_followed()
+    assert sum(ran) > 0.5 * len(ran)
 
 
-def check(steps: tuple[Any, ...], returned: tuple[str, ...], actions: list[Any]) -> str:
+def check(steps: tuple[Any, ...], returned: tuple[str, ...], actions: list[Any]) -> bool:
+    """Compare calls of one program and what a user does between them; returns whether an emitted module ran."""
     model, twin = Model(steps, returned), Model(steps, returned)
     fast = fxsolve.compile(twin, schedule="gs", backend="eager")
-    schedule = ""
+    ran = False
     for number, action in enumerate(actions):
         x = torch.linspace(-1, 1, T * N).reshape(T, N) * (number + 1)
         y = x.clone()
         expected, found = model(x), fast(y)
-        schedule = str(fast.schedule)
+        ran |= bool(fast.report().runs)
         _assert_same((found, _state(twin)), (expected, _state(model)))
         _outside(model, action, x, expected)
         _outside(twin, action, y, found)
         _assert_same((found, _state(twin), y), (expected, _state(model), x))
         assert _identities(twin, found, y) == _identities(model, expected, x)
-    return schedule
+    return ran
 
 
 def _state(model: Model) -> list[Tensor]:

@@ -154,7 +154,7 @@ def status_of(plan: Plan, schedule: str) -> str:
     x = torch.randn(plan.length, B, N)
     for found, expected in zip(flat(fast(x)), flat(plan(x)), strict=True):
         assert found.stride() == expected.stride()
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
         if schedule == "gs":
             assert torch.equal(found, expected)
     assert "internal" not in fast.report().reason

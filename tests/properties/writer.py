@@ -84,6 +84,10 @@ class Writer:
     def pick(self, items: Sequence[str]) -> str:
         return self.draw(st.sampled_from(items))
 
+    def choose(self, templates: Sequence[str], **values: str) -> None:
+        """One of these lines, with the index of the loop over time for `{t}`."""
+        self.line(self.pick(templates).format(t=self.t, **values))
+
     def integer(self, low: int, high: int) -> int:
         return self.draw(st.integers(low, high))
 

@@ -1,6 +1,8 @@
 """Reports made by hand: a GRU loop, a sampler solved in chunks, and a program that was left alone."""
 
 from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.solution import Solution
 
 GRU = Report(
     program="GRULoop",
@@ -42,6 +44,17 @@ GRU = Report(
     emitted_seconds=0.00731,
     check=Check(max_difference=2.384185791015625e-07, bitwise=False, tolerance=1e-5),
     runs=(Run("cell", "jacobi", 12, 4096, "converged", 2.4e-7, 4033),),
+    certificates=(
+        Certificate(
+            Solution("cell", "jacobi", 4096, 13, "converged", 2.4e-7, 13),
+            residual=5.9e-8,
+            bitwise=False,
+            prefix=40,
+            bound=3.25e-6,
+            basis="disturbance",
+            rate=0.62,
+        ),
+    ),
 )
 
 CHUNKS = Report(
@@ -79,6 +92,9 @@ CHUNKS = Report(
         Run("pixel", "jacobi", 12, 262, "fixed point", 0.0, 262),
         Run("pixel", "jacobi", 16, 261, "fixed point", 0.0, 261),
         Run("pixel", "jacobi", 3, 261, "finished sequentially", float("inf"), 40),
+    ),
+    certificates=(
+        Certificate(Solution("pixel", "jacobi", 784, 28, "exact", 0.0, 784), 0.0, True, 784, 0.0, "equality"),
     ),
 )
 

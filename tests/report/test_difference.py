@@ -1,3 +1,5 @@
+"""How far two results are from one another: equal values, bits, forms and types."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""The HTML page says what the text says, and stands alone."""
+
 from dataclasses import replace
 from html.parser import HTMLParser
 

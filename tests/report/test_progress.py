@@ -1,3 +1,5 @@
+"""Long work is announced on a terminal, and nowhere else."""
+
 import io
 import threading
 import time

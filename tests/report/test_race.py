@@ -1,3 +1,5 @@
+"""Both programs are timed in turn, from equal inputs, random numbers and state."""
+
 import torch
 
 from fxsolve.report.race import race, race_text

@@ -1,3 +1,5 @@
+"""Every kind of read is said in one line."""
+
 import pytest
 import torch
 from torch import fx, nn

@@ -1,3 +1,5 @@
+"""The report as text: nothing is cut, no number is missing, and ASCII where it is asked for."""
+
 import io
 from dataclasses import replace
 

@@ -1,3 +1,5 @@
+"""A report comes back from JSON unchanged."""
+
 import json
 import math
 from dataclasses import fields
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 from fxsolve.errors import InputError
 from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
 from fxsolve.report.to_json import from_json, to_json
+from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.solution import Solution
 from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
 
 text = st.text(max_size=8)
@@ -32,6 +36,18 @@ loops = st.builds(
     sweep_seconds=seconds,
     sweeps=st.none() | counts,
 )
+solutions = st.builds(Solution, text, text, counts, counts, st.sampled_from(["exact", "converged"]), numbers, counts)
+certificates = st.builds(
+    Certificate,
+    solutions,
+    numbers,
+    st.booleans(),
+    counts,
+    seconds,
+    st.sampled_from(["jacobian", "none"]),
+    seconds,
+    text,
+)
 reports = st.builds(
     Report,
     program=text,
@@ -49,6 +65,7 @@ reports = st.builds(
     emitted_seconds=seconds,
     check=st.none() | st.builds(Check, numbers, st.booleans(), numbers),
     runs=st.lists(st.builds(Run, text, text, counts, counts, text, numbers, counts), max_size=2).map(tuple),
+    certificates=st.lists(certificates, max_size=2).map(tuple),
 )
 
 

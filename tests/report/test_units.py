@@ -1,3 +1,5 @@
+"""Times, counts and places as a reader wants them."""
+
 from pathlib import Path
 
 import pytest

@@ -101,6 +101,22 @@ def test_two_carries_share_their_independent_dimensions() -> None:
     assert layout == Layout((0, 1), ((B, N), (B, N)), (B,), ((0, 1), (0, 1)))
 
 
+def test_many_carries_are_matched_without_trying_all_their_dimensions() -> None:
+    """Each dimension of one with each of all others: 2^40 ways."""
+    count = 40
+    wave = [torch.sin if k & (k - 1) else torch.cos for k in range(count)]  # of no period
+
+    def program(x: Tensor) -> Tensor:
+        states = [x[0] * (k + 1) for k in range(count)]
+        for x_t in x.unbind(0):
+            states = [wave[k](states[k] + states[k - 1]) + x_t for k in range(count)]
+        return torch.stack(states)
+
+    layout = find_layout(recurrence(program, torch.randn(T, N, N)))
+    assert len(layout.shapes) == count
+    assert layout.batch == (N, N)
+
+
 def test_a_carry_that_is_transposed_is_matched_with_the_other() -> None:
     def program(x: Tensor) -> Tensor:
         h, c = torch.zeros(B, N), torch.zeros(N, B)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.arguments import Values
-from fxsolve.partitioner.lower import has_carry
+from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.scheduler import rules, try_fused, try_jacobi, try_linear
 from fxsolve.scheduler.causality import structural_values
 from fxsolve.scheduler.decision import Choice
@@ -107,10 +107,10 @@ def test_a_gain_below_the_margin_is_not_taken(cost) -> None:
     choice, _ = choose(here)
     assert choice.sweeps is not None
     in_order = LONG * 1e-5
-    cost(step=1e-5, sweep=in_order / choice.sweeps / 1.1)
+    cost(step=1e-5, sweep=in_order / choice.sweeps / (0.99 * rules.MARGIN))
     rejected, _ = choose(here)
     assert rejected.parts == (Steps("loop0", 0, LONG),)
-    cost(step=1e-5, sweep=in_order / choice.sweeps / 1.3)
+    cost(step=1e-5, sweep=in_order / choice.sweeps / (1.01 * rules.MARGIN))
     taken, _ = choose(here)
     assert all(isinstance(part, Jacobi) for part in taken.parts)
 

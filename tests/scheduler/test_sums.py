@@ -1,5 +1,6 @@
 """Sums over the steps are solved at once where their rounding may change, and in order where it may not."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -55,6 +56,15 @@ def test_a_sum_can_be_asked_for_by_name() -> None:
 def test_in_order_the_sum_is_the_same_bit_for_bit() -> None:
     _, difference = solve("gs")
     assert difference == 0
+
+
+@pytest.mark.parametrize("method", ["jacobi", "scan"])
+def test_under_bitwise_equality_a_method_by_its_name_keeps_the_order_of_sums(method: str) -> None:
+    loosely, _ = solve(method)
+    assert "scan(loop1_sums[0:58])" in str(loosely.schedule)
+    exactly, _ = solve(method, tolerance=0)
+    assert parts_of(exactly.schedule, "loop1_sums") == (Steps("loop1_sums", 0, 58),)
+    assert f"{method}(loop1[0:58])" in str(exactly.schedule)
 
 
 def test_bitwise_equality_rules_out_another_order() -> None:

@@ -1,3 +1,5 @@
+"""Schedules are written in their compact form, and read back; a slip is shown with its place."""
+
 from collections.abc import Iterator
 from itertools import pairwise
 

@@ -1,3 +1,5 @@
+"""A schedule solves every equation once, behind what it reads; what breaks that is named."""
+
 from dataclasses import replace
 
 import pytest

@@ -1,4 +1,5 @@
 import math
+from itertools import count, repeat
 
 import pytest
 import torch
@@ -6,10 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fxsolve.solvers.bound import amplification, bound_by_jacobian
-from fxsolve.solvers.loop import Lag, Loop
-from fxsolve.solvers.window import Given, open_window
-from fxsolve.solvers.windows import start_of
+from fxsolve.solvers.bound import amplification, bound_by_jacobian, disturb
 
 
 def propagate(jacobian: Tensor, errors: Tensor) -> Tensor:
@@ -53,25 +51,22 @@ def test_products_that_overflow_have_no_bound() -> None:
 
 
 @pytest.mark.parametrize(("factor", "wanted"), [(0.5, 2.0), (0.9, 10.0), (-0.5, 2.0)])
-def test_sweeps_measure_what_a_contraction_makes_of_an_error(factor: float, wanted: float) -> None:
-    class Shrink(torch.nn.Module):
-        def forward(self, s: Tensor, x: Tensor) -> tuple[Tensor]:
-            return (factor * s + x,)
-
-    x = torch.zeros(400, 1, dtype=torch.float64)
-    loop = Loop(Shrink(), 400, (Lag(0, 1),), stacked=(0,))
-    window = open_window(Given(loop, (x,), ()), start_of(((x[0],),), ()), 400)
-    total, rate = amplification(window, {0: x}, 1e-6)
+def test_sizes_tell_what_a_contraction_makes_of_an_error(factor: float, wanted: float) -> None:
+    total, rate = amplification((1e-6 * abs(factor) ** k for k in count(1)), 1e-6)
     assert wanted <= total <= 8 * wanted
     assert rate == pytest.approx(abs(factor))
 
 
 def test_a_disturbance_that_does_not_shrink_has_no_bound() -> None:
-    class Keep(torch.nn.Module):
-        def forward(self, s: Tensor, x: Tensor) -> tuple[Tensor]:
-            return (s + x,)
+    assert amplification(repeat(1e-3), 1e-3) == (math.inf, 1.0)
+    assert amplification(repeat(math.nan), 1e-3) == (math.inf, 1.0)
 
-    x = torch.zeros(400, 1)
-    loop = Loop(Keep(), 400, (Lag(0, 1),), stacked=(0,))
-    window = open_window(Given(loop, (x,), ()), start_of(((x[0],),), ()), 400)
-    assert amplification(window, {0: x}, 1e-3) == (math.inf, 1.0)
+
+def test_discrete_values_are_not_disturbed_and_others_by_the_size_asked_for() -> None:
+    state = torch.get_rng_state()
+    numbers, labels = torch.zeros(50), torch.arange(50)
+    assert torch.equal(disturb(labels, 1e-3), labels)
+    moved = disturb(numbers, 1e-3)
+    assert moved.abs().unique().tolist() == [pytest.approx(1e-3)]
+    assert moved.min() < 0 < moved.max()
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,3 +1,5 @@
+"""The reference evaluator against loops written out, and against systems without repeats."""
+
 import torch
 from hypothesis import given, settings
 from torch import Tensor, fx

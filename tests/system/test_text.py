@@ -1,3 +1,5 @@
+"""A system as text: a line for each equation and each read."""
+
 import pytest
 import torch
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Every broken law of a system is named with its equation."""
+
 from dataclasses import replace
 
 import pytest

@@ -186,23 +186,28 @@ def operator_cond(x: Tensor):
 # Cells and fused layers of torch.
 
 
-def _cell(kind: type[nn.Module]) -> type[Double]:
-    class Cell(Double):
-        def prepare(self) -> None:
-            self.cell = kind(N, N)
+class CellLoop(Double):
+    """A cell of torch in a loop over time: all states, and the last one."""
 
-        def forward(self, x: Tensor):
-            state, states = None, []
-            for x_t in x:
-                state = self.cell(x_t, state)
-                states.append(state[0] if isinstance(state, tuple) else state)
-            return torch.stack(states), state
+    kind: type[nn.Module]
 
-    Cell.__name__ = f"cell_{kind.__name__}"
-    return Cell
+    def prepare(self) -> None:
+        self.cell = self.kind(N, N)
+
+    def forward(self, x: Tensor) -> Any:
+        state, states = None, []
+        for x_t in x:
+            state = self.cell(x_t, state)
+            states.append(state[0] if isinstance(state, tuple) else state)
+        return torch.stack(states), state
 
 
-CELLS = [row(SEQUENCE, "6: invariant, slices", STEP)(_cell(kind)) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)]
+def cell_loop(kind: type[nn.Module], base: type[CellLoop] = CellLoop, name: str = "cell") -> type[CellLoop]:
+    """The class of the loops of one kind of cell."""
+    return type(f"{name}_{kind.__name__}", (base,), {"kind": kind})
+
+
+CELLS = [row(SEQUENCE, "6: invariant, slices", STEP)(cell_loop(kind)) for kind in (nn.RNNCell, nn.GRUCell, nn.LSTMCell)]
 
 
 def _fused(kind: Any, **options: Any) -> type[Double]:

@@ -19,6 +19,11 @@ def counted(k: int) -> tuple[Tensor, ...]:
     return numbers(k, B, N), torch.tensor(T + k)
 
 
+def timed(k: int) -> tuple[Tensor, ...]:
+    """A state, and the times of all steps."""
+    return numbers(k, B, N), torch.linspace(0, 1, T) * (k + 1)
+
+
 def loop(x: Tensor, gain: float) -> Tensor:
     h = torch.zeros_like(x[0])
     for x_t in x:
@@ -81,47 +86,28 @@ def trip_count(x: Tensor, count: Tensor):
     return x
 
 
-@row(
-    lambda k: (numbers(k, B, N), torch.linspace(0, 1, T) * (k + 1)),
-    "6: lag 1, table",
-    guards=1,
-    calls=(1, 2, 2),
-    recordings=2,
-)
+@row(timed, "6: lag 1, table", guards=1, calls=(1, 2, 2), recordings=2)
 def tensor_iterated_as_numbers(x: Tensor, times: Tensor):
     for time in times.tolist():
         x = x + 0.1 * torch.sin(x * time)
     return x
 
 
-@row(
-    lambda k: (numbers(k, B, N), torch.linspace(0, 1, T) * (k + 1)),
-    "6: slices",
-    "6: lag 1, table",
-    guards=T,
-    calls=(1, 2, 2),
-    recordings=2,
-)
+@row(timed, "6: slices", "6: lag 1, table", guards=T, calls=(1, 2, 2), recordings=2)
 def numbers_read_one_by_one(x: Tensor, times: Tensor):
     for time in times:
         x = x + 0.1 * torch.sin(x * float(time))
     return x
 
 
-@row(
-    lambda k: (numbers(k, B, N), torch.linspace(0, 1, T) * (k + 1)),
-    "6: lag 1, table",
-    guards=1,
-    calls=(1, 2, 2),
-    recordings=2,
-)
+@row(timed, "6: lag 1, table", guards=1, calls=(1, 2, 2), recordings=2)
 def numbers_of_an_array(x: Tensor, times: Tensor):
     for time in times.numpy():
         x = x + 0.1 * torch.sin(x * float(time))
     return x
 
 
-@row(lambda k: (numbers(k, B, N), torch.linspace(0, 1, T) * (k + 1)), "6: lag 1, slices")
+@row(timed, "6: lag 1, slices")
 def tensor_iterated_as_tensors(x: Tensor, times: Tensor):
     for time in times:
         x = x + 0.1 * torch.sin(x * time)

@@ -141,7 +141,19 @@ def fixed_point(x: Tensor):
     return y
 
 
-@row(SEQUENCE, "6: lag 1, slices", schedule="jacobi", tolerance=1e-9)
+def _scaled(k: int) -> tuple[Tensor, ...]:
+    return numbers(k, N, dtype=torch.float32), numbers(k, dtype=torch.float32), torch.arange(N)
+
+
+@row(_scaled, "6: invariant, table", "6: lag 1, slices", schedule="jacobi", tolerance=1e-5)
+def numbers_beside_one_entry_and_integers(x: Tensor, scale: Tensor, counts: Tensor):
+    h = torch.zeros_like(x)
+    for t in range(T):
+        h = torch.sin(h * 0.5 + x * (scale * (0.1 * t * t)) + (counts + 0.1 * t * t))
+    return h
+
+
+@row(SEQUENCE, "6: lag 1, slices", schedule="jacobi", tolerance=1e-12)
 def swept_by_jacobi(x: Tensor):
     h, states = start(x), []
     for t in range(T):

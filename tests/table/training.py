@@ -7,7 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from tests.table.row import SEQUENCE, VECTOR, WEIGHTED, B, Double, N, T, row, rows_of
+from tests.cells import Surrogate
+from tests.table.effects import Normalized
+from tests.table.layers import CellLoop, cell_loop
+from tests.table.row import SEQUENCE, VECTOR, WEIGHTED, B, Double, N, T, numbers, row, rows_of, tensors
 
 OUTSIDE: dict[str, Any] = {"grad": True, "mode": torch.enable_grad, "tolerance": 1e-12}
 
@@ -86,18 +89,6 @@ def trained_with_a_detached_state(x: Tensor):
     return torch.stack(states)
 
 
-class Surrogate(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, v: Tensor) -> Tensor:
-        ctx.save_for_backward(v)
-        return (v > 0).to(v.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (v,) = ctx.saved_tensors
-        return gradient / (1 + v.abs()) ** 2
-
-
 @row(SEQUENCE, "6: lag 1, slices", "5: slices", "5: lag 1, slices", affine=1, **OUTSIDE)
 def trained_through_spikes(x: Tensor):
     v, spikes = torch.zeros_like(x[0]), []
@@ -128,6 +119,34 @@ def trained_with_checkpoints(x: Tensor, w: Tensor):
     return h
 
 
+def _inside_and_outside(k: int) -> tuple[Tensor, ...]:
+    return torch.linspace(-2, 2, 6, dtype=torch.float64) + 0.01 * numbers(k, 6), numbers(k + 9).abs()
+
+
+@row(
+    _inside_and_outside,
+    "6: invariant, lag 1",
+    "6: slices",
+    "6: lag 1, slices",
+    "12: slices",
+    "5: invariant, slices",
+    "5: invariant, lag 1, slices",
+    "5: lag 1, slices",
+    guards=24,
+    affine=3,
+    **OUTSIDE,
+)
+def trained_with_masks_that_both_passes_read(x: Tensor, w: Tensor):
+    total = torch.zeros((), dtype=x.dtype)
+    for _ in range(T):
+        y, slopes, inside = torch.zeros_like(x), torch.zeros_like(x), x.abs() < 1
+        y[inside] = torch.sin(x[inside]) * w
+        slopes[inside] = torch.cos(x[inside])
+        x = x + 0.001 * y
+        total = total + slopes.sum()
+    return total, x
+
+
 @row(SEQUENCE, "6: stacked", "6: lag 1, slices", "5: lag 1, slices", draws=T, affine=1, **OUTSIDE)
 def trained_with_dropout(x: Tensor):
     h = torch.zeros_like(x[0])
@@ -136,7 +155,14 @@ def trained_with_dropout(x: Tensor):
     return h
 
 
-@row(
+class Stacked(CellLoop):
+    """The states of all steps alone."""
+
+    def forward(self, x: Tensor):
+        return super().forward(x)[0]
+
+
+trained_cell = row(
     SEQUENCE,
     "6: invariant, slices",
     "6: invariant, lag 1, slices",
@@ -146,38 +172,7 @@ def trained_with_dropout(x: Tensor):
     affine=2,
     **OUTSIDE,
 )
-class TrainedGRUCell(Double):
-    def prepare(self) -> None:
-        self.cell = nn.GRUCell(N, N)
-
-    def forward(self, x: Tensor):
-        h, states = torch.zeros_like(x[0]), []
-        for x_t in x:
-            h = self.cell(x_t, h)
-            states.append(h)
-        return torch.stack(states)
-
-
-@row(
-    SEQUENCE,
-    "6: invariant, slices",
-    "6: invariant, lag 1, slices",
-    "4: invariant, lag 1, slices",
-    "4: invariant, slices",
-    "4: lag 1, slices",
-    affine=2,
-    **OUTSIDE,
-)
-class TrainedLSTMCell(Double):
-    def prepare(self) -> None:
-        self.cell = nn.LSTMCell(N, N)
-
-    def forward(self, x: Tensor):
-        state, states = None, []
-        for x_t in x:
-            state = self.cell(x_t, state)
-            states.append(state[0])
-        return torch.stack(states)
+CELLS = [trained_cell(cell_loop(kind, Stacked, "trained")) for kind in (nn.GRUCell, nn.LSTMCell)]
 
 
 @row(
@@ -194,6 +189,23 @@ class TrainedFusedLSTM(Double):
 
     def forward(self, x: Tensor):
         return self.rnn(x)[0]
+
+
+@row(tensors((B, T, N), dtype=torch.float32), trips=(5, 5, 6, 4), **OUTSIDE | {"tolerance": 1e-6})
+class TrainedLayerStepByStep(nn.Module):
+    """In float32 this layer is one operator, of oneDNN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.rnn = nn.LSTM(N, N, batch_first=True)
+
+    def forward(self, x: Tensor):
+        state, outputs = None, []
+        for t in range(T):
+            output, state = self.rnn(torch.tanh(x[:, t : t + 1]), state)
+            outputs.append(output)
+        return torch.cat(outputs, 1)
 
 
 @row(VECTOR, "6: lag 1, stacked", "6: lag 1, slices", "6: slices", affine=1, **OUTSIDE)
@@ -216,15 +228,8 @@ class TrainedLayers(Double):
     affine=1,
     **OUTSIDE,
 )
-class TrainedWithRunningStatistics(Double):
-    def prepare(self) -> None:
-        self.norm, self.read = nn.BatchNorm1d(N), nn.Linear(N, N)
-
-    def forward(self, x: Tensor):
-        h = torch.zeros_like(x[0])
-        for x_t in x:
-            h = torch.tanh(self.norm(self.read(h) + x_t))
-        return h
+class TrainedWithRunningStatistics(Normalized):
+    pass
 
 
 @row(

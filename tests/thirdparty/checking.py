@@ -18,7 +18,7 @@ from fxsolve.system.text import pattern_text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 UPDATE = "FXSOLVE_UPDATE_GOLDEN"  # set to 1 to write the text files anew
-_AUTO_TOLERANCE = 1e-5
+_AUTO_TOLERANCE = 1e-5  # of the largest entry; solves in single precision stop at 1e-6
 _HONEST = "sequential is best here"
 
 

@@ -26,7 +26,7 @@ def test_transformers_rwkv() -> None:
     rwkv = library("transformers.models.rwkv")
     sizes = {"hidden_size": 16, "attention_hidden_size": 16, "intermediate_size": 32, "context_length": 64}
     config = rwkv.RwkvConfig(vocab_size=WORDS, num_hidden_layers=2, **sizes)
-    check_rolled("transformers_rwkv", _hidden(rwkv.RwkvModel(config)), [3, 3, 16, 16, 3, 3, 16, 16])
+    check_rolled("transformers_rwkv", _hidden(rwkv.RwkvModel(config)), [16, 16, 16, 16])
 
 
 def test_transformers_mamba_without_its_kernels() -> None:
@@ -74,7 +74,7 @@ def test_transformers_generation_grows_its_cache() -> None:
     def run(ids: Tensor) -> Tensor:
         return model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=True, top_k=5)
 
-    check_rolled("transformers_generate", Case(run, *two_inputs((2, 4), draw=_tokens)), [3, 3, 7, 7, 7], guards=19)
+    check_rolled("transformers_generate", Case(run, *two_inputs((2, 4), draw=_tokens)), [7, 7, 7], guards=19)
 
 
 @pytest.mark.parametrize(("scheduler", "guards"), [("DDIM", 47), ("DDPM", 137)])

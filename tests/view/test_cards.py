@@ -1,3 +1,5 @@
+"""One card for each equation, with what it reads and writes."""
+
 import torch
 
 from fxsolve.stages import capture, partition

@@ -1,3 +1,5 @@
+"""Cards with many equal rows are made short, and keep their lines."""
+
 from dataclasses import replace
 
 import pytest

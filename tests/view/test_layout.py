@@ -1,3 +1,5 @@
+"""Cards stand below one another, and no two lines share a place."""
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

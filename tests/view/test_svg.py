@@ -1,3 +1,5 @@
+"""The picture: nothing overlaps, nothing is cut, and its size does not depend on the trip count."""
+
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator

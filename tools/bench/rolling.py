@@ -6,34 +6,21 @@ integers, `roll` finds the loops in them, `partition` is all the way to a system
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from capture import LoopGRU, write_columns
+from capture import LoopGRU, seconds, write_columns
 
+from fxsolve.partitioner.graphs.calls import dead_views
 from fxsolve.partitioner.partition import partition
-from fxsolve.partitioner.roll import roll
-from fxsolve.partitioner.signature import read_calls
-from fxsolve.partitioner.views import dead_views
+from fxsolve.partitioner.rolling.roll import roll
+from fxsolve.partitioner.rolling.signature import read_calls
 from fxsolve.stages import capture
 from fxsolve.tracer.program import Program
 
 LIMIT_SECONDS = 1.0
 LIMIT_CALLS = 70_000
-
-
-def seconds(function: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Median CPU time of a call, and the value of the last one."""
-    times, value = [], None
-    for _ in range(repeats):
-        start = time.process_time()
-        value = function()
-        times.append(time.process_time() - start)
-    return statistics.median(times), value
 
 
 def measure(name: str, program: Program, repeats: int) -> dict[str, Any]:

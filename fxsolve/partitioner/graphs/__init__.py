@@ -1,0 +1,1 @@
+"""Graphs of bodies and blocks: to open, build and read them."""

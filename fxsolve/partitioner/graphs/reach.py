@@ -1,0 +1,26 @@
+"""What calls depend on within one graph, and what depends on them."""
+
+from collections.abc import Callable, Iterable
+
+from torch import fx
+
+
+def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The nodes and all that they depend on."""
+    return _closure(nodes, lambda node: node.all_input_nodes)
+
+
+def dependents(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The nodes and all that depends on them."""
+    return _closure(nodes, lambda node: node.users)
+
+
+def _closure(nodes: Iterable[fx.Node], following: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
+    seen: set[fx.Node] = set()
+    pending = [*nodes]
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen.add(node)
+            pending += following(node)
+    return seen

@@ -1,0 +1,1 @@
+"""One program recorded at two lengths, at any other length."""

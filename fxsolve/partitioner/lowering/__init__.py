@@ -1,0 +1,1 @@
+"""Repeats as graphs and loops that solvers run."""

@@ -1,0 +1,58 @@
+"""Rewrite the repeats of an extracted system: reads in their simplest form, and each repeat in its parts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fxsolve.partitioner.graphs.bodies import close_repeat, open_repeat
+from fxsolve.partitioner.rewriting.copies import simplify_copies
+from fxsolve.partitioner.rewriting.fission import hoist, split_repeat
+from fxsolve.partitioner.rewriting.forwarding import Origins
+from fxsolve.partitioner.rewriting.merge import flatten_buffers, merge_selections
+from fxsolve.partitioner.rewriting.prefix import find_prefixes
+from fxsolve.partitioner.rewriting.prune import prune
+from fxsolve.partitioner.rewriting.slices import lift_slices
+from fxsolve.system.spec import Equation, Repeat, System
+
+
+def rewrite(system: System) -> System:
+    """The system with its repeats simplified and split, without what nothing reads."""
+    return prune(_split(prune(_rewrite(system, _simplify))))
+
+
+def hoist_invariants(system: System) -> System:
+    """The system with what no step of a repeat changes in a block in front of it."""
+    return _rewrite(system, _hoist)
+
+
+def _rewrite(system: System, rule: Callable[[Repeat], list[Equation]]) -> System:
+    equations: list[Equation] = []
+    for equation in system.equations:
+        equations += rule(equation) if isinstance(equation, Repeat) else [equation]
+    return replace(system, equations=tuple(equations))
+
+
+def _split(system: System) -> System:
+    """Every repeat in its parts; what a repeat only hands on is read where it comes from."""
+    origins = Origins()
+    equations: list[Equation] = []
+    for equation in map(origins.read_through, system.equations):
+        parts = split_repeat(equation) if isinstance(equation, Repeat) else [equation]
+        for part in map(origins.read_through, parts):
+            origins.note(part)
+            equations.append(part)
+    return replace(system, equations=tuple(equations))
+
+
+def _simplify(repeat: Repeat) -> list[Equation]:
+    opened = open_repeat(repeat)
+    simplify_copies(opened)
+    before, after = flatten_buffers(opened)
+    merge_selections(opened)
+    lift_slices(opened)
+    find_prefixes(opened)
+    return [*before, close_repeat(opened), *after]
+
+
+def _hoist(repeat: Repeat) -> list[Equation]:
+    opened = open_repeat(repeat)
+    return [*hoist(opened), close_repeat(opened)]

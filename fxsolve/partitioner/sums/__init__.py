@@ -1,0 +1,1 @@
+"""Sums over the steps of a repeat: found, split off, and added up at once."""
