@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
+from fxsolve.tracer.differentiation import BACKWARD_PASSES
 from fxsolve.tracer.higher_order import is_control_flow, run_control_flow
 from fxsolve.tracer.source import user_line
 
@@ -144,6 +145,9 @@ _BYPASSES = frozenset(
         Tensor.__deepcopy__,
         Tensor.__reduce_ex__,
         Tensor.__repr__,
+        Tensor.apply_,
+        Tensor.map_,
+        Tensor.map2_,  # pyright: ignore[reportAttributeAccessIssue]
         Tensor.data_ptr,
         Tensor.untyped_storage,
         Tensor._typed_storage,
@@ -187,6 +191,9 @@ class ReadWatch(TorchFunctionMode):
             return self._make_literal(func, args, kwargs or {})
         if func in _HOOKS:
             self.recorder.hooks.append(args[1])
+        if func in BACKWARD_PASSES:
+            with self:
+                return BACKWARD_PASSES[func](*args, **(kwargs or {}))
         if is_control_flow(func):
             return self._run_as_written(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
