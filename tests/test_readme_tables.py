@@ -50,6 +50,23 @@ def test_a_table_shows_the_figures_of_its_file(tmp_path: Path) -> None:
     assert text.endswith("<!-- end -->\nafter\n")
 
 
+def test_a_contender_that_one_case_lacks_leaves_its_column_empty(tmp_path: Path) -> None:
+    lacking = CASE | {"name": "another", "ms": {"fxsolve": 30.0}}
+    (tmp_path / "some.json").write_text(json.dumps(RECORD | {"cases": [CASE, lacking]}))
+    assert "| another | - | 30.0 | 4.0x |" in tables.updated(TEXT, tmp_path)
+
+
+def test_sizes_are_rows_and_methods_are_columns(tmp_path: Path) -> None:
+    size = {"cell": "GRU", "size": 4, "batch": 1, "steps": 256}
+    rows = [size | {"method": method, "ms": 2.0, "iterations": 7} for method in ("Jacobi", "Newton")]
+    other = size | {"steps": 512, "method": "Newton", "ms": 3.0, "iterations": 5}
+    record = {key: value for key, value in RECORD.items() if key != "cases"} | {"rows": [*rows, other]}
+    (tmp_path / "some.json").write_text(json.dumps(record))
+    text = tables.updated(TEXT, tmp_path)
+    assert "| GRU, H=4, B=1, T=256 | 2.0 (7) | 2.0 (7) |" in text
+    assert "| GRU, H=4, B=1, T=512 | - | 3.0 (5) |" in text
+
+
 def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "some.json").write_text(json.dumps(RECORD))
     once = tables.updated(TEXT, tmp_path)

@@ -34,8 +34,11 @@ def table(name: str, results: Path) -> str:
 
 def case_rows(cases: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The head and the lines of a table with one line for each case."""
-    rows = [row(case) for case in cases]
-    return ["program", *rows[0]], [[case["name"], *line.values()] for case, line in zip(cases, rows, strict=True)]
+    rows = {case["name"]: row(case) for case in cases}
+    columns = list(dict.fromkeys(column for line in rows.values() for column in line))
+    return ["program", *columns], [
+        [name, *(line.get(column, "-") for column in columns)] for name, line in rows.items()
+    ]
 
 
 def method_rows(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
