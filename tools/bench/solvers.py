@@ -41,6 +41,7 @@ METHODS = {
     "sliding window of 64": "gs(jacobi({loop}_inputs), jacobi({loop}, window=64))",
     "automatic": "auto",
 }
+COUNTED = {"Jacobi": "jacobi", "Newton": "newton", "Newton, diagonal": "newton({loop}, jacobian=diagonal)"}
 LONGEST_COMPILED = 4096  # steps up to which contenders that compile for every length are run
 LARGEST_NEWTON = 32  # entries of a state whose full Jacobian is computed
 Program = Callable[[Tensor], Tensor]
@@ -186,8 +187,8 @@ def count_tanh(lengths: tuple[int, ...], budget: float) -> Iterator[Row]:
         torch.manual_seed(0)
         model, x = TanhRNN(16).eval().requires_grad_(False), torch.randn(steps, 1, 16)
         expected, _ = timed(model, x, budget)
-        for name in ("Jacobi", "Newton", "Newton, diagonal"):
-            program = compiled(model, METHODS[name], x)
+        for name, text in COUNTED.items():
+            program = compiled(model, text, x)
             if program is not None:
                 output, ms = timed(program, x, budget)
                 yield make_row("tanh RNN", x, name, program, ms, float((output - expected).abs().max()))
