@@ -45,7 +45,18 @@ def gauss_seidel(
     solution = Solution(loop.name, "gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length)
     publish(solution, lambda one: of_own_steps(one, loop))
     last = [outputs[number] for number in loop.last]
-    return (*map(torch.stack, stacks), *last, *filled)
+    return (*map(_stack, stacks), *last, *filled)
+
+
+def _stack(rows: list[Tensor]) -> Tensor:
+    """The values of all steps (T, ...), each laid out as it was, if without gaps: products round by the layout."""
+    strides = rows[0].stride()
+    order = sorted(range(rows[0].dim()), key=lambda dim: -strides[dim])
+    if order == sorted(order) or not rows[0].permute(order).is_contiguous():
+        return torch.stack(rows)
+    return torch.stack([row.permute(order) for row in rows]).permute(
+        0, *(order.index(dim) + 1 for dim in range(len(order)))
+    )
 
 
 def _steps(item: Any) -> Iterable[Any]:

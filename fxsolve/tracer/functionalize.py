@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
 from fxsolve.tracer.pause import paused_collector
+from fxsolve.tracer.program import TensorSpec
 from fxsolve.tracer.record import Record
 from fxsolve.tracer.tape import Tape
 
@@ -26,16 +27,20 @@ _SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default, 
 
 
 class _Rewriter(TorchDispatchMode, Tape):
-    """Writes the calls that come out of functionalization; `step` is the raw call that is being replayed."""
+    """Writes the calls that come out of functionalization; `step` is the raw call that is being replayed.
+
+    `has_parts` says whether a raw call gives several views at once, as `unbind` does.
+    """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # no user code runs here that could be under compilation; skipping costs 3 us a call
 
-    def __init__(self, step: fx.Node) -> None:
+    def __init__(self, step: fx.Node, has_parts: bool) -> None:
         TorchDispatchMode.__init__(self)
         Tape.__init__(self)
         self.step = step
+        self._has_parts = has_parts
         self._alive: list[Any] = []
         # After a write every old view is made again from its base, and an `unbind` for each of its parts. Those are
         # one: `_views` holds the first of equal views, `_first` its node for the node of each other one.
@@ -108,7 +113,7 @@ class _Rewriter(TorchDispatchMode, Tape):
         node_args = tuple(self.as_nodes(arg) for arg in args)
         node_kwargs = {key: device if value == META else self.as_nodes(value) for key, value in kwargs.items()}
         self.write(function, node_args, node_kwargs, result, self.step.meta["source"], device)
-        if function.is_view:
+        if self._has_parts and function.is_view:
             self._note_view(function, args, kwargs, result)
         return result
 
@@ -186,6 +191,10 @@ def _is_view(target: Any) -> bool:
     return isinstance(target, OpOverload) and target.is_view
 
 
+def _gives_parts(node: fx.Node) -> bool:
+    return _is_view(node.target) and not isinstance(node.meta.get("spec"), TensorSpec)
+
+
 def _changes_shape(target: Any) -> bool:
     return isinstance(target, OpOverload) and torch.Tag.inplace_view in target.tags
 
@@ -194,7 +203,7 @@ def _replay(graph: fx.Graph) -> fx.Graph:
     leaves = [node for node in graph.nodes if node.op in ("placeholder", "get_attr")]
     calls = [node for node in graph.nodes if node.op == "call_function"]
     outputs: Any = graph.output_node().args[0]
-    rewriter = _Rewriter(calls[0])
+    rewriter = _Rewriter(calls[0], any(map(_gives_parts, calls)))
     values = [rewriter.add_leaf(node) for node in leaves]
     # Such a call, `unsqueeze_` for one, gives a view another shape than the tensor it is a view of.
     keeps_shapes = not any(_changes_shape(node.target) for node in calls)
