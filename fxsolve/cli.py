@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     graph.add_argument("-o", dest="out", metavar="OUT", type=_picture, required=True, help="OUT.svg or OUT.dot")
     run = _command(commands, "run", _run, "time the original and the compiled program, in turn")
     run.add_argument("--check", action="store_true", help="exit with status 1 if they differ by more than tolerated")
-    run.add_argument("--tolerance", type=float, help="largest difference allowed (default: the compiler's)")
+    run.add_argument("--tolerance", type=_tolerated, help="largest difference allowed (default: the compiler's)")
     run.add_argument("--repeat", type=_positive, default=7, metavar="N", help="timed calls of each (default: 7)")
     run.add_argument("--emit", choices=STAGES, help="print one stage instead")
     return parser
@@ -89,6 +89,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of calls, 1 or more")
     return int(text)
+
+
+def _tolerated(text: str) -> float:
+    tolerance = float(text)
+    if not tolerance >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or a positive number")
+    return tolerance
 
 
 def _writable(text: str) -> Path:

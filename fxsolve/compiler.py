@@ -7,7 +7,7 @@ from fxsolve.report.report import Report
 from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.compiled import Compiled, recompile
 from fxsolve.runtime.declaration import read_shapes
-from fxsolve.stages import as_stop, check_backend, check_max_entries, check_verify
+from fxsolve.stages import as_stop, check_backend, check_max_entries, check_program, check_verify
 
 
 def compile(
@@ -51,6 +51,7 @@ def compile(
     fit; second derivatives of a program that draws random numbers or keeps state raise `GradientError`. What the
     program raises is raised as it is.
     """
+    check_program(program, example_inputs, schedule)
     check_backend(backend)
     as_stop(tolerance)
     check_verify(verify)

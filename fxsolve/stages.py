@@ -17,6 +17,7 @@ from fxsolve.scheduler.auto import decide
 from fxsolve.scheduler.decision import Decision
 from fxsolve.scheduler.demote import demote_unproved
 from fxsolve.scheduler.text import parse_schedule
+from fxsolve.scheduler.ties import solve_ties
 from fxsolve.solvers.stop import Stop
 from fxsolve.tracer.capture import capture as capture_program
 from fxsolve.tracer.program import Program
@@ -49,8 +50,11 @@ def schedule(
     """
     check_backend(backend)
     if text == "auto":
-        return decide(program, partition.system, "eager" if tolerance == 0 else backend, as_stop(tolerance))
-    return demote_unproved(program, partition.system, parse_schedule(text, partition.system, as_stop(tolerance)))
+        decision = decide(program, partition.system, "eager" if tolerance == 0 else backend, as_stop(tolerance))
+    else:
+        asked = parse_schedule(text, partition.system, as_stop(tolerance))
+        decision = demote_unproved(program, partition.system, asked)
+    return solve_ties(partition.system, decision)
 
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:
@@ -72,9 +76,19 @@ def as_stop(tolerance: float | None) -> Stop | None:
     """The stop test that a user's tolerance means."""
     if tolerance is None:
         return None
-    if not tolerance >= 0:
+    if not isinstance(tolerance, int | float) or not tolerance >= 0:
         raise InputError(f"tolerance is {tolerance!r}; it must be 0 or a positive number")
     return Stop(tolerance, tolerance)
+
+
+def check_program(program: Any, example_inputs: Any, schedule: Any) -> None:
+    """Raise `InputError` for what cannot be called, and for inputs or a schedule in another form than asked for."""
+    if not callable(program):
+        raise InputError(f"the program is a {type(program).__name__}; it must be a module or a function")
+    if not isinstance(example_inputs, tuple | list | None):
+        raise InputError(f"example_inputs is a {type(example_inputs).__name__}; it must be a tuple of arguments")
+    if not isinstance(schedule, str):
+        raise InputError(f"schedule is a {type(schedule).__name__}; it must be text, such as 'auto' or 'gs(loop0)'")
 
 
 def check_verify(verify: str | int) -> None:

@@ -566,7 +566,7 @@ def test_a_flag_that_is_set_once_is_set_again_after_a_reset() -> None:
 
 
 @pytest.mark.parametrize("kind", ["number", "list"])
-def test_a_number_that_counts_calls_and_a_list_that_grows_are_left_to_the_original(kind: str) -> None:
+def test_a_number_that_is_read_and_a_list_that_grows_are_left_to_the_original(kind: str) -> None:
     class Counting(Cell):
         def __init__(self) -> None:
             super().__init__()
@@ -575,7 +575,7 @@ def test_a_number_that_counts_calls_and_a_list_that_grows_are_left_to_the_origin
         def keep(self, h: Tensor, x: Tensor) -> None:
             self.h = h
             if kind == "number":
-                self.calls += 1
+                self.calls = (self.calls + 1) % 1000
             else:
                 self.log.append(h)
 
@@ -586,6 +586,22 @@ def test_a_number_that_counts_calls_and_a_list_that_grows_are_left_to_the_origin
     assert str(fast.schedule) == "original"
     assert "differs at every call" in fast.report().reason
     assert len(fast.entries) <= 5
+
+
+def test_a_state_and_a_count_go_together() -> None:
+    class Counting(Cell):
+        calls = 0
+
+        def keep(self, h: Tensor, x: Tensor) -> None:
+            self.h = h
+            self.calls += 1
+
+    model = Counting()
+    fast, twin = run_both(model, lambda model: (model.h, model.calls), entries=2)
+    model.h = twin.h = None
+    model.calls = twin.calls = 40
+    follow(fast, twin, model, lambda model: (model.h, model.calls))
+    assert len(fast.entries) == 3
 
 
 def test_a_number_that_is_set_to_the_same_one_is_set_once() -> None:

@@ -47,6 +47,7 @@ METHODS = [
     ("gs(jacobi(loop0[0:40:15]))", "jacobi", "disturbance"),
     ("jacobi(loop0, window=8)", "sliding", "disturbance"),
     ("jacobi(gs(loop0[0:40:6]))", "jacobi_gs", "disturbance"),
+    ("jacobi(loop0, samples=2)", "jacobi_by_sample", "disturbance"),
     ("newton(loop0)", "newton", "jacobian"),
     ("gs(loop0[0:3], newton(loop0[3:40]))", "newton", "jacobian"),
     ("newton(loop0, jacobian=diagonal)", "newton", "disturbance"),

@@ -60,7 +60,7 @@ def test_nothing_is_recorded_before_the_first_call() -> None:
     fast = compiled(program)
     assert not calls
     assert str(fast.schedule) == "original"
-    assert fast.report().reason == "not called yet"
+    assert fast.report().reason.startswith("not called yet")
 
 
 def test_the_first_call_returns_the_originals_result_and_the_second_runs_the_emitted_module() -> None:

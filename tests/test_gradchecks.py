@@ -20,7 +20,7 @@ from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Repeat
 from tests.cells import Diagonal, assert_close, assert_emitted, gradients
 
-BATCH, STEPS, FEATURES, HIDDEN = 2, 8, 3, 3
+BATCH, STEPS, FEATURES, HIDDEN = 3, 8, 3, 3
 
 
 class Cell(nn.Module):
@@ -104,6 +104,7 @@ METHODS = {
     "jacobi": "jacobi({0})",
     "chunks": "jacobi({0}[0:{1}:3])",
     "sliding": "jacobi({0}, window=3)",
+    "by sample": "jacobi({0}, samples=2)",
     "jacobi-gs": "jacobi(gs({0}[0:{1}:{2}]))",
     "newton": "newton({0})",
     "diagonal": "newton({0}, jacobian=diagonal)",
@@ -111,7 +112,7 @@ METHODS = {
     "scan": "scan({0})",
     "levels": "levels({0})",
 }
-RUNS_AS = {"chunks": "jacobi", "jacobi-gs": "jacobi_gs", "diagonal": "newton"}
+RUNS_AS = {"chunks": "jacobi", "by sample": "jacobi_by_sample", "jacobi-gs": "jacobi_gs", "diagonal": "newton"}
 # These need a state that one step gives to the next, which a buffer is not.
 OF_A_STATE = ("newton", "diagonal", "scan")
 ONE_SWEEP = {

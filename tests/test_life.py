@@ -830,7 +830,7 @@ def test_a_program_that_changes_itself_at_every_call_is_recorded_a_few_times_onl
     for _ in range(12):
         assert torch.equal(fast(x), same(x))
     assert program.gain == same.gain == 13.0
-    assert sum(recordings) <= 5
+    assert sum(recordings) <= 10  # half of them end where they read the number
     assert "the attribute gain differs at every call" in fast.report().reason
 
 

@@ -59,6 +59,7 @@ TEXTS = [
     ("levels(loop0)", "levels"),
     ("jacobi(loop0, window=8, atol=1e-14, rtol=1e-14)", "sliding"),
     ("jacobi(gs(loop0[0:40:6]))", "jacobi_gs"),
+    ("jacobi(loop0, samples=3:2)", "jacobi_by_sample"),
 ]
 
 

@@ -60,9 +60,11 @@ def emit_program(program: Program, system: System, results: int, plan: Plan) -> 
     # What does not depend on a loop is checked before the first one runs.
     emit_equations(emission, system, plan, lambda: guards.emit(emission))
     guards.emit(emission)
+    # The program returns the first ones; others are what its backward pass wants.
+    returned = names[: len(program.example.outputs) - (program.backward.results if program.backward else 0)]
     if plan.chooses_strides():
-        _lay_out(emission, program, names)
-    _own_memory(emission, program, names)
+        _lay_out(emission, program, returned)
+    _own_memory(emission, program, returned)
     return Emitted(emission.finish(names, "Emitted"), tuple(emission.noise))
 
 

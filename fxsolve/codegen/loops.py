@@ -49,6 +49,8 @@ def emit_method(emission: Emission, repeat: Repeat, parts: Sequence[Part], defau
     extras = []
     if call.linear is not None and call.layout is not None:
         extras = [emission.attribute(f"{repeat.name}_linear", call.linear), _constructed(emission, call.layout)]
+    if call.samples is not None:
+        extras = [emission.attribute(f"{repeat.name}_samples", call.samples)]
     arguments = emission.nodes(sweep_arguments(repeat, emission.proxies()))
     _solve(emission, repeat, call.solver, loop, *extras, *arguments.flat(), *call.options)
 

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.picks import take_apart
 from fxsolve.partitioner.lowering.arguments import Arguments, Values
+from fxsolve.partitioner.lowering.in_place import writes_of
 from fxsolve.partitioner.lowering.readable import readable_target
 from fxsolve.solvers.guard import check_guards
 from fxsolve.solvers.owned import Owned
@@ -126,6 +127,7 @@ class Emission:
         """Copy the calls of a block into the graph."""
         copied: dict[fx.Node, Any] = {}
         names = iter(block.inputs)
+        writes = writes_of(block.body.graph)
         for node in block.body.graph.nodes:
             if node.op == "placeholder":
                 copied[node] = self.values[next(names)]
@@ -133,7 +135,7 @@ class Emission:
                 self.values.update(zip(block.outputs, (copied[result] for result in node.args[0]), strict=True))
             else:
                 copied[node] = self.graph.node_copy(node, lambda source: copied[source])
-                copied[node].target = readable_target(node.target)
+                copied[node].target = readable_target(writes.get(node, node.target))
 
     def proxies(self) -> Values:
         """The named values as proxies: torch functions called on them grow this graph."""

@@ -86,15 +86,15 @@ def _pad(graph: fx.Graph) -> _Padded:
         # Rewriting one loop changes what the next one reads, so it is looked for again.
         calls = read_calls(copied, describe=rank_and_dtype)
         loops, notes = find_growing(calls)
-        loop = next((loop for loop in loops if calls.nodes[loop.window.start] not in failed), None)
-        if loop is None:
-            return _Padded(copied, tuple(done), (*failed.values(), *notes))
-        first, growth = calls.nodes[loop.window.start], _growth(calls, loop)
-        reason = pad_window(copied, calls, loop)
-        if reason is None:
-            done.append(growth)
+        for loop in (loop for loop in loops if calls.nodes[loop.window.start] not in failed):
+            growth = _growth(calls, loop)
+            reason = pad_window(copied, calls, loop)
+            if reason is None:
+                done.append(growth)
+                break
+            failed[calls.nodes[loop.window.start]] = growth.note("were not rolled", reason)
         else:
-            failed[first] = growth.note("were not rolled", reason)
+            return _Padded(copied, tuple(done), (*failed.values(), *notes))
 
 
 def _copy(graph: fx.Graph) -> fx.Graph:

@@ -19,7 +19,7 @@ from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.modes import as_written
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
-from fxsolve.runtime.signature import Call, Reader, changed_part, describe_call, is_observed
+from fxsolve.runtime.signature import UNSEEN, Call, Reader, changed_part, describe_call, is_observed
 from fxsolve.runtime.tokens import State
 from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe
@@ -76,7 +76,7 @@ class Runtime:
     def report(self) -> Report:
         """What was found, chosen and measured for the latest call."""
         if self.latest is None:
-            return Report(name_of(self.program), "left alone", "not called yet")
+            return Report(name_of(self.program), "left alone", UNSEEN)
         ready = self.latest.entry.ready if self._runs else None
         late = ready.backward_solutions if ready is not None else ()
         return replace(self.latest.report, runs=(*self._runs, *map(_run_of, late)))
@@ -204,7 +204,7 @@ class Runtime:
             filed = self._learn(program, call, args, kwargs)
 
         entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn)
-        self._families.add(call, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
+        self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
         deliver(entry.report.certificates)
         if group is not None:
@@ -219,7 +219,7 @@ class Runtime:
 
     def _learn(self, program: Program, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """The call as it reads from now on, where its recording showed places that the program rebinds."""
-        if not self._reader.learn(program.stores.kept):
+        if not self._reader.learn(program.stores):
             return call
         with as_before(program):
             again = self._reader.read(args, kwargs)

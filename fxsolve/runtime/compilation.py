@@ -21,6 +21,7 @@ from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
 from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
 from fxsolve.scheduler.decision import Decision
+from fxsolve.scheduler.guarded import exact_for
 from fxsolve.scheduler.tolerance import loosest_stop
 from fxsolve.solvers.requests import certificates, unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
@@ -56,7 +57,11 @@ class _LeftAloneError(Exception):
 
 
 class _DiffersError(_LeftAloneError):
-    """The emitted module does not reproduce the recorded run."""
+    """The emitted module does not reproduce the recorded run; `guard` is the number of the guard that failed."""
+
+    def __init__(self, message: str, guard: int | None = None) -> None:
+        super().__init__(message)
+        self.guard = guard
 
 
 _WORTH = 1.2
@@ -72,7 +77,7 @@ def internal_error(stage: str, error: Exception) -> str:
 
 @dataclass
 class Compilation:
-    """The stages after recording, with what they share."""
+    """The stages after recording, with what they share; `rewind` puts the generators back to where it began."""
 
     program: Callable[..., Any]
     args: tuple[Any, ...]
@@ -82,6 +87,7 @@ class Compilation:
     options: Options
     clock: Clock
     report: Report
+    rewind: Callable[[], None]
 
     def entry(self) -> Entry:
         randomness, rewind = read_random_state(), rewinder(generators_of(self.captured))
@@ -129,6 +135,19 @@ class Compilation:
     def _solve(self, parts: Partition, text: str, tolerance: float | None) -> tuple[Decision, Emitted | Differentiable]:
         settings = (text, self.options.backend, tolerance)
         decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
+        while True:
+            try:
+                return decision, self._try(parts, decision, tolerance)
+            except _DiffersError as error:
+                safer = None
+                if error.guard is not None:
+                    safer = exact_for(self.captured, parts.system, decision, error.guard)
+                if safer is None:
+                    raise
+                decision = safer
+
+    def _try(self, parts: Partition, decision: Decision, tolerance: float | None) -> Emitted | Differentiable:
+        """The module of a decision, checked."""
         emitted = self._emit(parts, decision, tolerance)
         loops = loop_reports(parts.system, decision)
         notes = (*parts.notes, *decision.notes, *note_mutations(self.captured))
@@ -137,7 +156,7 @@ class Compilation:
         stop = loosest_stop(parts.system, decision.schedule, as_stop(tolerance))
         self.clock.time("check", self._check, emitted, stop)
         self.report = replace(self.report, stop=stop)
-        return decision, emitted
+        return emitted
 
     def _emit(self, parts: Partition, decision: Decision, tolerance: float | None) -> Emitted | Differentiable:
         settings = (self.captured, parts, decision, tolerance)
@@ -165,7 +184,8 @@ class Compilation:
             with certificates() as proved:
                 outputs, _ = run_example(emitted, self.captured)
         except GuardError as error:  # a number that the program reads is not the same to the last bit
-            raise _DiffersError(f"the emitted module differs where the program reads a number: {error}") from error
+            reason = f"the emitted module differs where the program reads a number: {error}"
+            raise _DiffersError(reason, error.number) from error
         recorded = self.captured.example.outputs
         count = emitted.passes.results if isinstance(emitted, Differentiable) else len(recorded)
         found = check(outputs[:count], recorded[:count], stop)
@@ -200,6 +220,7 @@ class Compilation:
         """Run the program once more as if for the first time; returns the seconds."""
         given = tuple(leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor))
         inputs = (*given, *self.captured.example.state)
+        self.rewind()  # another draw could take another branch, and write where nothing is put back
         try:
             return run_original(Original(self.program, self.args, self.kwargs), self.captured, inputs)
         except Exception as error:

@@ -30,7 +30,8 @@ class Compiled:
     Hooks on modules are recorded as part of the program. Tensors that a program or a hook writes into are written, and
     attributes that it sets are set, at every call; the original runs where that cannot be done. A copy, by
     `copy.deepcopy` or pickle, compiles anew at its first call. Threads may call one object at once. Inside of a
-    recording, a dispatch mode, a transform of torch.func or torch.compile, the original runs.
+    recording, a dispatch mode, a transform of torch.func or torch.compile, in forward mode, in anomaly mode, and under
+    hooks on saved tensors, the original runs.
     """
 
     __slots__ = ("_runtime",)

@@ -11,12 +11,15 @@ from torch import Tensor
 from fxsolve.errors import GradientError
 from fxsolve.report.difference import compare, within
 from fxsolve.runtime.agreement import tolerance_of
+from fxsolve.runtime.batched import are_batched, derive_each
 from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Original, Tensors
+from fxsolve.runtime.layouts import take
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.some import choose, differentiate_some
 from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
 from fxsolve.tracer.externals import version_of
+from fxsolve.tracer.mutations import counting_nothing
 
 _LOOSE = 1e4  # a program that runs again does the same, or something else
 
@@ -73,6 +76,8 @@ class Call:
         if torch.is_grad_enabled():
             _ = root.saved_tensors  # raises where these were written into, or are gone
             return self._run_again(cotangents, "its gradients cannot be differentiated again")
+        if are_batched(cotangents):
+            return derive_each(partial(self.derive, root), cotangents)
         try:
             saved = root.saved_tensors
         except RuntimeError as error:
@@ -82,6 +87,7 @@ class Call:
             return self._run_again(cotangents, "its results cannot be written into before the backward pass")
         is_whole = all(one is not None for one in cotangents)
         with plain_torch():
+            cotangents = take(self.function, saved, cotangents)
             if not is_whole:
                 choose(self.function, saved, cotangents)
             with observe() as solutions, asked_by(self.asked):
@@ -98,7 +104,8 @@ class Call:
                 f"this program draws random numbers or keeps state: compiled, {problem}; call the original for that."
             )
         attributes, wants_graph = function.effects.attributes, torch.is_grad_enabled()
-        found, outputs = self.original.differentiate(function.backward, attributes, cotangents, wants_graph)
+        with counting_nothing(function.effects):
+            found, outputs = self.original.differentiate(function.backward, attributes, cotangents, wants_graph)
         if self._reads_others() or not self._returns_same(outputs):
             raise GradientError(f"the program is not as it was at its call: compiled, {problem} then.")
         return found

@@ -41,14 +41,16 @@ def build(
     """
     clock = Clock()
     report = Report(program=name_of(program), status="left alone")
-    visit = Visit(program, args, kwargs)
+    visit = Visit(program, args, kwargs, live.counters)
+    rewind = rewinder_of(program, visit.leaves)
     for one, two, lengths in relatives.pairs(args, kwargs, clock):
-        rewind = rewinder_of(program, visit.leaves)
         grown = _grow(one, two, lengths, visit, rewind, clock)
         if not isinstance(grown, str):
-            entry = Compilation(program, args, kwargs, *grown, options, clock, report).entry()
+            entry = Compilation(program, args, kwargs, *grown, options, clock, report, rewind).entry()
             if entry.ready is not None or (entry.report.check is not None and within(entry.report.check)):
+                learn(grown[0])
                 return _timed(entry, clock), rebuild(grown[0].output, grown[0].example.outputs)
+            grown[0].example.before.put_back()
             grown = entry.report.reason
         relatives.refused = grown
         rewind()
@@ -59,7 +61,7 @@ def build(
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
-    entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report).entry(), clock)
+    entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report, rewind).entry(), clock)
     return replace(entry, report=replace(entry.report, notes=(*entry.report.notes, *relatives.notes))), result
 
 

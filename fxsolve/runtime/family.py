@@ -72,6 +72,14 @@ def grow(
     """
     _check_members(one.program, two.program)
     seen = see(visit, one.program)
+    try:
+        return _grow(one, two, lengths, seen, rewind)
+    except Exception:
+        seen.before.put_back()
+        raise
+
+
+def _grow(one: Member, two: Member, lengths: Lengths, seen: Seen, rewind: Callable[[], None]) -> tuple[Program, System]:
     after = read_random_state()
     blend = _blend(one.program, two.program, seen, lengths)
     system = blend.system(one.system, two.system)
@@ -94,8 +102,9 @@ def grow(
         roles=roles,
         draws=draws,
         output=seen.output,
-        example=Example(seen.inputs, noise, seen.outputs, cotangents=seen.cotangents),
+        example=Example(seen.inputs, noise, seen.outputs, cotangents=seen.cotangents, before=seen.before),
         stream=Stream((), literals),
+        stores=replace(one.program.stores, writes=seen.counted, counters=tuple(store.place for store in seen.counted)),
     )
     return program, system
 
@@ -104,7 +113,7 @@ def _check_members(one: Program, two: Program) -> None:
     """What is not known at other lengths."""
     if one.mutations or two.mutations:
         raise PartitionError("the program writes into tensors that outlive the call")
-    if one.stores.writes or two.stores.writes or one.stores.reads or two.stores.reads:
+    if not (one.stores.only_count and two.stores.only_count):
         raise PartitionError("the program changes attributes that outlive the call")
     if one.backward != two.backward:
         raise PartitionError("the gradients have another structure at the other length")

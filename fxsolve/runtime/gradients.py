@@ -69,12 +69,14 @@ class Learned:
     """What calls have shown of a program.
 
     `solutions` are the solves of the latest backward pass, `writes` tells that callers write into what it returns, and
-    `some` how the gradients for some of the cotangents are found.
+    `some` how the gradients for some of the cotangents are found. `layouts` tells of the strides of cotangents whether
+    the backward pass can read them as they are.
     """
 
     solutions: tuple[Solution, ...] = ()
     writes: bool = False
     some: dict[frozenset[int], Some] = field(default_factory=dict)
+    layouts: dict[tuple[tuple[int, ...] | None, ...], bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class Differentiable:
 
     def differentiate(self, saved: Tensors, cotangents: Gradients) -> Derivatives:
         """The backward pass, with zeros for cotangents that are None; what depends on none of the others is None."""
-        given = [_lay_out(*pair) for pair in zip(cotangents, self.cotangents, strict=True)]
+        pairs = zip(cotangents, self.cotangents, strict=True)
+        given = [zeros_of(spec) if one is None else one for one, spec in pairs]
         return self._sort(self.passes.backward(*saved, *given), present_in(cotangents))
 
     def differentiate_some(self, saved: Tensors, cotangents: Gradients) -> Derivatives:
@@ -135,9 +138,9 @@ class Differentiable:
         """
         present = present_in(cotangents)
         some = self.passes.backward_for(present)
-        given = (_lay_out(cotangents[k], self.cotangents[k]) for k in sorted(present))
+        given = (one for one in cotangents if one is not None)
         left = dict(zip(some.left, some.backward(*saved, *given), strict=True))
-        zeros = (_lay_out(None, spec) if k not in left else left[k] for k, spec in enumerate(self.found))
+        zeros = (zeros_of(spec) if k not in left else left[k] for k, spec in enumerate(self.found))
         return self._sort(tuple(zeros), present)
 
     def _sort(self, results: Tensors, present: frozenset[int]) -> Derivatives:
@@ -151,7 +154,7 @@ class Differentiable:
 
     def of_zeros(self, saved: Tensors) -> Tensors:
         """What the backward pass makes of zeros: zeros, but where a derivative is infinite or a hook adds something."""
-        return self.passes.backward(*saved, *(_lay_out(None, spec) for spec in self.cotangents))
+        return self.passes.backward(*saved, *map(zeros_of, self.cotangents))
 
 
 def _groups(function: Differentiable) -> list[tuple[int, ...]]:
@@ -188,14 +191,17 @@ def make_differentiable(program: Program, passes: EmittedPasses) -> Differentiab
         {number: places[id(output)] for number, output in enumerate(outputs) if id(output) in places},
         {number: first[id(output)] for number, output in enumerate(outputs) if first[id(output)] != number},
         effects,
-        not (program.draws or program.mutations or program.stores.reads or program.stores.writes),
+        not (program.draws or program.mutations) and program.stores.only_count,
     )
 
 
-def _lay_out(cotangent: Tensor | None, spec: TensorSpec) -> Tensor:
-    """The cotangent with the strides that the emitted backward was made for; zeros where there is none."""
-    if cotangent is None:
-        return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=spec.device).zero_()
+def zeros_of(spec: TensorSpec) -> Tensor:
+    """Zeros with these strides."""
+    return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=spec.device).zero_()
+
+
+def lay_out(cotangent: Tensor, spec: TensorSpec) -> Tensor:
+    """The cotangent with the strides that it had while recording."""
     if cotangent.stride() == spec.stride and not cotangent.is_conj() and not cotangent.is_neg():
         return cotangent
     return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=spec.device).copy_(cotangent)

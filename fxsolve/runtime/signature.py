@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch._C import _autograd, _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils import _pytree as pytree
@@ -19,8 +20,10 @@ from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
 from fxsolve.runtime.tokens import PLAIN, State, callable_token, token_of
 from fxsolve.runtime.watch import Watch
 from fxsolve.tracer.externals import storage_of
-from fxsolve.tracer.places import Place, is_container
+from fxsolve.tracer.places import is_container
+from fxsolve.tracer.stores import Stores
 
+UNSEEN = "not called yet, or only under checkpointing, transforms or modes, where the original runs"
 _MAX_WATCHES = 8
 _LEAVES = frozenset({*PLAIN, Tensor, nn.Parameter})
 _GLOBAL_HOOKS = (nn_module._global_forward_hooks, nn_module._global_forward_pre_hooks)
@@ -83,9 +86,9 @@ class Reader:
         places = (place for places, _ in looks for place in places)
         return read_live(self._live, places, frozenset().union(*(fixed for _, fixed in looks)))
 
-    def learn(self, places: Iterable[Place]) -> bool:
-        """From now on what is in these places is known by its form; returns whether one of them is new."""
-        return self._live.add(places)
+    def learn(self, stores: Stores) -> bool:
+        """From now on what is in the places of these is known by its form; returns whether one of them is new."""
+        return self._live.add(stores.kept, stores.counters)
 
     def _token(self, leaf: Any, grad: bool) -> Hashable:
         if type(leaf) in PLAIN or is_container(leaf) or isinstance(leaf, slice | Enum | torch.Generator):
@@ -149,13 +152,20 @@ def _changed_names(before: Any, after: Any) -> Iterator[str]:
 
 
 def is_observed() -> bool:
-    """Whether a recording, a dispatch mode, a transform or a compiler follows the operations of this thread."""
+    """Whether a recording, a dispatch mode, a transform or a compiler follows the operations of this thread.
+
+    So do forward-mode derivatives, the search for anomalies, and hooks on what autograd saves, as
+    `torch.utils.checkpoint` sets them: it counts what is saved.
+    """
     return (
         runs_as_written()
         or torch._C._len_torch_dispatch_stack() > 0
         or _functorch.peek_interpreter_stack() is not None
         or torch.compiler.is_compiling()
         or torch._C._get_tracing_state() is not None
+        or forward_ad._current_level >= 0
+        or torch.is_anomaly_enabled()
+        or _autograd._top_saved_tensors_default_hooks(False) is not None
         or (torch._C._len_torch_function_stack() > 0 and not _default_device_only())
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fxsolve.runtime.tokens import PLAIN, State, token_of
+from fxsolve.runtime.tokens import PLAIN, State
 from fxsolve.tracer.places import MISSING, Place
 
 FORMS = tuple(map(attrgetter, ("dtype", "device", "shape")))
@@ -33,7 +33,8 @@ class Snapshot:
 
     `pairs` are what was in all places but in the `live` ones, which the program rebinds, and `sizes` how many places
     there were in each of `dicts`. Nothing was in `owner[name]` for the owners of `empty[name]`. `tensors`, and `deep`,
-    which are containers and settings that may change, are among what was found; `fixed` are the ids of all tensors.
+    which are containers and settings that may change by their `token`, are among what was found; `fixed` are the ids of
+    all tensors.
     """
 
     modules: tuple[nn.Module, ...]
@@ -47,6 +48,7 @@ class Snapshot:
     deep: tuple[Any, ...]
     deep_tokens: list[Hashable]
     live: tuple[Place, ...]
+    token: Callable[[Any], Hashable]
     fixed: frozenset[int]
     state: State
 
@@ -68,7 +70,7 @@ class Snapshot:
     def _has_same_forms(self) -> bool:
         # One list for each fact: most of the items are compared by identity then, and no tuples are made.
         forms = (list(map(form, self.tensors)) for form in FORMS)
-        return all(map(eq, forms, self.forms)) and list(map(token_of, self.deep)) == self.deep_tokens
+        return all(map(eq, forms, self.forms)) and list(map(self.token, self.deep)) == self.deep_tokens
 
     def wanting(self) -> tuple[bool, ...]:
         """Which of the tensors want gradients now."""

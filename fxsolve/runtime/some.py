@@ -35,10 +35,10 @@ def _choose(function: Differentiable, saved: Tensors, cotangents: Gradients) -> 
         some = function.differentiate_some(saved, cotangents)
     except Exception:  # whatever it is, the whole pass is there
         return "zeros"
-    return "left out" if _agree(some, whole) else "zeros"
+    return "left out" if agree(some, whole) else "zeros"
 
 
-def _agree(some: Derivatives, whole: Derivatives) -> bool:
+def agree(some: Derivatives, whole: Derivatives) -> bool:
     """Whether they are equal up to rounding, wherever the derivatives of what is left out are finite."""
     ours, theirs = (tuple(one for one in found.gradients if one is not None) for found in (some, whole))
     known = [torch.isfinite(one) for one in theirs]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fxsolve.tracer.places import MAX_DEPTH, MAX_ITEMS, is_container
 
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
+Identities = frozenset[tuple[int, str]]  # of places
 form_of = attrgetter("dtype", "device", "shape")
 
 
@@ -52,8 +53,11 @@ class State:
         return self is other or (isinstance(other, State) and self.parts == other.parts)
 
 
-def token_of(value: Any, depth: int = 0) -> Hashable:
-    """A token of `value`: by value for plain ones, also inside of small containers and settings, else by identity."""
+def token_of(value: Any, depth: int = 0, live: Identities = frozenset()) -> Hashable:
+    """A token of `value`: by value for plain ones, also inside of small containers and settings, else by identity.
+
+    What is in the `live` places of settings is not part of it.
+    """
     kind = type(value)
     if kind is float or kind is complex:
         return kind, repr(value)  # 0.0 is not -0.0 here, and NaN is NaN
@@ -67,11 +71,12 @@ def token_of(value: Any, depth: int = 0) -> Hashable:
         return Same(value), form_of(value)
     if is_container(value) and depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
         items = value.items() if isinstance(value, dict) else value
-        tokens = [token_of(item, depth + 1) for item in items]
+        tokens = [token_of(item, depth + 1, live) for item in items]
         return kind, frozenset(tokens) if isinstance(value, set | frozenset) else tuple(tokens)
     if is_settings(value) and depth < MAX_DEPTH:
-        plain = (pair for pair in vars(value).items() if type(pair[1]) in PLAIN)
-        return identity_of(value), tuple((name, token_of(item)) for name, item in plain)
+        held = vars(value)
+        plain = (name for name, item in held.items() if type(item) in PLAIN and (id(held), name) not in live)
+        return identity_of(value), tuple((name, token_of(held[name])) for name in plain)
     return identity_of(value)
 
 

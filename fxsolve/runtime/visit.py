@@ -12,23 +12,27 @@ from torch.utils import _pytree as pytree
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.runtime.modes import plain_autograd
 from fxsolve.tracer.backward import draw_cotangent
+from fxsolve.tracer.counters import Counters
 from fxsolve.tracer.gate import Gated, gate_arguments
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.program import Output, Program, attribute_of
 from fxsolve.tracer.reach import Reach, find_reach
 from fxsolve.tracer.state import take_snapshot
+from fxsolve.tracer.stores import Held, Store, hold
 from fxsolve.tracer.stream import Entry
+from fxsolve.tracer.watched import watched
 from fxsolve.tracer.ways import find_ways
 from fxsolve.tracer.witness import Witness
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A call at a new length."""
+    """A call at a new length; `counters` are those of a `Live`."""
 
     program: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    counters: frozenset[tuple[int, str]] = frozenset()
 
     @property
     def leaves(self) -> tuple[Any, ...]:
@@ -41,7 +45,10 @@ class Visit:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a run took and gave, its gradients for the `cotangents` last; its calls and its constants of numbers."""
+    """What a run took and gave, its gradients for the `cotangents` last; its calls and its constants of numbers.
+
+    `counted` is what it counted, and `before` what was in the places that were watched for that.
+    """
 
     inputs: tuple[Tensor, ...]
     output: Output
@@ -49,6 +56,8 @@ class Seen:
     cotangents: tuple[Tensor, ...]
     entries: tuple[Entry, ...]
     literals: tuple[Tensor, ...]
+    counted: tuple[Store, ...]
+    before: Held
 
 
 def see(visit: Visit, program: Program) -> Seen:
@@ -59,11 +68,16 @@ def see(visit: Visit, program: Program) -> Seen:
     """
     gated = gate_arguments(visit.args, visit.kwargs, _attributes(program))
     reach = visit.reach
-    with _undone(reach):
+    wanted = visit.counters.union(place.identity for place in program.stores.counters)
+    with _undone(reach, wanted) as (counters, before):
         watcher = Witness(reach, gated.tensors)
         output, outputs = flatten_result(watcher.watch(lambda: visit.program(*gated.args, **gated.kwargs)))
+        counted = counters.stores()
         cotangents, gradients = _differentiate(watcher, program, gated, outputs)
-    return Seen(gated.tensors, output, (*outputs, *gradients), cotangents, watcher.entries, watcher.literals)
+        if counters.stores() != counted:
+            raise PartitionError("the program counts in its backward pass")
+    results = (*outputs, *gradients)
+    return Seen(gated.tensors, output, results, cotangents, watcher.entries, watcher.literals, counted, before)
 
 
 def _attributes(program: Program) -> list[Tensor]:
@@ -71,12 +85,17 @@ def _attributes(program: Program) -> list[Tensor]:
 
 
 @contextmanager
-def _undone(reach: Reach) -> Iterator[None]:
-    """Whatever the body raises is a PartitionError; so is anything that it leaves behind, and both are undone."""
+def _undone(reach: Reach, wanted: frozenset[tuple[int, str]]) -> Iterator[tuple[Counters, Held]]:
+    """Whatever the body raises is a PartitionError; so is anything that it leaves behind, and both are undone.
+
+    The body may count in the `wanted` places; it is given the counters, and what was in their places.
+    """
     snapshot = take_snapshot(reach)
     try:
-        yield
-        if changed := snapshot.changed():
+        with watched(reach, snapshot, wanted) as counters:
+            yield counters, hold(counter.place for counter in counters.at.values())
+            counters.check()
+        if changed := [slot for slot in snapshot.changed() if slot.place.identity not in counters.at]:
             raise PartitionError(f"the program changes {changed[0].place.label}")
     except (CaptureError, PartitionError) as error:
         snapshot.restore()

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from operator import getitem
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from fxsolve.runtime.live import LiveSet
 from fxsolve.runtime.snapshot import FORMS, Pairs, Snapshot
-from fxsolve.runtime.tokens import State, may_change, token_of
+from fxsolve.runtime.tokens import Identities, State, may_change, token_of
 from fxsolve.tracer.places import Place, attributes_of, is_data, tensors_in
 from fxsolve.tracer.reach import Found, Reach, find_reach, walk
 
@@ -18,8 +19,6 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 _PARTS = (*_TENSORS, "_modules", *_HOOKS)
 _LIVE = "live"
 _MAX_SNAPSHOTS = 4
-
-Identities = frozenset[tuple[int, str]]  # of places
 
 
 class Watch:
@@ -75,14 +74,16 @@ def _look(program: Callable[..., Any], live: Identities) -> Snapshot:
     held = [place.read() for place in settled]
     tensors = tuple({id(one): one for one in held if isinstance(one, Tensor)}.values())
     deep = tuple(one for one in held if not isinstance(one, Tensor) and may_change(one))
+    rebound = {place.identity: place for place in places if place.identity in live}
+    token = partial(token_of, live=frozenset(rebound))
     dicts = (*map(vars, modules), *inner)
     return Snapshot(
         modules, list(map(type, modules)), dicts, list(map(len, dicts)),
         (_pairs(getitem, [*settled, *filled]), _pairs(getattr, settled)), _empty(parts),
-        tensors, [list(map(form, tensors)) for form in FORMS], deep, list(map(token_of, deep)),
-        tuple({place.identity: place for place in places if place.identity in live}.values()),
+        tensors, [list(map(form, tensors)) for form in FORMS], deep, list(map(token, deep)),
+        tuple(rebound.values()), token,
         frozenset(id(tensor) for one in held for tensor in tensors_in(one)),
-        State(_describe(reach, found, live)),
+        State(_describe(reach, found, live, token)),
     )  # fmt: skip
 
 
@@ -101,13 +102,13 @@ def _empty(parts: Iterable[Place]) -> dict[str, tuple[dict[str, Any], ...]]:
     return {name: tuple(those) for name, those in owners.items()}
 
 
-def _describe(reach: Reach, found: Found, live: Identities) -> Hashable:
+def _describe(reach: Reach, found: Found, live: Identities, token: Callable[[Any], Hashable]) -> Hashable:
     number = {id(module): k for k, (_, module) in enumerate(found.modules)}
 
     def tokens(owner: dict[str, Any], items: Iterable[tuple[str, Any]]) -> Hashable:
-        return tuple((name, _LIVE if (id(owner), name) in live else token_of(value)) for name, value in items)
+        return tuple((name, _LIVE if (id(owner), name) in live else token(value)) for name, value in items)
 
-    places = tuple((one.label, _LIVE if one.identity in live else token_of(one.read())) for one in reach.places)
+    places = tuple((one.label, _LIVE if one.identity in live else token(one.read())) for one in reach.places)
     modules = tuple(
         (
             type(module),

@@ -168,6 +168,8 @@ _FIRST = (
     aten.unfold.default,
     aten.split.Tensor,
     aten.split_with_sizes.default,
+    aten.unsafe_split.Tensor,
+    aten.unsafe_split_with_sizes.default,
     aten.chunk.default,
     aten.unbind.int,
     aten.flip.default,

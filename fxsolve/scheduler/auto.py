@@ -7,6 +7,7 @@ from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.partitioner.lowering.readable import readable_copy
 from fxsolve.scheduler.causality import reads_buffer, structural_values
 from fxsolve.scheduler.decision import Choice, Decision
+from fxsolve.scheduler.ledger import Ledger
 from fxsolve.scheduler.rules import choose
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.scheduler.tolerance import stop_of
@@ -31,6 +32,7 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
     leaves: list[Schedule] = []
     choices: list[Choice] = []
     sequential = 0.0
+    ledger = Ledger()
     for equation in system.equations:
         if isinstance(equation, Block):
             # The calls as they are emitted: what a sweep hands over may be laid out in another way.
@@ -39,13 +41,13 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
             leaves.append(Apply(equation.name))
             continue
         test = stop or stop_of(equation)
-        choice, run = choose(Situation(equation, Values(named), structural, test, backend, stop))
+        choice, run = choose(Situation(equation, Values(named), structural, test, backend, stop, ledger=ledger))
         named.update(run.results)
         choices += choice.all()
         sequential += choice.sequential_seconds
         leaves += choice.parts
     fused = {choice.repeat: choice.unroll for choice in choices if choice.unroll}
-    return Decision(GaussSeidel(tuple(leaves)), tuple(choices), fused, sequential_seconds=sequential)
+    return Decision(GaussSeidel(tuple(leaves)), tuple(choices), fused, ledger.notes(), sequential)
 
 
 def _given(program: Program) -> dict[str, Tensor]:

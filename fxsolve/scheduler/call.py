@@ -11,7 +11,9 @@ from fxsolve.partitioner.lowering.arguments import Arguments
 from fxsolve.partitioner.lowering.linearize import Jacobian, linear_loop
 from fxsolve.partitioner.lowering.lower import sweep_loop
 from fxsolve.scheduler.facts import find_facts
+from fxsolve.scheduler.samples import sample_loops
 from fxsolve.scheduler.schedule import Chunks, Jacobi, Levels, Method, Newton, Part, Picard, Scan, Steps, steps_of
+from fxsolve.solvers.by_sample import jacobi_by_sample
 from fxsolve.solvers.jacobi import jacobi
 from fxsolve.solvers.jacobi_gs import jacobi_gs
 from fxsolve.solvers.layout import Layout
@@ -19,6 +21,7 @@ from fxsolve.solvers.levels import levels
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.newton import newton
 from fxsolve.solvers.picard import picard
+from fxsolve.solvers.samples import SampleLoops
 from fxsolve.solvers.scan import scan
 from fxsolve.solvers.sliding import sliding
 from fxsolve.solvers.stop import Stop
@@ -27,17 +30,18 @@ from fxsolve.system.spec import Repeat
 
 @dataclass(frozen=True)
 class SolverCall:
-    """solver(loop, [linear, layout], initial, buffers, per_step, shared, *options)."""
+    """solver(loop, [linear, layout | samples], initial, buffers, per_step, shared, *options)."""
 
     solver: Callable[..., Any]
     loop: Loop
     options: tuple[Any, ...] = ()
     linear: nn.Module | None = None
     layout: Layout | None = None
+    samples: SampleLoops | None = None
 
     def solve(self, arguments: Arguments) -> Any:
         """What the solver returns."""
-        extras = () if self.linear is None else (self.linear, self.layout)
+        extras = [extra for extra in (self.linear, self.layout, self.samples) if extra is not None]
         return self.solver(self.loop, *extras, *arguments.flat(), *self.options)
 
 
@@ -54,6 +58,9 @@ def solver_call(repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int
             return SolverCall(jacobi_gs, sweep_loop(repeat, (0, repeat.length // length)), (*test, length))
         case Jacobi(_, _, int(window)):
             return SolverCall(sliding, sweep_loop(repeat, (0, min(window, repeat.length))), (*test, window))
+        case Jacobi(_, _, None, sizes) if sizes:
+            loop, options = sweep_loop(repeat, bounds), (*test, _short(bounds))
+            return SolverCall(jacobi_by_sample, loop, options, samples=sample_loops(repeat, sizes, bounds))
         case Jacobi():
             return SolverCall(jacobi, sweep_loop(repeat, bounds), (*test, _short(bounds)))
         case Picard():

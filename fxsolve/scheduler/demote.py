@@ -13,6 +13,7 @@ from fxsolve.scheduler.decision import Candidate, Choice, Decision
 from fxsolve.scheduler.depth import dependency_depth
 from fxsolve.scheduler.facts import find_facts
 from fxsolve.scheduler.nests import UNKNOWN
+from fxsolve.scheduler.samples import sample_loops
 from fxsolve.scheduler.schedule import (
     Apply,
     Chunks,
@@ -54,7 +55,7 @@ def demote_unproved(program: Program, system: System, schedule: Schedule) -> Dec
     known = {repeat.name: structural for repeat in system.repeats}
     judged = {one.name: _judge(one, schedule, known.get(one.name, UNKNOWN)) for one in every_repeat(system)}
     obstacles = {name: judgement.obstacle for name, judgement in judged.items() if judgement.obstacle is not None}
-    safe = _demote(schedule, frozenset(obstacles))
+    safe = demote(schedule, frozenset(obstacles))
     choices = tuple(_choice(repeat, safe, judged[repeat.name]) for repeat in every_repeat(system))
     notes = tuple(f"{name} runs in order: {obstacle}" for name, obstacle in obstacles.items())
     depths = {name: judgement.depth for name, judgement in judged.items() if judgement.depth is not None}
@@ -85,6 +86,8 @@ def _check(repeat: Repeat, method: Method) -> None:
         return
     if isinstance(method, Jacobi) and isinstance(method.child, Chunks):
         _check_chunks(repeat, method.child.length)
+    if isinstance(method, Jacobi) and method.samples:
+        sample_loops(repeat, method.samples, [0, repeat.length])
     if not isinstance(method, (Newton, Scan)):
         batch(repeat, repeat.length)
         return
@@ -102,13 +105,14 @@ def _check_chunks(repeat: Repeat, length: int) -> None:
         raise PartitionError(f"chunks of {length} steps are shorter than the longest lag, {longest}")
 
 
-def _demote(schedule: Schedule, repeats: frozenset[str]) -> Schedule:
+def demote(schedule: Schedule, repeats: frozenset[str]) -> Schedule:
+    """The schedule with the steps of `repeats` in order."""
     if isinstance(schedule, GaussSeidel):
-        return GaussSeidel(tuple(_demote(child, repeats) for child in schedule.children))
+        return GaussSeidel(tuple(demote(child, repeats) for child in schedule.children))
     if isinstance(schedule, Apply):
         return schedule
     if isinstance(schedule, Steps):
-        return replace(schedule, inside=tuple(_demote(child, repeats) for child in schedule.inside))
+        return replace(schedule, inside=tuple(demote(child, repeats) for child in schedule.inside))
     return steps_of(schedule) if steps_of(schedule).repeat in repeats else schedule
 
 

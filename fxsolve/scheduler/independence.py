@@ -16,13 +16,13 @@ from torch import Tensor, fx
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.tables import device_of
 from fxsolve.partitioner.lowering.batch import check_plain
+from fxsolve.scheduler.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.scheduler.labels import NEVER, Timed
 from fxsolve.scheduler.times import TimeInterpreter
 from fxsolve.solvers.layout import Layout
 from fxsolve.system.spec import Lag, Prefix, Repeat
 from fxsolve.tracer.program import TensorSpec
 
-_MOST_LABELS = 2**24  # entries of all values of a body together
 _MOST_PAIRINGS = 64  # ways of matching the dimensions of several carries that are tried
 
 Pairing = tuple[int, ...]  # one dimension of each carry
@@ -81,10 +81,9 @@ def _order(dims: int, first: list[int]) -> tuple[int, ...]:
 
 def _independent(repeat: Repeat, shapes: list[Any]) -> list[Pairing]:
     """Dimensions, paired over all carries, along which nothing mixes; in the order of those of the first carry."""
-    specs = [node.meta.get("spec") for node in repeat.body.graph.nodes]
-    if sum(math.prod(spec.shape) for spec in specs if isinstance(spec, TensorSpec)) > _MOST_LABELS:
+    if values_in(repeat) > MOST_LABELS:
         return []
-    body = _with_examples(repeat)
+    body = with_examples(repeat)
     found: list[Pairing] = []
     for pairing in islice(_pairings(shapes), _MOST_PAIRINGS):
         taken = any(one == other for pair in found for one, other in zip(pair, pairing, strict=True))
@@ -108,7 +107,7 @@ def _keeps_apart(repeat: Repeat, body: fx.GraphModule, shapes: list[Any], pairin
     """Whether no entry of a carried output depends on any place along the paired dimensions but its own."""
     size = shapes[0][pairing[0]]
     for ranks in (torch.arange(size), torch.arange(size).flip(0)):
-        wanted = [_along(ranks, shape, dim) for shape, dim in zip(shapes, pairing, strict=True)]
+        wanted = [along(ranks, shape, dim) for shape, dim in zip(shapes, pairing, strict=True)]
         for found, own in zip(_highest(repeat, body, wanted), wanted, strict=True):
             if isinstance(found, Timed) and bool((found.labels > own).any()):
                 return False
@@ -121,38 +120,9 @@ def _highest(repeat: Repeat, body: fx.GraphModule, carried: list[Tensor]) -> lis
     labels = iter(carried)
     nothing = Timed(torch.tensor(NEVER, device=device))
     inputs = [
-        Timed(next(labels).to(device)) if isinstance(read, Lag) else _unlabelled(node, nothing)
+        Timed(next(labels).to(device)) if isinstance(read, Lag) else unlabelled(node, nothing)
         for node, read in zip(body.graph.find_nodes(op="placeholder"), repeat.reads, strict=True)
     ]
     with torch.no_grad():
         outputs = TimeInterpreter(body).run(*inputs)
     return [outputs[read.output] for read in repeat.reads if isinstance(read, Lag)]
-
-
-def _unlabelled(node: fx.Node, number: Timed) -> Timed:
-    """A read that depends on no carry, whatever it holds: no zero in it counts. Tables are single numbers."""
-    example = node.meta.get("val")
-    return number if example is None else Timed(number.labels.expand(example.shape))
-
-
-def _along(ranks: Tensor, shape: Any, dim: int) -> Tensor:
-    return ranks.view([-1 if k == dim else 1 for k in range(len(shape))]).expand(shape)
-
-
-def _with_examples(repeat: Repeat) -> fx.GraphModule:
-    """A copy of the body whose nodes have an example value without memory, as the interpreter of labels expects."""
-    graph = fx.Graph()
-    copied: dict[fx.Node, fx.Node] = {}
-    for node in repeat.body.graph.nodes:
-        if node.op == "output":
-            graph.output(tuple(copied[result] for result in node.args[0]))
-            continue
-        copied[node] = graph.node_copy(node, lambda source: copied[source])
-        copied[node].meta["val"] = _example(node.meta.get("spec"))
-    return fx.GraphModule({}, graph)
-
-
-def _example(spec: Any) -> Any:
-    if isinstance(spec, TensorSpec):
-        return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
-    return tuple(map(_example, spec)) if isinstance(spec, tuple) else None

@@ -25,7 +25,13 @@ from fxsolve.system.spec import Block, Equation, Repeat, System
 
 METHODS = {"jacobi": Jacobi, "newton": Newton, "picard": Picard, "scan": Scan, "levels": Levels}
 _TEST = ("atol", "rtol", "max_sweeps")
-_OPTIONS = {"jacobi": (*_TEST, "window"), "newton": (*_TEST, "jacobian"), "picard": _TEST, "scan": (), "levels": ()}
+_OPTIONS = {
+    "jacobi": (*_TEST, "window", "samples"),
+    "newton": (*_TEST, "jacobian"),
+    "picard": _TEST,
+    "scan": (),
+    "levels": (),
+}
 
 
 def parse(text: str, system: System) -> Schedule:
@@ -158,6 +164,8 @@ class _Parser:
                 return self.count("sweep")
             case "window":
                 return self.count("step")
+            case "samples":
+                return self.sizes()
             case "jacobian":
                 return self.jacobian()
         return self.real_number()
@@ -167,6 +175,13 @@ class _Parser:
         if token.text not in ("full", "diagonal"):
             self.fail(token, f"expected full or diagonal, found {token.text}")
         return token.text
+
+    def sizes(self) -> tuple[int, ...]:
+        """size:size:..."""
+        found = [self.count("sample")]
+        while self.accept(":"):
+            found.append(self.count("sample"))
+        return tuple(found)
 
     def whole_number(self) -> int:
         token = self.take("number", "a whole number")

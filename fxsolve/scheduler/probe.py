@@ -1,7 +1,7 @@
 """Measure one repeat on its real inputs: what a step costs, what a sweep costs, how many sweeps it takes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,11 +15,13 @@ from fxsolve.partitioner.lowering.unroll import chunk_graph
 from fxsolve.scheduler.call import solver_call
 from fxsolve.scheduler.depth import longest_chain
 from fxsolve.scheduler.schedule import Part, Steps
+from fxsolve.solvers.by_sample import JacobiBySample
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
 from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.jacobi import Jacobi
 from fxsolve.solvers.norms import measure
+from fxsolve.solvers.samples import SampleLoops
 from fxsolve.solvers.solution import observe
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Frontier, Given, Window, first_guess, open_window, sweep
@@ -103,6 +105,15 @@ def count_sweeps(window: Window, stop: Stop, limit: int) -> int | None:
     while (verdict := method.terminate(state)) is None:
         state = method.step(state)
     return None if verdict == "unsolved" else len(state.sizes)
+
+
+def count_awake(window: Window, dims: Mapping[int, int], stop: Stop) -> tuple[int, ...]:
+    """How many samples of the batch had not settled at each look; `dims` are those of the samples in the unknowns."""
+    method = JacobiBySample(stop, SampleLoops({}, (), dims))
+    state = method.init(window)
+    while method.terminate(state) is None:
+        state = method.step(state)
+    return state.sampled.awake
 
 
 def shorten(repeat: Repeat, length: int) -> Repeat:

@@ -9,13 +9,14 @@
     a buffer that is read whole   -> in order | fused, unless it is proved that no step reads its own or later entries
     a step affine in its carry    -> a scan too, if the Jacobian is diagonal or has blocks of at most 16 x 16
     any other state               -> Newton too, under the same condition
-    otherwise                     -> the cheapest of: in order | in order, fused | Jacobi | Jacobi in windows, and these
+    otherwise                     -> the cheapest of: in order | in order, fused | Jacobi | Jacobi in windows; in
+                                     smaller and smaller batches, where most samples settle early
 
 Costs are measured on the program's own inputs: the time of a step, of a sweep, of a Newton step or a scan, and the
 number of them that the stop test takes. Compiled steps, and what solves a recurrence otherwise, must be `MARGIN` times
 faster than the steps in order to be chosen; the one sweep of steps that do not read one another, and one sum, only no
 slower. The Jacobian of a step is not traced where the loop is short, or where two plain sweeps cost more than all its
-steps, and steps are not compiled where little of their time is overhead.
+steps, and steps are not compiled where little of their time is overhead, or beyond what `ledger` allows for them.
 
 For inputs that need more sweeps, sweeping ends where it has cost as much as running in order, so the worst case is
 twice that. On request only: Picard, sliding windows and chunks, which pay for their kind of loop alone; diagonal
@@ -38,6 +39,7 @@ from fxsolve.scheduler.trial import Situation, Trial, in_order, ruled_out
 from fxsolve.scheduler.try_fused import try_fused
 from fxsolve.scheduler.try_jacobi import try_windows
 from fxsolve.scheduler.try_linear import try_linear
+from fxsolve.scheduler.try_samples import try_samples
 from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Repeat, Stacked
 
@@ -139,6 +141,9 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Run]:
     finished = [trial for trial in trials if trial.sweeps is not None]
     rejected = [trial.candidate for trial in trials if trial.sweeps is None]
     best = min(finished, key=lambda trial: trial.seconds, default=None)
+    if best is not None and (fewer := try_samples(situation, best)) is not None:
+        finished.append(fewer)
+        best = min(best, fewer, key=lambda trial: trial.seconds)
     if best is None or best.seconds * MARGIN > total:
         others = (*(trial.candidate for trial in finished), *rejected)
         choice, run = _sequential(situation, step, others)

@@ -59,12 +59,14 @@ class GaussSeidel:
 class Jacobi:
     """Sweep all steps, or chunks of steps, at once from the previous sweep's values until `stop`.
 
-    With a `window`, the next so many unsolved steps only: it slides behind the steps that have settled.
+    With a `window`, the next so many unsolved steps only: it slides behind the steps that have settled. With `samples`,
+    falling sizes of a batch, the samples that have not settled are gathered into smaller batches.
     """
 
     child: Steps | Chunks
     stop: Stop | None = None
     window: int | None = None
+    samples: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return _method_text((self,))
@@ -200,8 +202,9 @@ def _method_text(run: tuple[Method, ...]) -> str:
 
 def _options_text(method: Method) -> str:
     match method:
-        case Jacobi(_, stop, window):
-            return ("" if window is None else f", window={window}") + _stop_text(stop)
+        case Jacobi(_, stop, window, samples):
+            sizes = f", samples={':'.join(map(str, samples))}" if samples else ""
+            return ("" if window is None else f", window={window}") + sizes + _stop_text(stop)
         case Newton(_, jacobian, stop):
             return ("" if jacobian == "full" else f", jacobian={jacobian}") + _stop_text(stop)
         case Picard(_, stop):

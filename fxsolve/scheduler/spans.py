@@ -84,6 +84,14 @@ def scattered(target: Any, value: Any, source: Any, *places: Any) -> Timed:
     return Timed(target(labels_of(value), labels_of(source), *places))
 
 
+def placed(value: Any, dim: int, index: Any, source: Any) -> Timed:
+    """x with some entries along a dimension replaced by those of another; any entry may be one of them."""
+    if isinstance(index, Timed) and bool((index.labels != NEVER).any()):
+        raise NotImplementedError
+    new = labels_of(source)
+    return Timed(torch.maximum(labels_of(value), new.amax(dim, keepdim=True) if new.dim() else new))
+
+
 def padded(value: Timed, widths: Any, *_: Any) -> Timed:
     """x and entries around it that depend on nothing."""
     return Timed(torch.ops.aten.constant_pad_nd.default(value.labels, widths, NEVER))

@@ -6,10 +6,12 @@
     method   = "jacobi" | "newton" | "picard" | "scan" | "levels"
     steps    = name ["[" a ":" b [":" length] "]"]
     option   = ("atol" | "rtol" | "max_sweeps" | "window") "=" number | "jacobian" "=" ("full" | "diagonal")
+             | "samples" "=" size {":" size}
 
 A name without a range is a block, or all steps of a repeat. `cell[a:b:length]` stands for a run of one method over
 adjacent chunks of `length` steps, of which the last may be shorter; inside `jacobi(gs(...))` for chunks that are all
-run at once, the steps of each in order. In parentheses behind a repeat is how loops in its steps are solved, at every
+run at once, the steps of each in order. `samples=8:4` lets sweeps go on with 8, then 4 samples of a batch, where no
+more are left that have not settled. In parentheses behind a repeat is how loops in its steps are solved, at every
 step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
 """
 

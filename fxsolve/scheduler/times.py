@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from fxsolve.scheduler import spans
@@ -33,6 +34,8 @@ class TimeInterpreter(fx.Interpreter):
             return super().call_function(target, args, kwargs)
         if target is operator.getitem:
             return args[0][args[1]]
+        if not all(one.labels.numel() for one in timed):
+            return mix(timed, self._value)  # nothing is the largest of no labels
         try:
             return self._checked(_rule(target)(*args, **kwargs))
         except NotImplementedError:
@@ -40,8 +43,8 @@ class TimeInterpreter(fx.Interpreter):
             return mix_samples(args[0], self._value) if samples else mix(timed, self._value)
 
     def _checked(self, result: Any) -> Any:
-        """Labels of another shape than their value would have are those of a form that the rule does not know."""
-        if isinstance(result, Timed) and isinstance(self._value, Tensor) and result.labels.shape != self._value.shape:
+        """Labels of another form than their value would have are those of a call that the rule does not know."""
+        if isinstance(result, Timed) and self._value is not None and _shape(self._value) != result.labels.shape:
             raise NotImplementedError
         return result
 
@@ -60,7 +63,8 @@ def _rule(target: Any) -> Callable[..., Any]:
         return partial(_join, target)
     if target in _SCATTERS:
         return partial(spans.scattered, target)
-    if torch.Tag.pointwise in target.tags or target in _POINTWISE:
+    pointwise_op = isinstance(target, OpOverload) and torch.Tag.pointwise in target.tags
+    if pointwise_op or target in _POINTWISE:
         return lambda *args, **kwargs: pointwise(*args, *kwargs.values())
     raise NotImplementedError
 
@@ -76,6 +80,11 @@ def _move(target: Any, value: Any, *args: Any) -> Any:
 
 def _join(target: Any, values: Any, *args: Any) -> Any:
     return _wrap(target([labels_of(value) for value in values], *args))
+
+
+def _shape(value: Any) -> torch.Size | None:
+    """None for a call with several results."""
+    return value.shape if isinstance(value, Tensor) else None
 
 
 def _timed_inputs(arguments: Any) -> list[Timed]:
@@ -137,6 +146,8 @@ _MOVES = frozenset(
         aten.gather.default,
         aten.split.Tensor,
         aten.split_with_sizes.default,
+        aten.unsafe_split.Tensor,
+        aten.unsafe_split_with_sizes.default,
         aten.unbind.int,
         aten.flip.default,
         aten.roll.default,
@@ -168,6 +179,8 @@ _RULES: dict[Any, Callable[..., Any]] = {
     aten.tril.default: _same,
     aten.triu.default: _same,
     aten.index.Tensor: spans.index,
+    aten.index_copy.default: spans.placed,
+    aten.index_fill.int_Scalar: spans.placed,
     aten.constant_pad_nd.default: spans.padded,
     aten.cumsum.default: spans.cumulative,
     aten.cumprod.default: spans.cumulative,

@@ -1,10 +1,11 @@
 """One loop to decide about, and a way to solve it that was weighed."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.scheduler.decision import Candidate
+from fxsolve.scheduler.ledger import Ledger
 from fxsolve.scheduler.schedule import GaussSeidel, Part, Steps
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Repeat
@@ -15,7 +16,8 @@ from fxsolve.tracer.program import TensorSpec
 class Situation:
     """One repeat, the values that it reads, and what the user allows; `asked` is the stop test that he names.
 
-    `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in.
+    `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `ledger` is
+    that of all loops of the program.
     """
 
     repeat: Repeat
@@ -25,6 +27,7 @@ class Situation:
     backend: str
     asked: Stop | None = None
     solves: int = 1
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fxsolve.scheduler.schedule import (
     parts_of,
     steps_of,
 )
+from fxsolve.solvers.samples import SMALLEST
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Equation, Repeat, System, inputs_of, outputs_of
@@ -119,8 +120,18 @@ def _check_chunks(repeat: Repeat, method: Jacobi) -> None:
             raise ScheduleError(f"{method} has chunks and a window; {repeat.name} takes one of the two")
         if not 1 <= length <= repeat.length:
             raise ScheduleError(f"{method} has chunks of {length} steps; {repeat.name} has {repeat.length}")
+    if method.samples:
+        _check_samples(repeat, method)
     if method.window is not None and method.window < 1:
         raise ScheduleError(f"{method} has a window of {method.window} steps; it needs one or more")
+
+
+def _check_samples(repeat: Repeat, method: Jacobi) -> None:
+    sizes = list(method.samples)
+    if method.window is not None or isinstance(method.child, Chunks):
+        raise ScheduleError(f"{method} gathers samples; {repeat.name} takes no sliding window or chunks beside that")
+    if sizes != sorted(set(sizes), reverse=True) or min(sizes) < SMALLEST:
+        raise ScheduleError(f"{method} gathers samples in batches of falling sizes, each of {SMALLEST} or more")
 
 
 def _kind(method: Part) -> str:

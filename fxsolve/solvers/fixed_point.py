@@ -5,6 +5,7 @@ from torch import Tensor
 
 from fxsolve.solvers.bitwise import differs
 from fxsolve.solvers.certificate import of_own_steps
+from fxsolve.solvers.gauss_seidel import stack_rows
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution, Status
@@ -48,7 +49,4 @@ def _same(new: list[Tensor], old: list[Tensor]) -> bool:
 
 def _repeat_last(values: list[Tensor], length: int) -> Tensor:
     """Stack `values` and repeat the last one up to `length` entries."""
-    stack = torch.stack(values)
-    if len(values) == length:
-        return stack
-    return torch.cat((stack, stack[-1:].expand(length - len(values), *stack.shape[1:])))
+    return stack_rows([*values, *[values[-1]] * (length - len(values))])

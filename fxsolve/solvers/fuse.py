@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.solvers.compile_once import compile_graph
 from fxsolve.solvers.compiled_steps import OwnSteps, certify_compiled
 from fxsolve.solvers.loop import Buffer, Loop
 from fxsolve.solvers.requests import publish
@@ -29,19 +30,13 @@ class Fused(nn.Module):
         return self._compiled(*inputs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Compiled code and locks stay behind: a copy compiles again at its first call."""
+        """Compiled code and locks stay behind: a copy asks for code at its first call."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_compiled", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._compiled = None
         self._lock = threading.Lock()
-
-
-def compile_graph(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
-    """The graph as one compiled function of fixed shapes and strides, without the guards of `torch.compile`."""
-    with torch.no_grad():
-        return torch._inductor.compile(module, list(inputs))  # pyright: ignore
 
 
 def fused_gauss_seidel(

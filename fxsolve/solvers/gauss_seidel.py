@@ -12,6 +12,9 @@ from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 
+_MOST_GAPS = 4  # of the memory of a stack, against that of its entries
+_ALIGNED = 16  # entries: a row begins where a tensor of its own would
+
 
 def gauss_seidel(
     loop: Loop,
@@ -45,18 +48,19 @@ def gauss_seidel(
     solution = Solution(loop.name, "gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length)
     publish(solution, lambda one: of_own_steps(one, loop))
     last = [outputs[number] for number in loop.last]
-    return (*map(_stack, stacks), *last, *filled)
+    return (*map(stack_rows, stacks), *last, *filled)
 
 
-def _stack(rows: list[Tensor]) -> Tensor:
-    """The values of all steps (T, ...), each laid out as it was, if without gaps: products round by the layout."""
-    strides = rows[0].stride()
-    order = sorted(range(rows[0].dim()), key=lambda dim: -strides[dim])
-    if order == sorted(order) or not rows[0].permute(order).is_contiguous():
+def stack_rows(rows: list[Tensor]) -> Tensor:
+    """The values of all steps (T, ...), each laid out as it was, small gaps included: kernels round by the layout."""
+    first = rows[0]
+    span = 1 + sum(stride * (size - 1) for stride, size in zip(first.stride(), first.shape, strict=True))
+    is_plain = first.is_contiguous() or 0 in first.stride() or span > _MOST_GAPS * first.numel()
+    if is_plain or (torch.is_grad_enabled() and any(row.requires_grad for row in rows)):  # autograd knows no `out`
         return torch.stack(rows)
-    return torch.stack([row.permute(order) for row in rows]).permute(
-        0, *(order.index(dim) + 1 for dim in range(len(order)))
-    )
+    strides = (-(-span // _ALIGNED) * _ALIGNED, *first.stride())
+    stacked = torch.empty_strided((len(rows), *first.shape), strides, dtype=first.dtype, device=first.device)
+    return torch.stack(rows, out=stacked)
 
 
 def _steps(item: Any) -> Iterable[Any]:

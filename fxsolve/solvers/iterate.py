@@ -33,6 +33,18 @@ class Slid:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """What is known of the samples of a batch: how many had not settled, `awake`, at each look, and their last changes.
+
+    `partial` of the sweeps were of some samples alone.
+    """
+
+    awake: tuple[int, ...] = ()
+    changes: Tensor | None = None
+    partial: int = 0
+
+
+@dataclass(frozen=True)
 class State:
     """outputs = F(point): all steps of a window evaluated at `point`.
 
@@ -50,6 +62,7 @@ class State:
     slid: Slid | None = None
     anchor: Unknowns | None = None
     floor: Change | None = None
+    sampled: Sampled = Sampled()
 
     @property
     def values(self) -> Unknowns:
@@ -104,7 +117,7 @@ def iterate(method: Method, window: Window) -> Solved:
     if state.slid is not None:
         outputs = _join([*state.slid.before, state.outputs])
         return Solved(outputs, count, verdict, state.change.size, state.slid.proved - window.start)
-    final = window.length if verdict == "exact" else count
+    final = window.length if verdict == "exact" else count - state.sampled.partial
     return Solved(state.outputs, count, verdict, state.change.size, final)
 
 
@@ -117,11 +130,11 @@ def evaluate(window: Window, point: Unknowns, stop: Stop, sizes: tuple[float, ..
 
 
 def judge(state: State, stop: Stop) -> Verdict | None:
-    """The rule that all methods share; as many sweeps as the chain of steps is long are exact."""
+    """The rule that all methods share; as many sweeps of everything as the chain of steps is long are exact."""
     count, limit = len(state.sizes), depth(state.window)
     # The start may be non-finite itself (a buffer that was never filled), so the first change proves nothing.
     finite = state.change.finite or count == 1
-    if state.change.exact or (finite and count == limit):
+    if state.change.exact or (finite and count - state.sampled.partial == limit):
         return "exact"
     if state.change.converged:
         return "converged"

@@ -52,7 +52,7 @@ def _primitive(labels: IntArray, run: Run) -> Run:
 
 def _best_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
     best: list[Run] = []
-    for period in _candidate_periods(labels):
+    for period in candidate_periods(labels):
         runs = runs_of(labels, period, max(min_trips * period, min_size))
         if _saved(runs) > _saved(best):
             best = runs
@@ -76,7 +76,7 @@ def runs_of(labels: IntArray, period: int, least: int) -> list[Run]:
     return runs
 
 
-def _candidate_periods(labels: IntArray) -> list[int]:
+def candidate_periods(labels: IntArray) -> list[int]:
     """The most frequent distances between equal n-grams, for short and long n: one of them is the loop's period."""
     periods: set[int] = set()
     for length in _GRAM_LENGTHS:

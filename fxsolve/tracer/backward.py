@@ -122,11 +122,14 @@ def _differentiate(
 ) -> tuple[Tensor | None, ...]:
     try:
         found = torch.autograd.grad(results, wanted, cotangents, True, allow_unused=True)
-    except RuntimeError as error:
+    except CaptureError:
+        raise
+    except Exception as error:  # the program's own hooks and backward formulas may raise anything
         if recorder.error is not None:
             raise recorder.error from None
+        kind = "" if type(error) is RuntimeError else f"{type(error).__name__}: "
         reason = str(error).partition("\n")[0]
-        raise CaptureError(f"the backward pass cannot be recorded: {reason}") from error
+        raise CaptureError(f"the backward pass cannot be recorded: {kind}{reason}") from error
     if recorder.error is not None:
         raise recorder.error
     return found

@@ -1,12 +1,14 @@
 """Capture: one real run of an unmodified PyTorch program becomes a `Program`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import fx
 from torch.fx._lazy_graph_module import _LazyGraphModule
 from torch.utils import _pytree as pytree
 
+from fxsolve.tracer.counters import CountsError
 from fxsolve.tracer.functionalize import functionalize
 from fxsolve.tracer.phases import bring_forward
 from fxsolve.tracer.program import Program
@@ -27,13 +29,32 @@ def capture(
         SideEffectError: the program changes something that outlives the call and cannot be made again.
         CaptureError: the program cannot be recorded. In both cases it can still be run as if nothing had happened.
     """
-    return _build(functionalize(record(program, args, kwargs, live)), name_of(program))
+    return _build(functionalize(_record(program, args, kwargs, live)), name_of(program))
+
+
+def _record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live) -> Record:
+    """As `record`; once more if the program counts where it was not watched, which costs time where it does not.
+
+    Raises SideEffectError if the second run counts otherwise, by a clock for example.
+    """
+    try:
+        return record(program, args, kwargs, live)
+    except CountsError as error:
+        first = error
+    counters = live.counters.union(place.identity for place, _ in first.left)
+    found = record(program, args, kwargs, replace(live, counters=counters))
+    try:
+        first.check()
+    except Exception:
+        found.rewind()
+        raise
+    return found
 
 
 def rehearse(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
     """As `capture`; then attributes, tensors and random generators are put back to what they were before."""
     snapshot = take_snapshot(find_reach(program, tuple(pytree.tree_leaves((args, kwargs)))))
-    recorded = record(program, args, kwargs)
+    recorded = _record(program, args, kwargs, NO_LIVE)
     try:
         return _build(functionalize(recorded), name_of(program))
     finally:

@@ -1,7 +1,7 @@
 """What a recorded run left in places that outlive it, as stores that can be made again."""
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import SideEffectError
+from fxsolve.tracer.counters import Counter, CountsError
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.places import MACHINERY, MISSING, PLAIN, Container, is_container, is_open, tensors_in
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.recorder import Recorder
 from fxsolve.tracer.sharing import find_sharing
 from fxsolve.tracer.state import Contents, Slot, Snapshot
-from fxsolve.tracer.stores import Constant, Filled, Held, Read, Recipe, Store, Stored, Stores
+from fxsolve.tracer.stores import Added, Constant, Filled, Held, Read, Recipe, Store, Stored, Stores
 
 _BUFFERS = "_buffers"  # of a module: each buffer in it is a place of its own
 
@@ -40,17 +41,23 @@ def find_changes(
     returned: tuple[Tensor, ...],
     live: tuple[tuple[Read, Tensor], ...],
     known: frozenset[tuple[int, str]],
+    counted: Mapping[tuple[int, str], Counter],
 ) -> Changes:
     """What has to be stored after a run that returned these tensors; `live` and `known` are those of `Live`.
 
+    `counted` are the numbers that were watched, and were added to or set.
+
     Raises:
+        CountsError: numbers became other ones that were not watched.
         SideEffectError: a place holds something else now that cannot be made again.
     """
-    changed = tuple(slot for slot in snapshot.changed() if slot.place.key != _BUFFERS)
+    changed = tuple(_changed(snapshot, counted))
     for slot in changed:
         _refuse_machinery(slot)
-    writer = _Writer(snapshot, returned)
-    writes = tuple(Store(slot.place, writer.recipe(slot.place.read(), slot)) for slot in changed)
+    if unseen := [slot.place for slot in changed if _counts(slot) and slot.place.identity not in counted]:
+        raise CountsError(unseen)
+    writer = _Writer(snapshot, returned, counted)
+    writes = tuple(Store(slot.place, writer.write(slot)) for slot in changed)
     tensors, stored = tuple(writer.tensors), frozenset(writer.stored)
     with torch._C.DisableTorchFunction():
         for number in stored:
@@ -60,8 +67,16 @@ def find_changes(
     whole = {one.output for one in fresh} | {one.output for one in shared if one.view is None}
     _refuse_graphs(recorder, changed, tensors, whole)
     candidates = (*live, *_candidates(snapshot, changed, known))
-    stores = Stores((), writes, fresh, shared, len(tensors))
+    counters = tuple(one.place for one in counted.values())
+    stores = Stores((), writes, fresh, shared, len(tensors), counters)
     return Changes(stores, tensors[len(returned) :], candidates, _before(snapshot, changed))
+
+
+def _changed(snapshot: Snapshot, counted: Mapping[tuple[int, str], Counter]) -> Iterator[Slot]:
+    """The slots to be set, also those that a run from other numbers would change."""
+    found = {slot.place.identity: slot for slot in snapshot.changed() if slot.place.key != _BUFFERS}
+    yield from found.values()
+    yield from (slot for slot in snapshot.slots if slot.place.identity in counted and slot.place.identity not in found)
 
 
 def _refuse_graphs(recorder: Recorder, changed: tuple[Slot, ...], tensors: tuple[Tensor, ...], whole: set[int]) -> None:
@@ -94,7 +109,9 @@ def _not_again(slot: Slot) -> SideEffectError:
 class _Writer:
     """Turns what places hold into recipes; `tensors` are the returned ones, and those that are stored besides."""
 
-    def __init__(self, snapshot: Snapshot, returned: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, returned: tuple[Tensor, ...], counted: Mapping[tuple[int, str], Counter]
+    ) -> None:
         self.tensors = list(returned)
         self.stored: set[int] = set()
         self._numbers = {id(tensor): number for number, tensor in reversed(list(enumerate(returned)))}
@@ -103,13 +120,19 @@ class _Writer:
         self._reads = dict(_containers(snapshot, self._contents))
         self._made: dict[int, Filled] = {}
         self._kept: list[Any] = []  # so that no id is used twice
+        self._counted = counted
+
+    def write(self, slot: Slot) -> Recipe | Added:
+        """How to make what is in the slot now."""
+        counter = self._counted.get(slot.place.identity)
+        if counter is not None and counter.added is not None:
+            return counter.recipe()
+        return self.recipe(slot.place.read(), slot)
 
     def recipe(self, value: Any, slot: Slot, depth: int = 0) -> Recipe:
         """How to make `value`, which is in the slot now, or in a container there."""
         if isinstance(value, Tensor):
             return Stored(self._number(value, slot))
-        if _counts(slot.held, value):
-            raise _not_again(slot)
         if value is MISSING or isinstance(value, PLAIN):
             return Constant(value)
         if is_open(value, depth) or isinstance(value, set | frozenset):
@@ -143,9 +166,9 @@ class _Writer:
         return bool(before := self._contents.get(id(container))) and len(before) != len(container)
 
 
-def _counts(held: Any, value: Any) -> bool:
+def _counts(slot: Slot) -> bool:
     """Whether a number became another one: it will most likely do so at every call."""
-    return all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (held, value))
+    return all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (slot.held, slot.place.read()))
 
 
 def _maker(value: Any) -> Callable[[list[Any]], Any] | None:
@@ -168,7 +191,7 @@ def _containers(snapshot: Snapshot, contents: Contents) -> Iterator[tuple[int, R
     """Where the containers are that could be changed in place: id -> read."""
     for slot in snapshot.slots:
         for path, value in _paths(slot.held, contents):
-            if is_container(value):
+            if is_container(value) and not isinstance(value, tuple | frozenset):
                 yield id(value), Read(slot.place, path)
 
 

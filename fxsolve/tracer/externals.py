@@ -137,6 +137,8 @@ def find_aliases(outputs: tuple[Tensor, ...], written: tuple[Written, ...]) -> t
         tensor = written[mutation].external.tensor
         if output.dtype != tensor.dtype or output.is_conj() or output.is_neg():
             raise SideEffectError(f"output {number} is {written[mutation].external.label} read as another type.")
+        if output.requires_grad and not tensor.requires_grad:
+            raise SideEffectError(f"output {number} is {written[mutation].external.label} with gradients of its own.")
         offset = int(output.storage_offset() - tensor.storage_offset())
         view = None if output is tensor else (tuple(output.shape), output.stride(), offset)
         aliases.append(Alias(number, mutation, view))
@@ -162,7 +164,8 @@ def _problem(
         return "and whose entries are not what its memory holds"
     if not is_within(target, tensor):
         return "beyond its end"
-    if torch.is_grad_enabled() and any(t.requires_grad for t in _tensors((args, kwargs))) and _returns_target(function):
+    joins = torch.is_grad_enabled() and _returns_target(function) and not _has_own_graph(target, tensor)
+    if joins and any(t.requires_grad for t in _tensors((args, kwargs))):
         return "and lets gradients flow through it"
     out = [argument.name for argument in function._schema.arguments if argument.is_out]
     if out and torch.Tag.nondeterministic_seeded in function.tags:
@@ -170,6 +173,11 @@ def _problem(
     if out and not _fits(function, out, args, kwargs):
         return "and changes its shape"
     return None
+
+
+def _has_own_graph(target: Tensor, tensor: Tensor) -> bool:
+    """Whether autograd takes `target` for no part of `tensor`, as what `.data` and `detach` give is none."""
+    return not tensor.requires_grad and target is not tensor and target._base is not tensor
 
 
 def _returns_target(function: OpOverload) -> bool:

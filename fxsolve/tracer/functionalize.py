@@ -2,10 +2,11 @@
 
 The raw graph is replayed under `torch.func.functionalize` on meta tensors: nothing is computed a second time. What each
 recorded call returns is known from its spec; only the views and scatters that functionalization adds are run, on meta.
+A call that neither writes nor gives a view passes as the operator `fxsolve::step`: functionalization takes some apart,
+`silu_backward` for one, and the parts round in another way.
 """
 
-import operator
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +20,15 @@ from fxsolve.errors import CaptureError
 from fxsolve.tracer.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
 from fxsolve.tracer.pause import paused_collector
 from fxsolve.tracer.program import TensorSpec
+from fxsolve.tracer.raw_calls import changes_shape, gives_parts, is_detached, is_idle, stays_whole
 from fxsolve.tracer.record import Record
 from fxsolve.tracer.tape import Tape
 
 aten = torch.ops.aten
+_LIBRARY = torch.library.Library("fxsolve", "FRAGMENT")
+_LIBRARY.define("step(Tensor[] tensors) -> Tensor[]")
+_STEP = torch.ops.fxsolve.step.default
+WRITE = "write"  # where the meta data of a call has the write that it was, if that left gaps in memory
 _SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default, aten.diagonal_scatter.default})
 
 
@@ -51,6 +57,8 @@ class _Rewriter(TorchDispatchMode, Tape):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is _STEP:
+            return self._write_whole(iter(args[0]))
         if func is aten.copy.default and replaces(*args[:2]):
             return args[1]
         if func is aten.copy_.default:
@@ -86,11 +94,22 @@ class _Rewriter(TorchDispatchMode, Tape):
             first = self.node_of(known)
             self._first[self.node_of(result)] = self._first.get(first, first)
 
+    def _write_whole(self, tensors: Iterator[Tensor]) -> list[Tensor]:
+        """The raw call as it is; returns its results, without those that are None."""
+        spec = self.step.meta["spec"]
+        args, kwargs = fx.map_arg((self.step.args, self.step.kwargs), lambda _: next(tensors))  # pyright: ignore
+        target: Any = self.step.target
+        result = self._append(target, args, kwargs, empty_like_spec(spec), device_of(spec))
+        return [item for item in pytree.tree_leaves(result) if item is not None]
+
     def _write_step(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         spec = self.step.meta["spec"]
         step = self.step.target
         if not (isinstance(step, OpOverload) and step._schema.is_mutable and is_dense(spec)):
-            return self._append(function, args, kwargs, empty_like_spec(spec), device_of(spec))
+            result = self._append(function, args, kwargs, empty_like_spec(spec), device_of(spec))
+            if isinstance(step, OpOverload) and step._schema.name.endswith("_"):
+                self.node_of(result).meta[WRITE] = step
+            return result
         # A write keeps the strides of its target. They decide in which order later sums add up, so they are kept too,
         # except where the target has gaps: then the result is scattered into a larger tensor.
         result = self._append(function, args, kwargs, function(*args, **on_meta(kwargs)), spec.device)
@@ -131,7 +150,7 @@ class _Rewriter(TorchDispatchMode, Tape):
 
     def hand_out(self, raw: fx.Node, result: Tensor) -> fx.Node:
         """The node of an output of the program, which is a tensor of its own where the program detaches it."""
-        if not _is_detached(raw):
+        if not is_detached(raw):
             return self.node_of(result)
         self.step, self.backward, spec = raw, "backward" in raw.meta, raw.meta["spec"]
         return self.node_of(self._append(aten.detach.default, (result,), {}, empty_like_spec(spec), spec.device))
@@ -168,53 +187,35 @@ def functionalize(record: Record) -> Record:
         raise
 
 
-def _is_idle(node: fx.Node) -> bool:
-    """Whether a view is the tensor itself: a `detach`, or an `expand` that changes no size.
-
-    The inverse of `expand` rounds, x + (y - x), so none is left to invert.
-    """
-    if node.target is aten.detach.default:
-        return True
-    return node.target is aten.expand.default and node.all_input_nodes[0].meta["spec"].shape == node.meta["spec"].shape
-
-
-def _is_detached(node: fx.Node) -> bool:
-    """Whether a view goes through a call that is idle."""
-    while node.op == "call_function" and (node.target is operator.getitem or _is_view(node.target)):
-        if _is_idle(node):
-            return True
-        node = node.all_input_nodes[0]
-    return False
-
-
-def _is_view(target: Any) -> bool:
-    return isinstance(target, OpOverload) and target.is_view
-
-
-def _gives_parts(node: fx.Node) -> bool:
-    return _is_view(node.target) and not isinstance(node.meta.get("spec"), TensorSpec)
-
-
-def _changes_shape(target: Any) -> bool:
-    return isinstance(target, OpOverload) and torch.Tag.inplace_view in target.tags
+def _run_whole(node: fx.Node, known: Mapping[fx.Node, Any]) -> Any:
+    """The results of a call that stays whole, as its spec has them."""
+    tensors: list[Tensor] = []
+    fx.map_arg((node.args, node.kwargs), lambda one: tensors.append(known[one]))
+    spec, results = node.meta["spec"], iter(_STEP(tensors))
+    if isinstance(spec, TensorSpec):
+        return next(results)
+    return tuple(None if one is None else next(results) for one in spec)
 
 
 def _replay(graph: fx.Graph) -> fx.Graph:
     leaves = [node for node in graph.nodes if node.op in ("placeholder", "get_attr")]
     calls = [node for node in graph.nodes if node.op == "call_function"]
     outputs: Any = graph.output_node().args[0]
-    rewriter = _Rewriter(calls[0], any(map(_gives_parts, calls)))
+    rewriter = _Rewriter(calls[0], any(map(gives_parts, calls)))
     values = [rewriter.add_leaf(node) for node in leaves]
     # Such a call, `unsqueeze_` for one, gives a view another shape than the tensor it is a view of.
-    keeps_shapes = not any(_changes_shape(node.target) for node in calls)
+    keeps_shapes = not any(changes_shape(node.target) for node in calls)
 
     def run(*values: Tensor) -> list[Tensor]:
         known = dict(zip(leaves, values, strict=True))
         for node in calls:
             rewriter.step = node
             rewriter.backward = "backward" in node.meta
-            if keeps_shapes and _is_idle(node):
+            if keeps_shapes and is_idle(node):
                 known[node] = known[node.all_input_nodes[0]]
+                continue
+            if stays_whole(node):
+                known[node] = _run_whole(node, known)
                 continue
             args = fx.map_arg(node.args, known.__getitem__)
             known[node] = node.target(*args, **fx.map_arg(node.kwargs, known.__getitem__))

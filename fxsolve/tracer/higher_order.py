@@ -1,7 +1,6 @@
 """torch's operators for loops and branches, run as the Python code that they stand for, so that it is recorded."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.source import user_line
+from fxsolve.tracer.together import Together, Undo
 
 _Leaves = tuple[Any, ...]
 
@@ -94,23 +94,23 @@ def _rebuild(leaves: list[Any], spec: TreeSpec | None) -> Any:
     return tree_unflatten(leaves, spec)
 
 
-@contextmanager
-def called_directly() -> Iterator[None]:
-    """Let torch call these operators without compiling around them.
+def _call_directly() -> Undo:
+    """Let torch call these operators, where they are recorded, without compiling around them.
 
     Where a dispatch mode is active the compiler gives up on torch's own wrapper function, and remembers that: in the
     whole process the operator would fail from then on.
     """
     compile_and_call = getattr(utils, "_hop_compile_and_call", None)
     if compile_and_call is None:  # an older torch
-        yield
-        return
-    utils._hop_compile_and_call = _call
-    try:
-        yield
-    finally:
-        utils._hop_compile_and_call = compile_and_call
+        return lambda: None
+
+    def call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
+        if torch._C._len_torch_dispatch_stack():
+            return function(*args, **(kwargs or {}))
+        return compile_and_call(function, args, kwargs)  # another thread, that records nothing
+
+    utils._hop_compile_and_call = call
+    return lambda: setattr(utils, "_hop_compile_and_call", compile_and_call)
 
 
-def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-    return function(*args, **(kwargs or {}))
+called_directly = Together(_call_directly)

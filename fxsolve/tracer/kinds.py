@@ -24,12 +24,15 @@ class Kind(Enum):
     STATISTICS = auto()
     COMPOSITE = auto()
     STORAGE = auto()
+    REMARK = auto()
 
 
 @cache
 def kind_of(function: OpOverload) -> Kind:
     """The kind of an operator, from its schema and tags."""
-    if function._can_decompose():
+    if function.namespace == "profiler":
+        return Kind.REMARK
+    if function._can_decompose() and not _has_own_kernel(function):
         return Kind.COMPOSITE
     if function is aten.lift_fresh.default:
         return Kind.LIFT
@@ -42,6 +45,16 @@ def kind_of(function: OpOverload) -> Kind:
     if statistics.keeps_statistics(function):
         return Kind.STATISTICS
     return Kind.READ if reads.is_read(function) else Kind.CALL
+
+
+def _has_own_kernel(function: OpOverload) -> bool:
+    """Whether PyTorch itself does not take a call apart: its parts would round in another way.
+
+    Python's rules keep the kernels that they stand for. What cannot be batched as it is, `mish_backward` for one, is
+    taken apart all the same.
+    """
+    keys = ("CompositeImplicitAutograd", "CPU", "FuncTorchBatched")
+    return all(torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), key) for key in keys)
 
 
 @cache

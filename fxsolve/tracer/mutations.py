@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.tracer.externals import copy_of, storage_of
 from fxsolve.tracer.program import Alias, Mutation, Program, attribute_of
-from fxsolve.tracer.stores import Held, Stores, hold, make_view, settle, store
+from fxsolve.tracer.stores import Added, Held, Stores, hold, make_view, settle, store
 
 _MOST = 4  # names in a note
 
@@ -40,8 +40,12 @@ def note_mutations(program: Program) -> tuple[str, ...]:
     numbers = [mutation.place for mutation in program.mutations]
     places = [labels.get(one, f"input {one}") if isinstance(one, int) else one for one in numbers]
     written = (f"writes new values into {_listed(places)} after each run",) if places else ()
-    names = [one.place.label for one in program.stores.writes]
-    return (*written, f"sets {_listed(names)} after each run") if names else written
+    writes = program.stores.writes
+    names = [place.label for place, recipe in writes if not isinstance(recipe, Added)]
+    totals = [f"{sum(one.numbers):g} to {place.label}" for place, one in writes if isinstance(one, Added)]
+    assigned = (f"sets {_listed(names)} after each run",) if names else ()
+    counted = (f"adds {_listed(totals)} after each run",) if totals else ()
+    return (*written, *assigned, *counted)
 
 
 def _listed(names: list[str]) -> str:
@@ -149,6 +153,16 @@ def as_before(program: Program) -> Iterator[None]:
     held = hold(place for place, _ in program.example.before.values)
     try:
         program.example.before.put_back()
+        yield
+    finally:
+        held.put_back()
+
+
+@contextmanager
+def counting_nothing(effects: Effects) -> Iterator[None]:
+    """In the body the program runs again for a call that it has answered: what it counts there does not stay."""
+    held = hold(one.place for one in effects.stores.writes)
+    try:
         yield
     finally:
         held.put_back()

@@ -1,20 +1,16 @@
 """Pausing Python's garbage collector while a graph is built."""
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from fxsolve.tracer.together import Together, Undo
 
 
-@contextmanager
-def paused_collector() -> Iterator[None]:
-    """Run the body without cyclic garbage collection.
-
-    A growing graph holds only live objects, which every collection walks again: half of the time of recording.
-    """
-    enabled = gc.isenabled()
+def _pause() -> Undo:
+    if not gc.isenabled():
+        return gc.isenabled
     gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    return gc.enable
+
+
+# A growing graph holds only live objects, which every collection walks again: half of the time of recording.
+paused_collector = Together(_pause)

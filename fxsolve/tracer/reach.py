@@ -14,10 +14,11 @@ from fxsolve.tracer.program import Role
 
 @dataclass(frozen=True)
 class Reach:
-    """Root modules by name ("" for the program itself), and places outside of them."""
+    """Root modules by name ("" for the program itself), places outside of them, and what else was on the way."""
 
     modules: dict[str, nn.Module]
     places: tuple[Place, ...]
+    others: tuple[Any, ...] = ()
 
 
 def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
@@ -27,6 +28,7 @@ def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
     """
     modules: dict[str, nn.Module] = {}
     places: list[Place] = []
+    others: list[Any] = []
     pending: list[tuple[str, Any]] = [("", program), *((f"argument_{k}", item) for k, item in enumerate(arguments))]
     called = {id(value) for _, value in pending}
     seen: set[int] = set()
@@ -37,15 +39,17 @@ def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
         seen.add(id(value))
         if isinstance(value, nn.Module):
             modules[_unused(name, modules)] = value
+            places += [place for part in value.modules() for place in _defaults_of_forward(part)]
             hooks = [("hook", hook) for part in value.modules() for hook in _hooks(part)]
             called.update(id(hook) for _, hook in hooks)
             pending += hooks
             continue
+        others.append(value)
         for label, owner, key, held in _held(value, name, is_program=id(value) in called):
             if owner is not None:
                 places.append(Place(label, owner, key))
             pending.append((label, held))
-    return Reach(modules, tuple(places))
+    return Reach(modules, tuple(places), tuple(others))
 
 
 def _hooks(module: nn.Module) -> Iterator[Any]:
@@ -61,8 +65,9 @@ def _held(value: Any, name: str, is_program: bool) -> Iterator[tuple[str, Any, s
     """(label, owner, key, held value); the owner is None where Python cannot rebind the place."""
     if isinstance(value, functools.partial):
         yield name, None, "", value.func
-        for i, argument in enumerate((*value.args, *value.keywords.values())):
-            yield f"{name}argument_{i}", None, "", argument
+        yield f"{name}argument", None, "", value.args
+        for key, held in value.keywords.items():
+            yield f"{name}argument_{key}", value.keywords, key, held
     elif isinstance(value, MethodType):
         yield name, None, "", value.__func__
         yield "self", None, "", value.__self__
@@ -90,26 +95,49 @@ def _attributes(name: str, value: Any) -> Iterator[tuple[str, Any, str, Any]]:
 
 def _function_places(function: FunctionType) -> Iterator[tuple[str, Any, str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        if _is_filled(cell):
+        if is_filled(cell):
             yield name, cell, "cell_contents", cell.cell_contents
-    for name in sorted(_global_names(function.__code__)):
+    for name in sorted(names_in(function.__code__)):
         held = function.__globals__.get(name)
         # Of other functions only those of the same file are followed: a library's helpers keep no state for the user.
         if name in function.__globals__ and getattr(held, "__globals__", function.__globals__) is function.__globals__:
             yield name, function.__globals__, name, held
-    for i, default in enumerate(function.__defaults__ or ()):
-        yield f"default_{i}", None, "", default
+    yield from _defaults(function)
+    for name, held in vars(function).items():
+        yield name, vars(function), name, held
 
 
-def _is_filled(cell: Any) -> bool:
+def _defaults(function: FunctionType) -> Iterator[tuple[str, Any, str, Any]]:
+    for name in ("__defaults__", "__kwdefaults__"):
+        if held := getattr(function, name):
+            yield "default", function, name, held
+
+
+def _defaults_of_forward(module: nn.Module) -> Iterator[Place]:
+    """Where the defaults of a method lie that may keep something from call to call."""
+    forward = type(module).forward
+    for label, owner, key, held in _defaults(forward) if isinstance(forward, FunctionType) else ():
+        if any(is_container(item) for item in (held.values() if isinstance(held, dict) else held)):
+            yield Place(label, owner, key)
+
+
+def globals_of(function: Any) -> Iterator[Any]:
+    """The globals that a function names; none of what is no Python function."""
+    if isinstance(function, FunctionType):
+        yield from (function.__globals__.get(name) for name in names_in(function.__code__))
+
+
+def is_filled(cell: Any) -> bool:
+    """Whether a cell of a closure holds anything yet."""
     try:
         return cell.cell_contents is not cell
     except ValueError:
         return False
 
 
-def _global_names(code: CodeType) -> set[str]:
-    nested = [_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+def names_in(code: CodeType) -> set[str]:
+    """The globals and attributes that code names, nested functions included."""
+    nested = [names_in(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
     return set(code.co_names).union(*nested)
 
 

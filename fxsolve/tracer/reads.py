@@ -14,6 +14,7 @@ from fxsolve.errors import CaptureError
 from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
 from fxsolve.tracer.differentiation import BACKWARD_PASSES
 from fxsolve.tracer.higher_order import is_control_flow, run_control_flow
+from fxsolve.tracer.sizes import SIZES
 from fxsolve.tracer.source import user_line
 
 if TYPE_CHECKING:
@@ -28,25 +29,6 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 def _allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     return bool(torch.isclose(a, b, rtol, atol, equal_nan).all())
-
-
-def _count_nonzero(x: Tensor) -> int:
-    return int(torch.count_nonzero(x))
-
-
-def _count_selected(x: Tensor, mask: Tensor) -> int:
-    return _count_nonzero(torch.broadcast_tensors(x, mask)[1])
-
-
-def _count_masks(x: Tensor, indices: list[Tensor | None]) -> None:
-    for index in indices:
-        if index is not None and index.dtype in (torch.bool, torch.uint8):
-            _count_nonzero(index)
-
-
-def _sum_repeats(repeats: Tensor, output_size: int | None = None) -> None:
-    if output_size is None:
-        int(repeats.sum())
 
 
 # What such an operator returns is computed again from recorded calls that end in one scalar read.
@@ -70,15 +52,6 @@ _CHECKS: Mapping[OpOverload, Callable[..., bool]] = {
     aten._assert_async.default: _holds,
     aten._assert_async.msg: _holds,
 }
-
-# The size of the result depends on values: the reads that fix it.
-_SIZES: Mapping[OpOverload, Callable[..., Any]] = {
-    aten.nonzero.default: _count_nonzero,
-    aten.masked_select.default: _count_selected,
-    aten.index.Tensor: _count_masks,
-    aten.repeat_interleave.Tensor: _sum_repeats,
-}
-
 
 # These say nothing about values, and what they say is the same in every run with these shapes and devices.
 _METADATA = frozenset(
@@ -117,9 +90,9 @@ def guard_read(recorder: "Recorder", function: OpOverload, args: tuple[Any, ...]
             value = _PREDICATES[function](*args, **kwargs)
         if value == function(*args, **kwargs):
             return value
-    if function in _SIZES:
+    if function in SIZES:
         with recorder:
-            _SIZES[function](*args, **kwargs)
+            SIZES[function](*args, **kwargs)
         return recorder.call(function, args, kwargs)
     if function in _CHECKS:
         function(*args, **kwargs)

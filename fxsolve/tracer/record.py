@@ -1,8 +1,9 @@
 """Record: one real run of the program becomes a graph of raw ATen calls."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from io import IOBase
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
+from fxsolve.tracer.arguments import unchanged
 from fxsolve.tracer.backward import Pass, record_backward
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.changes import Changes, find_changes
 from fxsolve.tracer.externals import copy_of, find_aliases
+from fxsolve.tracer.fast_paths import fast_paths
 from fxsolve.tracer.feeds import feed
 from fxsolve.tracer.gate import gate_arguments
 from fxsolve.tracer.generators import find_generators, restore_generators
@@ -22,12 +25,13 @@ from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.pause import paused_collector
 from fxsolve.tracer.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
-from fxsolve.tracer.reach import find_reach, name_tensors
+from fxsolve.tracer.reach import Reach, find_reach, globals_of, name_tensors
 from fxsolve.tracer.reads import ReadWatch
 from fxsolve.tracer.recorder import Recorder
 from fxsolve.tracer.state import RandomState, read_random_state, take_snapshot
 from fxsolve.tracer.stores import NO_LIVE, NO_STORES, NOTHING_HELD, Held, Live, Stores
 from fxsolve.tracer.stream import Stream
+from fxsolve.tracer.watched import watched
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     _refuse_nesting()
     others = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor))
     reach = find_reach(program, others)
+    _refuse_iterators(reach)
     names = name_tensors(reach)
     gated = gate_arguments(args, kwargs, (tensor for tensor, _, _ in names.values()))
     inputs = gated.tensors
@@ -74,14 +79,19 @@ def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     rewind = functools.partial(_rewind, recorder, randomness)
     state = tuple((read, read.value()) for read in live.reads)
     try:
-        for index, tensor in enumerate(inputs):
-            recorder.add_input(tensor, index)
-        result = _run(recorder, program, gated.args, gated.kwargs)
-        output, returned = flatten_result(result)
-        changes = find_changes(recorder, snapshot, returned, state, live.places)
-        outputs = (*returned, *changes.stored)
-        recorder.externals.check()
-        backward = record_backward(recorder, outputs, gated.gate, reach)
+        with watched(reach, snapshot, live.counters) as counters:
+            for index, tensor in enumerate(inputs):
+                recorder.add_input(tensor, index)
+            bound = (one.args for one in reach.others if isinstance(one, functools.partial))
+            with unchanged((*gated.args, *bound), gated.kwargs):
+                result = _run(recorder, program, gated.args, gated.kwargs)
+            output, returned = flatten_result(result)
+            counters.check()
+            changes = find_changes(recorder, snapshot, returned, state, live.places, counters.changed())
+            outputs = (*returned, *changes.stored)
+            recorder.externals.check()
+            backward = record_backward(recorder, outputs, gated.gate, reach)
+            counters.check()
         _check_randomness(recorder, randomness)
         back = functools.partial(_rewind, recorder, randomness, changes.before)
         found = _finish(recorder, inputs, output, outputs, backward, back)
@@ -97,9 +107,19 @@ def _refuse_nesting() -> None:
         raise CaptureError("another dispatch mode or function transform is active; capture the program outside of it.")
 
 
+def _refuse_iterators(reach: Reach) -> None:
+    parts = [part for module in reach.modules.values() for part in module.modules()]
+    held = (value for part in parts for value in (*vars(part).values(), *globals_of(type(part).forward)))
+    for one in (*reach.others, *held):
+        if isinstance(one, Iterator) and not isinstance(one, IOBase):
+            raise CaptureError(
+                f"the program reaches a {type(one).__name__}, which gives something else each time; pass what it gives."
+            )
+
+
 def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
-        with paused_collector(), called_directly(), recorder, ReadWatch(recorder):
+        with paused_collector(), called_directly(), fast_paths(), recorder, ReadWatch(recorder):
             result = program(*args, **kwargs)
     except Exception:
         if recorder.error is not None:

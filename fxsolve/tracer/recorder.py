@@ -18,6 +18,7 @@ from fxsolve.tracer.program import Draw, Guard, Role
 from fxsolve.tracer.source import user_line
 from fxsolve.tracer.stream import Listener
 from fxsolve.tracer.tape import Tape, spec_of
+from fxsolve.tracer.unwritten import Unwritten
 
 aten = torch.ops.aten
 
@@ -53,6 +54,7 @@ class Recorder(TorchDispatchMode, Tape):
         self._noise_storages: dict[int, int] = {}
         self._lines: dict[int, str] = {}
         self.listener = Listener()
+        self.unwritten = Unwritten()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -74,6 +76,8 @@ class Recorder(TorchDispatchMode, Tape):
             raise self.error
         if not isinstance(function, OpOverload):
             raise CaptureError(f"{user_line()}: the operator {function} takes functions; write it as a Python loop.")
+        if self.unwritten:
+            self.unwritten.write(mutated_tensors(function, args, kwargs))
         match kind_of(function):
             case Kind.CALL:
                 return self.call(function, args, kwargs)
@@ -93,14 +97,19 @@ class Recorder(TorchDispatchMode, Tape):
             case Kind.COMPOSITE:
                 with self:
                     return function.decompose(*args, **kwargs)
+            case Kind.REMARK:
+                return function(*args, **kwargs)  # a name for the profiler, and no value of the program
             case Kind.STORAGE:
                 raise CaptureError(f"{user_line()}: {function} works on a storage; fxsolve handles tensors.")
 
     def call(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator and write it down."""
+        if self.unwritten:
+            self.unwritten.check(function, args, kwargs)
         node_args = tuple(self.as_nodes(arg) for arg in args)
         node_kwargs = {key: self.as_nodes(value) for key, value in kwargs.items()}
         result = function(*args, **kwargs)
+        self.unwritten.note(function, args, result)
         self.write(function, node_args, node_kwargs, result, self._line())
         return result
 

@@ -76,7 +76,8 @@ def take_snapshot(reach: Reach) -> Snapshot:
     for name, module in found.modules:
         label = f"{type(module).__name__} {name}".strip()
         owners += [Owner(label, vars(module), True), Owner(label, vars(module).get("_buffers", {}), True)]
-        slots += [_slot(f"{label}.{key}.grad", p, "grad") for key, p in module.named_parameters(recurse=False)]
+        parameters = module.named_parameters(recurse=False)  # torch warns where others are asked for their gradients
+        slots += [_slot(f"{label}.{key}.grad", p, "grad") for key, p in parameters if p.is_leaf or p.retains_grad]
     owners += [Owner(f"{type(one).__name__} {name}".strip(), vars(one), False) for name, one in found.objects]
     slots += [_slot(f"{own.label}.{key}", own.attributes, key) for own in owners for key in own.attributes]
     containers = [one for slot in slots for one in containers_in(slot.held)]

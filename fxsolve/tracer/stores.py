@@ -6,12 +6,17 @@ more output of the graph. What a place is set to is kept as a recipe, which make
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fxsolve.tracer.places import MISSING, Container, Place, containers_in, refill
+
+_counting = Lock()  # two calls that count in one place at the same time count twice
 
 View = tuple[tuple[int, ...], tuple[int, ...], int]  # shape, strides, and offset from the first entry of the base
 
@@ -52,12 +57,19 @@ class Filled:
     into: Read | None
 
 
+@dataclass(frozen=True)
+class Added:
+    """What is in the place before the run, and these numbers added to it one by one."""
+
+    numbers: tuple[int | float, ...]
+
+
 Recipe = Stored | Constant | Filled
 
 
 class Store(NamedTuple):
     place: Place
-    recipe: Recipe
+    recipe: Recipe | Added
 
 
 class Fresh(NamedTuple):
@@ -80,10 +92,14 @@ class Same:
 
 @dataclass(frozen=True)
 class Live:
-    """Places that are known to be rebound, by identity, and the tensors in them that are nowhere else."""
+    """Places that are known to be rebound, by identity, and the tensors in them that are nowhere else.
+
+    Of numbers in the places of `counters` the values are not known.
+    """
 
     places: frozenset[tuple[int, str]] = frozenset()
     reads: tuple[Read, ...] = ()
+    counters: frozenset[tuple[int, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,8 @@ class Stores:
     """The places that a program rebinds.
 
     `reads` are the tensors in them that the program uses, which are its last inputs. Of the first `outputs` outputs,
-    those returned or stored, `fresh` and `shared` tell with what memory they are handed on.
+    those returned or stored, `fresh` and `shared` tell with what memory they are handed on. In the places of `counters`
+    were numbers that the program did not read as they were before the run.
     """
 
     reads: tuple[Read, ...] = ()
@@ -99,18 +116,25 @@ class Stores:
     fresh: tuple[Fresh, ...] = ()
     shared: tuple[Same, ...] = ()
     outputs: int = 0
+    counters: tuple[Place, ...] = ()
 
     @property
     def kept(self) -> tuple[Place, ...]:
         """The places that tensors are stored in, or read from."""
         return (*(read.place for read in self.reads), *(one.place for one in self.writes if _has_tensor(one.recipe)))
 
+    @property
+    def only_count(self) -> bool:
+        """Whether what was in the places before a run makes no difference to it."""
+        counted = {place.identity for place in self.counters}
+        return not self.reads and all(one.place.identity in counted for one in self.writes)
+
     def tensors(self) -> tuple[Any, ...]:
         """What the reads find now."""
         return tuple(read.value() for read in self.reads)
 
 
-def _has_tensor(recipe: Recipe) -> bool:
+def _has_tensor(recipe: Recipe | Added) -> bool:
     return isinstance(recipe, Stored) or (isinstance(recipe, Filled) and any(map(_has_tensor, recipe.items)))
 
 
@@ -164,11 +188,18 @@ def store(stores: Stores, outputs: tuple[Tensor, ...]) -> None:
     """Set every place to what the program leaves in it."""
     made: dict[int, Any] = {}
     fills: list[tuple[Any, Any]] = []
-    values = [_make(one.recipe, outputs, made, fills) for one in stores.writes]
+    values: list[tuple[Place, Any]] = []
+    for place, recipe in stores.writes:
+        if not isinstance(recipe, Added):
+            values.append((place, _make(recipe, outputs, made, fills)))
     for container, items in fills:
         refill(container, items)
-    for one, value in zip(stores.writes, values, strict=True):
-        one.place.write(value)
+    for place, value in values:
+        place.write(value)
+    for place, recipe in stores.writes:
+        if isinstance(recipe, Added):
+            with _counting:
+                place.write(reduce(add, recipe.numbers, place.read()))
 
 
 def _make(recipe: Recipe, outputs: tuple[Tensor, ...], made: dict[int, Any], fills: list[tuple[Any, Any]]) -> Any:

@@ -42,7 +42,7 @@ def _leaves(draw: st.DrawFn, equation: Equation) -> list[Schedule]:
     regular = list(range(0, length, chunk))
     starts = draw(st.just(regular) | st.sets(st.integers(0, length - 1)).map(lambda cuts: sorted({0, *cuts})))
     steps = [Steps(equation.name, a, b) for a, b in zip(starts, [*starts[1:], length], strict=True)]
-    same, method = draw(stops), draw(st.sampled_from([_jacobi, _newton, _quasi_newton, Picard]))
+    same, method = draw(stops), draw(st.sampled_from([_jacobi, _by_sample, _newton, _quasi_newton, Picard]))
     kinds = draw(st.lists(st.sampled_from(["run", "same", "own"]), min_size=len(steps), max_size=len(steps)))
     return [
         child if kind == "run" else method(child, same if kind == "same" else draw(stops))
@@ -61,6 +61,10 @@ def _at_once(draw: st.DrawFn, whole: Steps) -> Schedule:
 
 def _jacobi(steps: Steps, stop: Stop | None) -> Schedule:
     return Jacobi(steps, stop)
+
+
+def _by_sample(steps: Steps, stop: Stop | None) -> Schedule:
+    return Jacobi(steps, stop, samples=(8, 2))
 
 
 def _newton(steps: Steps, stop: Stop | None) -> Schedule:

@@ -1,27 +1,22 @@
 """The decision table, with the measured costs replaced by given ones."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.graphs.reads import has_carry
-from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.scheduler import rules, try_fused, try_jacobi, try_linear
-from fxsolve.scheduler.causality import structural_values
 from fxsolve.scheduler.decision import Choice
 from fxsolve.scheduler.rules import choose
 from fxsolve.scheduler.schedule import Jacobi, Newton, Scan, Steps
 from fxsolve.scheduler.trial import Situation
-from fxsolve.solvers.stop import Stop, default_stop
+from fxsolve.solvers.stop import Stop
 from fxsolve.stages import capture, partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import Block, Repeat, inputs_of, outputs_of
+from fxsolve.system.spec import Block, outputs_of
 from tests.partitioner import programs
-from tests.partitioner.programs import B, N, Sample, given_values, numbers
+from tests.partitioner.programs import B, N, Sample, numbers
 from tests.scheduler.recurrences import Step, affine, diagonal, gru, loop_over, tanh_rnn, weights
+from tests.scheduler.situations import situation
 
 LONG = 300
 
@@ -42,21 +37,6 @@ def diverging(x: Tensor) -> Tensor:
 
 
 chain = Sample("chain", long_chain, (numbers(LONG, B, N),), (LONG,))
-
-
-def situation(sample: Sample, name: str | None = None, backend: str = "eager") -> Situation:
-    """The one recurrence of a program, or the repeat called `name`, with all values before it."""
-    program = sample.captured()
-    system = partition(program).system
-    named = given_values(program)
-    for equation in system.equations:
-        wanted = equation.name == name if name else isinstance(equation, Repeat) and has_carry(equation)
-        if isinstance(equation, Repeat) and wanted:
-            structural = structural_values(program, system)
-            return Situation(equation, Values(named), structural, default_stop(torch.float32), backend)
-        part = replace(system, inputs=inputs_of(equation), equations=(equation,), outputs=outputs_of(equation))
-        named.update(zip(outputs_of(equation), evaluate(part, named), strict=True))
-    raise AssertionError("no such repeat")
 
 
 @pytest.fixture

@@ -47,8 +47,14 @@ OPS: dict[str, Op] = {
     "roll": lambda x, y, c: torch.roll(x, 1, 0),
     "reshape": lambda x, y, c: (x.reshape(-1)[None] + 0).view(T, T),
     "chunk": lambda x, y, c: torch.cat(x.split([3, 2], 0)[::-1]),
+    "chunk of cells": lambda x, y, c: torch.cat(torch.unsafe_chunk(x, 2, 1)[::-1], 1),
     "unbind": lambda x, y, c: torch.stack(x.unbind(1)[::-1]),
     "index": lambda x, y, c: x.index_select(0, torch.tensor([4, 0, 0, 2, 1])),
+    "put columns": lambda x, y, c: x.index_copy(1, torch.tensor([3, 1]), y[:, :2]),
+    "put rows of constants": lambda x, y, c: x.index_copy(0, torch.tensor([3]), c[:1]).index_fill(
+        0, torch.tensor([1]), 0
+    ),
+    "put rows in constants": lambda x, y, c: c.index_copy(0, torch.tensor([2, 0]), x[:2]),
     "gather": lambda x, y, c: x.gather(1, torch.arange(T * T).view(T, T) % T),
     "gather at a value": lambda x, y, c: x.gather(1, (y > 0).long()),
     "gather of constants": lambda x, y, c: c.gather(1, (y > 0).long()),
@@ -84,6 +90,7 @@ OPS: dict[str, Op] = {
     "derivative of softmax": lambda x, y, c: torch._softmax_backward_data(x, y, 1, x.dtype),
     "hard tanh": lambda x, y, c: torch.ops.aten.hardtanh_backward(x, y, -0.5, 0.5) + F.hardtanh(x),
     "clamp": lambda x, y, c: x.clamp(-1, 1),
+    "mantissa and exponent": lambda x, y, c: torch.frexp(x)[0] + torch.frexp(y)[1],
     "power": lambda x, y, c: x**2,
     "compare": lambda x, y, c: (x > y).double(),
     "cast": lambda x, y, c: x.to(torch.float32).to(torch.float64),

@@ -122,6 +122,9 @@ BAD = [
     ((FIRST, Jacobi(Chunks(CELL, 800)), SECOND, CELL1), "has chunks of 800 steps; cell has 784"),
     ((FIRST, Jacobi(Chunks(CELL, 8), None, 9), SECOND, CELL1), "has chunks and a window; cell takes one of the two"),
     ((FIRST, Jacobi(CELL, None, 0), SECOND, CELL1), "has a window of 0 steps; it needs one or more"),
+    ((FIRST, Jacobi(CELL, None, 9, (4,)), SECOND, CELL1), "cell takes no sliding window or chunks beside that"),
+    ((FIRST, Jacobi(CELL, samples=(4, 8)), SECOND, CELL1), "in batches of falling sizes, each of 2 or more"),
+    ((FIRST, Jacobi(CELL, samples=(4, 1)), SECOND, CELL1), "in batches of falling sizes, each of 2 or more"),
     ((FIRST, Jacobi(CELL, Stop(max_sweeps=0)), SECOND, CELL1), "cell has max_sweeps=0; allow one sweep or more"),
 ]
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fxsolve.errors import FxSolveError
-from fxsolve.solvers.gauss_seidel import gauss_seidel
+from fxsolve.solvers.gauss_seidel import gauss_seidel, stack_rows
 from fxsolve.solvers.loop import Buffer, Lag, Loop
 from fxsolve.solvers.solution import Solution, observe
 from tests.solvers.cases import Case, cases
@@ -123,3 +123,10 @@ def test_a_per_step_input_of_the_wrong_length_is_an_error() -> None:
 def test_a_loop_without_steps_is_refused() -> None:
     with pytest.raises(FxSolveError, match="cell has 0 steps; a loop needs at least one"):
         Loop(Count(), 0, name="cell")
+
+
+def test_rows_with_gaps_that_want_gradients_are_stacked() -> None:
+    rows = [torch.randn(3, 8, requires_grad=True)[:, :4] for _ in range(5)]
+    stacked = stack_rows(rows)
+    assert torch.equal(stacked, torch.stack(rows))
+    assert stacked.requires_grad

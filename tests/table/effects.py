@@ -124,12 +124,7 @@ class FlagSetOnce(Double):
         return h
 
 
-@row(
-    SEQUENCE,
-    recordings=2,
-    ran="original",
-    reason="the program changes CallsCounted.calls",
-)
+@row(SEQUENCE, "6: lag 1, slices", stores=1, note="adds 1 to CallsCounted.calls after each run")
 class CallsCounted(Double):
     def prepare(self) -> None:
         self.calls = 0
@@ -140,6 +135,19 @@ class CallsCounted(Double):
         for x_t in x:
             h = torch.tanh(h * 0.5 + x_t)
         return h
+
+
+@row(SEQUENCE, recordings=2, ran="original", reason="CallsRead.calls is read at")
+class CallsRead(Double):
+    def prepare(self) -> None:
+        self.calls = 0
+
+    def forward(self, x: Tensor):
+        self.calls += 1
+        h = torch.zeros_like(x[0])
+        for x_t in x:
+            h = torch.tanh(h * 0.5 + x_t)
+        return h * self.calls
 
 
 @row(

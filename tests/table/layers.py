@@ -41,7 +41,7 @@ class LayersTimesTime(Double):
         return x
 
 
-@row(SEQUENCE, trips=(), ran="original", reason="were not rolled: an argument of aten.cat.default")
+@row(SEQUENCE, trips=(6,))
 class TimeTimesLayers(Double):
     def prepare(self) -> None:
         self.cells = nn.ModuleList(nn.Linear(2 * N, N) for _ in range(LAYERS))

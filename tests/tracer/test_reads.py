@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.capture import capture
@@ -38,6 +39,13 @@ def readings(program: Program, *inputs: Tensor) -> list:
         (lambda x: x[(x > 0).nonzero()[:, 0]], [2]),
         (lambda x: x.repeat_interleave((x > 0).long() + 1), [5]),
         (lambda x: x[torch.tensor([0, 2])], []),
+        (lambda x: torch.bincount((x > 0).long()), [1]),
+        (lambda x: torch.bincount((x > 0).long(), x, minlength=5), [4]),
+        (lambda x: torch.unique(x.abs() > 1), [1]),
+        (lambda x: torch.unique_consecutive(x > 0), [2]),
+        (lambda x: torch.unique_consecutive(x[:, None] > 0, dim=0), [2]),
+        (lambda x: torch.unique(x[:0]), [0]),
+        (lambda x: torch.linalg.lstsq(torch.diag(x), x[:, None]).solution, []),
         (lambda x: f"{x[0]:.2f}" and x + 1, [1.0]),
         (lambda x: torch.linalg.inv(torch.diag(x)) @ x, [False]),
         (lambda x: torch._assert_async(x[0] > 0) or x * 2, [True]),
@@ -48,6 +56,26 @@ def test_a_read_becomes_a_guard_on_its_value(program, expected: list) -> None:
     assert [guard.expected for guard in result.guards] == expected
     assert readings(result, X) == expected
     assert all("test_reads.py:" in guard.source for guard in result.guards)
+
+
+def test_the_longest_target_fixes_what_a_ctc_loss_keeps() -> None:
+    def program(x: Tensor, lengths: Tensor) -> Tensor:
+        targets = torch.ones(2, 3, dtype=torch.long)
+        return F.ctc_loss(x.log_softmax(-1), targets, torch.tensor([6, 5]), lengths)
+
+    x = torch.randn(6, 2, 4)
+    result = captured(program, x, torch.tensor([2, 3]))
+    assert readings(result, x, torch.tensor([2, 3])) == [guard.expected for guard in result.guards]
+    assert result.guards[-1].expected == 3
+    lengths = torch.tensor([3, 1])
+    torch.testing.assert_close(result.module(x, lengths)[0], program(x, lengths))
+
+
+@pytest.mark.parametrize("x", [X, X[:1], torch.tensor([2.0, math.nan, 2.0, math.nan]), torch.tensor([0.0, -0.0, 1.0])])
+def test_the_number_of_distinct_values_is_one_more_than_that_of_changes(x: Tensor) -> None:
+    for distinct in (torch.unique, torch.unique_consecutive):
+        (guard,) = captured(distinct, x).guards
+        assert guard.expected == len(distinct(x)) - 1
 
 
 def test_a_guard_reads_another_value_from_other_inputs() -> None:

@@ -76,10 +76,14 @@ def _lies_within(node: fx.Node, roles: Mapping[str, Role]) -> bool:
 
 def _began_its_memory(node: fx.Node, roles: Mapping[str, Role]) -> bool:
     """Whether the first entry of a value was the first in its memory while recording, where offsets count from."""
-    while node.target in _SAME_BEGINNING:
+    while node.target in _SAME_BEGINNING or _reads_from_beginning(node):
         node = node.all_input_nodes[0]
     call = node.all_input_nodes[0] if node.target is operator.getitem else node
     return roles[call.name] in ("cotangent", "noise") if call.op != "call_function" else not is_view(call)
+
+
+def _reads_from_beginning(node: fx.Node) -> bool:
+    return node.target is aten.as_strided.default and arguments(node, *(None,) * 4)[3] in (None, 0)
 
 
 def _shared_with_inputs(graph: fx.Graph) -> set[fx.Node]:

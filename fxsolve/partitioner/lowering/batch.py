@@ -1,7 +1,7 @@
 """Evaluate many steps of a repeat at once: the body under `vmap`, traced to plain batched ATen ops."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from fxsolve.partitioner.lowering.bias import join_bias
 from fxsolve.partitioner.lowering.entries import tables_to_tensors
 from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import Invariant, Prefix, Read, Repeat, Table
+from fxsolve.tracer.together import Together, Undo
 
 aten = torch.ops.aten
 
@@ -105,7 +106,7 @@ def tensor_body(repeat: Repeat) -> fx.GraphModule:
 
 def _trace(sweep: Any, repeat: Repeat, reads: list[tuple[int, tuple[int, ...]]]) -> fx.GraphModule:
     placeholders = repeat.body.graph.find_nodes(op="placeholder")
-    with torch.no_grad(), _no_vmap_fallback(), FakeTensorMode():
+    with torch.no_grad(), _no_vmap_fallback(), _without_log(), FakeTensorMode():
         fakes = [_example(placeholders[j], repeat, repeat.reads[j], size) for j, size in reads]
         try:
             return make_fx(sweep)(*fakes)
@@ -131,15 +132,22 @@ def _drop_unit_factors(graph: fx.Graph) -> None:
                 node.replace_all_uses_with(x)
 
 
-@contextmanager
-def _no_vmap_fallback() -> Iterator[None]:
+def _silence() -> Undo:
+    """What cannot be traced is refused with a reason: torch's own account of it, in the log, would only alarm."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    return lambda: setattr(log, "disabled", before)
+
+
+def _refuse_fallback() -> Undo:
     """An op without batching rule would be run step by step inside the sweep: refuse it instead."""
     before = _functorch._is_vmap_fallback_enabled()
     _functorch._set_vmap_fallback_enabled(False)
-    try:
-        yield
-    finally:
-        _functorch._set_vmap_fallback_enabled(before)
+    return lambda: _functorch._set_vmap_fallback_enabled(before)
+
+
+_without_log = Together(_silence)
+_no_vmap_fallback = Together(_refuse_fallback)
 
 
 def _drop_whole_selections(table: fx.Node, read: Table) -> None:

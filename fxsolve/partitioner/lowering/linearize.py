@@ -105,5 +105,6 @@ def _matrix(
     """The rows of the Jacobian in the form that the solvers expect."""
     if state_size(layout) == 1:
         return row(*(seed[0] for seed in seeds())).squeeze(-1)
-    rows = torch.vmap(row, out_dims=-2)(*seeds())
+    # Not -2: torch crashes there where no gradient comes back, and so nothing is batched.
+    rows = torch.vmap(row, out_dims=len(layout.batch))(*seeds())
     return rows.diagonal(dim1=-2, dim2=-1) if jacobian == "diagonal" else rows

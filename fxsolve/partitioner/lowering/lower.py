@@ -7,6 +7,7 @@ from torch import fx, nn
 
 from fxsolve.partitioner.graphs.reads import read_order, reorder_reads
 from fxsolve.partitioner.lowering.batch import batch
+from fxsolve.partitioner.lowering.in_place import write_parts
 from fxsolve.partitioner.lowering.readable import readable
 from fxsolve.solvers.loop import Buffer, Loop
 from fxsolve.solvers.loop import Lag as LoopLag
@@ -48,7 +49,9 @@ def results_of(repeat: Repeat) -> dict[str, int]:
 
 def _step_module(repeat: Repeat) -> fx.GraphModule:
     """The body of one step, with its placeholders in run-time order; modules that solve loops inside become its own."""
-    step = readable(reorder_reads(repeat, read_order(repeat.reads)))
+    step = reorder_reads(repeat, read_order(repeat.reads))
+    write_parts(step.graph)
+    step = readable(step)
     for node in step.graph.nodes:
         if isinstance(node.target, Nested) and isinstance(node.target.solve, nn.Module):
             step.add_submodule(node.target.repeat.name, node.target.solve)

@@ -33,10 +33,15 @@ def readable_target(target: Any) -> Any:
     if target in _LIKE:
         return _LIKE[target]
     name = target._opname
-    if name in _KEPT or name.startswith("_"):
+    if name in _KEPT or name.startswith("_") or _has_reduction(target):
         return target
     function = getattr(torch, name, None) or getattr(_nn, name, None)
     return function if isinstance(function, BuiltinFunctionType) else target
+
+
+def _has_reduction(target: torch._ops.OpOverload) -> bool:
+    """Whether a loss may be left without its `reduction`, which is the mean for ATen and none for the bindings."""
+    return any(argument.name == "reduction" for argument in target._schema.arguments)
 
 
 # What a solver hands over may lie in memory in another way than what was recorded, and a view of it has to be a copy.

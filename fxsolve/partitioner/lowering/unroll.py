@@ -57,5 +57,11 @@ def _row(graph: fx.Graph, read: Read, node: fx.Node | None, row: int) -> fx.Node
 
 
 def _copy_step(graph: fx.Graph, step: fx.Graph, arguments: list[fx.Node | None]) -> tuple[fx.Node, ...]:
+    """The results of a step, with names of their own: equal steps have equal code, and are compiled once."""
     given = dict(zip(step.find_nodes(op="placeholder"), arguments, strict=True))
-    return graph.graph_copy(step, given)  # pyright: ignore[reportArgumentType, reportReturnType]
+    for node in step.nodes:
+        if node.op == "call_function":
+            args, kwargs = fx.map_arg((node.args, node.kwargs), given.__getitem__)
+            given[node] = graph.call_function(node.target, args, kwargs)
+    results: Any = step.output_node().args[0]
+    return fx.map_arg(results, given.__getitem__)  # pyright: ignore[reportReturnType]

@@ -26,7 +26,7 @@ def inline(system: System, repeat: Repeat) -> fx.GraphModule:
         if not known.keys().isdisjoint(made):
             raise PartitionError(f"two values in the step of {repeat.name} have one name")
         known.update(made)
-    _fill_specs(graph)
+    fill_specs(graph)
     graph.output(tuple(known[name] for name in system.outputs))
     return fx.GraphModule({}, graph, class_name=repeat.name)
 
@@ -60,7 +60,7 @@ def _spec_of_write(repeat: Repeat, write: Write) -> TensorSpec:
     return contiguous(spec, (repeat.length, *spec.shape))
 
 
-def _fill_specs(graph: fx.Graph) -> None:
+def fill_specs(graph: fx.Graph) -> None:
     """Find the specs of calls that were not recorded: slices and joins of the stacked steps of a loop."""
     with FakeTensorMode():
         for node in graph.nodes:

@@ -8,7 +8,8 @@ side:
     a loop that is longer than the loops in its steps, where these have at most `FLAT_CALLS` calls: many of its steps
         can be batched, which a recurrence inside a step forbids, and of two loops the longer one is worth it
     where a loop inside reads a buffer whole: the proof that it may be swept would be needed for every outer step
-    where more than `_MOST_PICKED` single steps of the loops inside are read from outside
+    where more than `_MOST_PICKED` single steps of the loops inside are read from outside, and are not the entries of a
+        list that the loop carries whole
     a program with a backward pass
 """
 
@@ -21,6 +22,7 @@ from torch import fx
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.calls import dead_views
 from fxsolve.partitioner.lowering.batch import MAX_CALLS
+from fxsolve.partitioner.nesting.bundle import bundle_carries
 from fxsolve.partitioner.nesting.inline import inline
 from fxsolve.partitioner.nesting.outer import loops_around
 from fxsolve.partitioner.rewriting.rewrite import hoist_invariants, rewrite
@@ -69,27 +71,31 @@ def _nest(system: System, loops: tuple[Rolled, ...], found: Collection[Window]) 
         if isinstance(equation, Repeat):
             window = next(windows)
             try:
-                equation = _with_loops(equation) if window not in found else _where_it_pays(equation, window)
+                made = _with_loops(equation) if window not in found else _where_it_pays(equation, window)
             except PartitionError as reason:
+                made = [equation]
                 if window not in found:
                     failed[window] = (
                         f"{window.trips} steps at {equation.source} with loops in them stay apart: {reason}"
                     )
-        equations.append(equation)
+            equations += made
+        else:
+            equations.append(equation)
     return replace(system, equations=tuple(equations)), failed
 
 
-def _where_it_pays(repeat: Repeat, window: Window) -> Repeat:
+def _where_it_pays(repeat: Repeat, window: Window) -> list[Equation]:
     """A loop of straight steps, with the loops in them rolled if these are at least as long, or the steps too long."""
     if window.period < min(window.trips, FLAT_CALLS):
-        return repeat
+        return [repeat]
     nested = _with_loops(repeat)
-    longest = max((inner.length for inner in loops_inside(nested)), default=0)
-    return nested if longest >= window.trips or window.period > FLAT_CALLS else repeat
+    inside = (inner for part in nested if isinstance(part, Repeat) for inner in loops_inside(part))
+    longest = max((inner.length for inner in inside), default=0)
+    return nested if longest >= window.trips or window.period > FLAT_CALLS else [repeat]
 
 
-def _with_loops(repeat: Repeat) -> Repeat:
-    """The repeat with the loops of its step rolled that are worth it.
+def _with_loops(repeat: Repeat) -> list[Equation]:
+    """The repeat with the loops of its step rolled that are worth it, and blocks around it.
 
     Raises `PartitionError` where its step has none at all, or it must stay flat.
     """
@@ -100,15 +106,16 @@ def _with_loops(repeat: Repeat) -> Repeat:
         raise PartitionError(f"no loop was found in a step of {repeat.name}")
     found = nested_system(graph, calls, loops, f"{repeat.name}_").system
     if not found.repeats:
-        return repeat
+        return [repeat]
     system = rewrite(hoist_invariants(found))
     for inner in system.repeats:
         _check_buffers(inner)
     nested = replace(repeat, body=inline(system, repeat))
     if not loops_inside(nested):
         raise PartitionError(f"the loops in a step of {repeat.name} are not needed")
-    _check_picks(nested)
-    return nested
+    bundled = bundle_carries(nested)
+    _check_picks(next(part for part in bundled if isinstance(part, Repeat)))
+    return bundled
 
 
 def _check_buffers(repeat: Repeat) -> None:

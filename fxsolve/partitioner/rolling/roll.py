@@ -1,12 +1,13 @@
 """Find the loops of a recorded graph: windows of equal calls whose every argument slot follows one rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from fxsolve.partitioner.rolling.longer import longer_runs
 from fxsolve.partitioner.rolling.signature import Calls
-from fxsolve.structure.periods import IntArray, Run, find_runs
+from fxsolve.structure.periods import Run, find_runs
 from fxsolve.structure.slots import Irregular, Slot, Window, classify_slots, count_irregular
 
 MIN_TRIPS = 3
@@ -37,12 +38,15 @@ def roll(calls: Calls) -> Rolling:
     loops: list[Rolled] = []
     notes: list[str] = []
     for run in find_runs(calls.labels, MIN_TRIPS, MIN_CALLS):
-        loop = roll_run(calls, run)
-        if loop is None:
+        found = _roll_all(calls, [run]) or _roll_all(calls, longer_runs(calls, run, MIN_TRIPS))
+        loops += found
+        if not found:
             notes.append(_irregular_note(calls, run))
-        else:
-            loops.append(loop)
     return Rolling(tuple(loops), tuple(notes))
+
+
+def _roll_all(calls: Calls, runs: Iterable[Run]) -> list[Rolled]:
+    return [loop for run in runs if (loop := roll_run(calls, run)) is not None]
 
 
 def roll_run(calls: Calls, run: Run, fits: Callable[[Window], bool] = lambda _: True) -> Rolled | None:
@@ -50,7 +54,7 @@ def roll_run(calls: Calls, run: Run, fits: Callable[[Window], bool] = lambda _: 
     window = _best_window(calls, run, fits)
     if window is None:
         return None
-    slots = tuple(classify_slots(window, *_slot_matrices(calls, window)))
+    slots = tuple(classify_slots(window, *calls.reads(window)))
     return Rolled(window, slots, _numbers(calls, window))
 
 
@@ -69,17 +73,11 @@ def _best_window(calls: Calls, run: Run, fits: Callable[[Window], bool]) -> Wind
         windows = [window for start in starts if fits(window := Window(start, run.period, trips))]
         if not windows:
             continue
-        ranked = [(count_irregular(window, *_slot_matrices(calls, window)), window.start, window) for window in windows]
+        ranked = [(count_irregular(window, *calls.reads(window)), window.start, window) for window in windows]
         (irregular, _), _, window = min(ranked, key=lambda entry: entry[:2])
         if irregular == 0:
             return window
     return None
-
-
-def _slot_matrices(calls: Calls, window: Window) -> tuple[IntArray, IntArray]:
-    low, high = calls.slots[window.start], calls.slots[window.stop]
-    shape = (window.trips, int(high - low) // window.trips)
-    return calls.sources[low:high].reshape(shape), calls.outputs[low:high].reshape(shape)
 
 
 def _numbers(calls: Calls, window: Window) -> tuple[tuple[int | float, ...], ...]:
@@ -90,7 +88,7 @@ def _numbers(calls: Calls, window: Window) -> tuple[tuple[int | float, ...], ...
 
 def _irregular_note(calls: Calls, run: Run) -> str:
     window = Window(run.start, run.period, run.trips)
-    slots = classify_slots(window, *_slot_matrices(calls, window))
+    slots = classify_slots(window, *calls.reads(window))
     bad = next((k for k, slot in enumerate(slots) if isinstance(slot, Irregular)), None)
     first = calls.nodes[run.start]
     where = first.meta.get("source", "an unknown line")

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from fxsolve.structure.periods import IntArray
-from fxsolve.structure.slots import Value
+from fxsolve.structure.slots import Value, Window
 from fxsolve.tracer.program import TensorSpec
 
 _TENSOR = "tensor"
@@ -46,6 +46,12 @@ class Calls:
     def numbers_of(self, call: int) -> tuple[int | float, ...]:
         """The Python numbers among the arguments of a call."""
         return self.numbers[self.number_slots[call] : self.number_slots[call + 1]]
+
+    def reads(self, window: Window) -> tuple[IntArray, IntArray]:
+        """Which output of which call slot k reads at step t of a window: the calls (T, k), and the outputs."""
+        low, high = self.slots[window.start], self.slots[window.stop]
+        shape = (window.trips, int(high - low) // window.trips)
+        return self.sources[low:high].reshape(shape), self.outputs[low:high].reshape(shape)
 
     def node_of(self, value: Value) -> fx.Node:
         """The node that stands for `value`: a leaf, a call, or the `getitem` that projects one output of a call."""

@@ -155,9 +155,10 @@ def _crossing(opened: OpenRepeat, node: fx.Node) -> Read:
 
 
 def _erase_unused(opened: OpenRepeat, inside: set[fx.Node], carries: list[fx.Node]) -> None:
-    """Drop the calls of the sums, but for the views that the rest reads too."""
+    """Drop the calls of the sums, but for the views that the rest, or anyone outside of the repeat, reads too."""
+    wanted = {*opened.feeds.values(), *opened.steps.values(), *opened.lasts.values()}
     for node in reversed(opened.computed()):
-        if node in inside and not node.users and node not in opened.feeds.values():
+        if node in inside and not node.users and node not in wanted:
             opened.graph.erase_node(node)
     for carry in carries:
         opened.graph.erase_node(carry)

@@ -25,7 +25,7 @@ def placed_factors(opened: OpenRepeat, value: fx.Node) -> list[fx.Node] | None:
     """The values of which `place` needs all steps, stacked; None if `value` is no such tensor."""
     args: Any = value.args
     found: list[Any] = []
-    if value.target in _ENTRIES:
+    if value.target in _ENTRIES and isinstance(args[2], int):  # another dimension at every step is no place
         found = [args[0]]
     elif value.target is aten.embedding_dense_backward.default and not args[4]:
         found = [args[0], args[1]]

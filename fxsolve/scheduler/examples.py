@@ -1,0 +1,49 @@
+"""A step of a repeat made ready for labels: values without memory, and labels along one of their dimensions."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from fxsolve.scheduler.labels import Timed
+from fxsolve.system.spec import Repeat
+from fxsolve.tracer.program import TensorSpec
+
+MOST_LABELS = 2**24  # entries of all values of a body together
+
+
+def values_in(repeat: Repeat) -> int:
+    """The number of entries of all values of a step."""
+    specs = [node.meta.get("spec") for node in repeat.body.graph.nodes]
+    return sum(math.prod(spec.shape) for spec in specs if isinstance(spec, TensorSpec))
+
+
+def with_examples(repeat: Repeat) -> fx.GraphModule:
+    """A copy of the body whose nodes have an example value without memory, as the interpreter of labels expects."""
+    graph = fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    for node in repeat.body.graph.nodes:
+        if node.op == "output":
+            graph.output(tuple(copied[result] for result in node.args[0]))
+            continue
+        copied[node] = graph.node_copy(node, lambda source: copied[source])
+        copied[node].meta["val"] = _example(node.meta.get("spec"))
+    return fx.GraphModule({}, graph)
+
+
+def along(ranks: Tensor, shape: Any, dim: int) -> Tensor:
+    """Labels that are the place of each entry along one dimension."""
+    return ranks.view([-1 if k == dim else 1 for k in range(len(shape))]).expand(shape)
+
+
+def unlabelled(node: fx.Node, number: Timed) -> Timed:
+    """A read that carries no label, whatever it holds: no zero in it counts. Tables are single numbers."""
+    example = node.meta.get("val")
+    return number if example is None else Timed(number.labels.expand(example.shape))
+
+
+def _example(spec: Any) -> Any:
+    if isinstance(spec, TensorSpec):
+        return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
+    return tuple(map(_example, spec)) if isinstance(spec, tuple) else None

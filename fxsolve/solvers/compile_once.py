@@ -1,0 +1,62 @@
+"""Compile a graph by inductor once for all modules of this process that hold the same one."""
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MOST_KEPT = 128
+
+_kept: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
+_lock = threading.RLock()
+
+
+def compile_graph(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
+    """A graph without attributes as one compiled function of fixed shapes and strides.
+
+    The function is pure but for what it writes into its inputs, so equal graphs share it: loops with equal steps,
+    probes and what is emitted after them, other lengths of one loop, and copies.
+    """
+    key = (str(module.code), *map(_layout, inputs), *_settings())
+    with _lock:
+        if key not in _kept:
+            _kept[key] = _compile(module, inputs)
+        _kept.move_to_end(key)
+        while len(_kept) > MOST_KEPT:
+            _kept.popitem(last=False)
+        return _kept[key]
+
+
+def _compile(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
+    """Without the guards of `torch.compile`; inductor may rewrite what it is given."""
+    with torch.no_grad():
+        return torch._inductor.compile(copy.deepcopy(module), list(inputs))  # pyright: ignore
+
+
+def _layout(value: Tensor) -> Hashable:
+    kind = value.device.type
+    return tuple(value.shape), value.stride(), value.dtype, value.device, _autocast(kind)
+
+
+def _autocast(kind: str) -> torch.dtype | None:
+    """What operations on a kind of device would cast to."""
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def _settings() -> tuple[Hashable, ...]:
+    """What else goes into compiled code."""
+    from torch._inductor import config  # takes a second to import
+
+    return (
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        config.get_hash(),  # pyright: ignore[reportAttributeAccessIssue]
+    )

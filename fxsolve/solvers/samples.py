@@ -1,0 +1,81 @@
+"""The same loop for fewer samples: which dimension of each value is that of the samples, and how some are taken out."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.window import Frontier, Given, Unknowns, Window, open_window
+
+Dims = tuple[int | None, ...]
+
+
+SMALLEST = 2  # samples in a batch: one alone would broadcast where it should not
+
+
+class SampleLoops(nn.Module):
+    """The `loops` over fewer samples of a loop whose samples never mix, by their number.
+
+    Where every sample lies: `reads` has a dimension for each read, in the order of `Loop.body`, None for what all
+    samples share; `outputs` has one for each output that steps read from one another, by number. Stacks of steps count
+    their first dimension.
+    """
+
+    def __init__(self, loops: Mapping[int, Loop], reads: Dims, outputs: Mapping[int, int]) -> None:
+        super().__init__()
+        self.loops = nn.ModuleDict({f"b{samples}": loop for samples, loop in loops.items()})
+        self.sizes = tuple(sorted(loops, reverse=True))
+        self.reads = reads
+        self.outputs = dict(outputs)
+
+    def smallest(self, samples: int) -> int | None:
+        """The smallest size that holds so many samples, if there is one."""
+        return min((size for size in self.sizes if size >= samples), default=None)
+
+    def take(self, window: Window, samples: Tensor) -> Window:
+        """The window for some samples only, by their places, (b,); there is a loop over as many."""
+        given, frontier = window.given, window.frontier
+        dims = iter(self.reads)
+        heads = _taken(frontier.heads, dims, samples)
+        buffers = _taken(frontier.buffers, dims, samples)
+        per_step, shared = _taken(given.per_step, dims, samples), _taken(given.shared, dims, samples)
+        loop: Any = self.loops[f"b{len(samples)}"]
+        return open_window(Given(loop, per_step, shared), Frontier(frontier.step, heads, buffers), window.stop)
+
+    def take_values(self, values: Unknowns, samples: Tensor) -> Unknowns:
+        """Some samples of an iterate."""
+        return {number: value.index_select(self.outputs[number], samples) for number, value in values.items()}
+
+    def put_values(self, values: Unknowns, some: Unknowns, samples: Tensor, first: int) -> Unknowns:
+        """The iterate with `some` samples put in place, from step number `first` on."""
+        merged = {number: value.clone() for number, value in values.items()}
+        for number, value in merged.items():
+            value[first:].index_copy_(self.outputs[number], samples, some[number][first:])
+        return merged
+
+    def extra_repr(self) -> str:
+        return f"reads={self.reads}, outputs={self.outputs}"
+
+
+def _taken(values: tuple[Any, ...], dims: Iterator[int | None], samples: Tensor) -> tuple[Any, ...]:
+    """Some samples of each value, by the next of the `dims`; what all samples share as it is."""
+    pairs = zip(values, islice(dims, len(values)), strict=True)
+    return tuple(value if dim is None else value.index_select(dim, samples) for value, dim in pairs)
+
+
+def changed_samples(new: Unknowns, old: Unknowns, dims: Mapping[int, int]) -> tuple[Tensor, Tensor]:
+    """max |s_new - s_old| and max |s_new| of each sample, (B,) each; for what is discrete 1 where it changed, and 0."""
+    pairs = [_extent(value, old[number], dims[number]) for number, value in new.items()]
+    changes, extents = zip(*pairs, strict=True)
+    return torch.stack(changes).amax(0), torch.stack(extents).amax(0)
+
+
+def _extent(new: Tensor, old: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    others = [k for k in range(new.dim()) if k != dim]
+    if new.is_floating_point() or new.is_complex():
+        return (new - old).abs().amax(others).double(), new.abs().amax(others).double()
+    changed = (new != old).amax(others).double()
+    return changed, torch.zeros_like(changed)

@@ -1,0 +1,35 @@
+"""Layers that ask whether a tensor overrides torch's functions take the path that they always take, when recorded too.
+
+`nn.TransformerEncoderLayer` and `nn.MultiheadAttention` have one fused operator for inference, and do without it where
+`torch.overrides.has_torch_function` says yes. It also says so wherever a mode is active, as the watch for reads is one.
+"""
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fxsolve.tracer.reads import ReadWatch
+from fxsolve.tracer.together import Together, Undo
+
+_asked = torch.overrides.has_torch_function
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def _tell_layers() -> Undo:
+    torch.overrides.has_torch_function = _has_override
+    return lambda: setattr(torch.overrides, "has_torch_function", _asked)
+
+
+# In the body, torch's layers are told of tensors that override functions, and not of the watch for reads.
+fast_paths = Together(_tell_layers)
+
+
+def _has_override(given: Any) -> bool:
+    # Others, such as torch's operators that take functions, ask for the sake of modes.
+    is_layer = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch.nn.modules.")
+    modes = torch.overrides._get_current_function_mode_stack()
+    if not is_layer or [*map(type, modes)] != [ReadWatch]:
+        return _asked(given)
+    return any(hasattr(type(one), "__torch_function__") and type(one) not in _PLAIN for one in given)
