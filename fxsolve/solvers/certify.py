@@ -1,8 +1,9 @@
 """A solution put into its equations once more: its residual, the steps that are exact, and a bound on its error."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -34,15 +35,24 @@ def certify(solution: Solution, equations: Equations, values: Unknowns) -> Certi
     images = equations.images(values)
     jacobian = _whole_jacobian(equations, values)
     if jacobian is None or equations.layout is None:
-        return certify_by_disturbance(solution, values, images, lambda moved: _sweep_on(equations, moved, values))
+        return certify_by_disturbance(
+            solution, values, images, equations.start.heads, partial(_sweep_on, equations, values)
+        )
     bound = _by_jacobian(equations.start, equations.layout, values, images, jacobian)
     return replace(_compare(solution, values, images), bound=bound, basis="jacobian")
 
 
 def certify_by_disturbance(
-    solution: Solution, values: Unknowns, images: Unknowns, propagate: Callable[[Unknowns], Iterator[float]]
+    solution: Solution,
+    values: Unknowns,
+    images: Unknowns,
+    before: Iterable[Tensor],
+    propagate: Callable[[Unknowns], Iterator[float]],
 ) -> Certificate:
-    """`images` are F(S); propagate(disturbed values) tells what one step after the other leaves of a disturbance."""
+    """`images` are F(S), `before` are the states that the first steps read; a step rounds by what it reads and gives.
+
+    propagate(disturbed values) tells what one step after the other leaves of a disturbance.
+    """
     found = _compare(solution, values, images)
     if found.basis == "equality":
         return found
@@ -52,7 +62,8 @@ def certify_by_disturbance(
     size = max(_OUTWEIGHS * found.residual, math.sqrt(_eps(values)) * scale)
     moved = {number: disturb(value, size) for number, value in values.items()}
     factor, rate = amplification(propagate(moved), size)
-    bound = factor * (found.residual + 2 * _ROUNDINGS * _eps(values) * scale)
+    read = max((_largest(value) for value in before if has_size(value)), default=0.0)
+    bound = factor * (found.residual + 2 * _ROUNDINGS * _eps(values) * max(scale, read))
     return replace(found, bound=_first_order(bound, values), rate=rate)
 
 
@@ -67,7 +78,7 @@ def _compare(solution: Solution, values: Unknowns, images: Unknowns) -> Certific
     return Certificate(solution, residual, bitwise, prefix, 0.0 if bitwise else math.inf, "equality")
 
 
-def _sweep_on(equations: Equations, moved: Unknowns, values: Unknowns) -> Iterator[float]:
+def _sweep_on(equations: Equations, values: Unknowns, moved: Unknowns) -> Iterator[float]:
     """The sizes of what sweep after sweep leaves of a disturbance."""
     while True:
         moved = equations.images(moved)

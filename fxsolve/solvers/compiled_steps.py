@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,11 +50,12 @@ def certify_compiled(solution: Solution, steps: OwnSteps, values: Unknowns) -> C
     rows = [steps.step(t, values) for t in range(steps.loop.length)]
     images = {number: torch.stack([row[number] for row in rows]) for number in values}
     unproved = replace(solution, prefix=0)
-    found = certify_by_disturbance(unproved, values, images, lambda moved: _follow(steps, moved, values))
+    before = [value for start in steps.initial for value in start]
+    found = certify_by_disturbance(unproved, values, images, before, partial(_follow, steps, values))
     return replace(found, solution=solution)
 
 
-def _follow(steps: OwnSteps, moved: Unknowns, values: Unknowns) -> Iterator[float]:
+def _follow(steps: OwnSteps, values: Unknowns, moved: Unknowns) -> Iterator[float]:
     """What is left of disturbances behind every 64th step, one step after it, then two, and so on."""
     numbers = [lag.output for lag in steps.loop.lags]
     runs = {t: [moved[number][t] for number in numbers] for t in range(0, steps.loop.length, _EVERY)}
