@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.memory import span_of
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 
@@ -54,7 +55,7 @@ def gauss_seidel(
 def stack_rows(rows: list[Tensor]) -> Tensor:
     """The values of all steps (T, ...), each laid out as it was, small gaps included: kernels round by the layout."""
     first = rows[0]
-    span = 1 + sum(stride * (size - 1) for stride, size in zip(first.stride(), first.shape, strict=True))
+    span = span_of(first)
     is_plain = first.is_contiguous() or 0 in first.stride() or span > _MOST_GAPS * first.numel()
     if is_plain or (torch.is_grad_enabled() and any(row.requires_grad for row in rows)):  # autograd knows no `out`
         return torch.stack(rows)

@@ -12,6 +12,7 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from fxsolve.errors import SideEffectError
+from fxsolve.solvers.memory import span_of
 from fxsolve.tracer.program import Alias, Mutation
 from fxsolve.tracer.source import user_line
 
@@ -207,9 +208,8 @@ def is_within(view: Tensor, tensor: Tensor) -> bool:
     """Whether all entries of `view` are on the memory of `tensor`, which has no gaps."""
     if not view.numel():
         return True
-    span = 1 + sum(stride * (size - 1) for stride, size in zip(view.stride(), view.shape, strict=True))
     first = view.storage_offset() * view.itemsize - tensor.storage_offset() * tensor.itemsize
-    return first >= 0 and first + span * view.itemsize <= tensor.numel() * tensor.itemsize
+    return first >= 0 and first + span_of(view) * view.itemsize <= tensor.numel() * tensor.itemsize
 
 
 def _keep(external: External) -> Written:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fxsolve.solvers.memory import span_of
 from fxsolve.tracer.places import MISSING, Container, Place, containers_in, refill
 
 _counting = Lock()  # two calls that count in one place at the same time count twice
@@ -166,8 +167,7 @@ def _counts(tensors: Iterable[Tensor]) -> dict[int, int]:
 def _own(tensor: Tensor, strides: tuple[int, ...] | None, taken: Mapping[int, int]) -> Tensor:
     """A tensor on memory that nothing else uses, which it fills."""
     storage = tensor.untyped_storage()
-    span = 1 + sum(stride * (size - 1) for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
-    fills = storage.nbytes() == span * tensor.itemsize or not tensor.numel()
+    fills = storage.nbytes() == span_of(tensor) * tensor.itemsize or not tensor.numel()
     if taken.get(storage._cdata, 0) <= 1 and fills and tensor.stride() == (strides or tensor.stride()):
         return tensor
     if strides is None:
