@@ -24,7 +24,7 @@ from fxsolve.runtime.tokens import State
 from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.tracer.capture import name_of
-from fxsolve.tracer.mutations import as_before, copy_result, is_apart, is_read_live, keep
+from fxsolve.tracer.mutations import as_before, copy_result, is_apart, is_laid_out, is_read_live, keep
 from fxsolve.tracer.program import Program
 
 _MISS = object()
@@ -122,7 +122,7 @@ class Runtime:
                 group.drop(variant)
             return _MISS
         inputs = ready.inputs(call.tensors)
-        if not is_apart(ready.effects, inputs):
+        if not (is_laid_out(ready.effects) and is_apart(ready.effects, inputs)):
             return _MISS
         kept = keep(ready.effects, inputs) if self._is_to_verify(variant.calls + 1) else None
         rewind = ready.rewinder()
@@ -148,7 +148,7 @@ class Runtime:
             expected = self.program(*args, **kwargs)
         is_right = self._verified(group, variant, ours, (expected, kept.now()))
         # What the program keeps may be, or share memory with, what it returns: then both must come from one run.
-        return result if is_right and not ready.effects.stores.writes else expected
+        return result if is_right and not ready.effects.stores.leaves_tensors else expected
 
     def _is_to_verify(self, calls: int) -> bool:
         match self.options.verify:

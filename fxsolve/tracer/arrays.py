@@ -43,6 +43,10 @@ class Follower(Protocol):
         """The program read all entries of `tensor`, in order."""
         ...
 
+    def move(self, tensor: Tensor, data: Tensor) -> None:
+        """The program is about to set `tensor.data` to `data`, which lies elsewhere."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Given:

@@ -159,7 +159,7 @@ def _unchanged(recorder: Recorder, reach: Reach) -> Iterator[None]:
     """Raise SideEffectError if the body, run on made-up gradients, leaves anything else behind than tensors."""
     hooks = find_reach(None, tuple(recorder.hooks))
     snapshots = (take_snapshot(reach), take_snapshot(hooks))
-    before = len(recorder.draws), len(recorder.externals.written)
+    before = _counts(recorder)
     try:
         yield
         changed = [slot for snapshot in snapshots for slot in snapshot.changed()]
@@ -168,8 +168,13 @@ def _unchanged(recorder: Recorder, reach: Reach) -> Iterator[None]:
             snapshot.restore()
     if changed:
         raise SideEffectError(f"the backward pass changes {changed[0].place.label}, which outlives the call.")
-    if before != (len(recorder.draws), len(recorder.externals.written)):
+    if before != _counts(recorder):
         raise CaptureError("the backward pass draws random numbers, or writes into tensors that outlive it.")
+
+
+def _counts(recorder: Recorder) -> tuple[int, int, int]:
+    externals = recorder.externals
+    return len(recorder.draws), len(externals.written), len(externals.moved)
 
 
 def draw_cotangent(result: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from fxsolve.errors import SideEffectError
 from fxsolve.tracer.counters import Counter, CountsError
-from fxsolve.tracer.externals import storage_of
+from fxsolve.tracer.externals import Moved, storage_of
 from fxsolve.tracer.places import MACHINERY, MISSING, PLAIN, Container, is_container, is_open, tensors_in
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.recorder import Recorder
 from fxsolve.tracer.sharing import find_sharing
 from fxsolve.tracer.state import Contents, Slot, Snapshot
-from fxsolve.tracer.stores import Added, Constant, Filled, Held, Read, Recipe, Store, Stored, Stores
+from fxsolve.tracer.stores import Added, Constant, Filled, Held, Move, Read, Recipe, Store, Stored, Stores
 
 _BUFFERS = "_buffers"  # of a module: each buffer in it is a place of its own
 
@@ -58,18 +58,31 @@ def find_changes(
         raise CountsError(unseen)
     writer = _Writer(snapshot, returned, counted)
     writes = tuple(Store(slot.place, writer.write(slot)) for slot in changed)
+    moved = recorder.externals.moved
+    with torch._C.DisableTorchFunction():
+        moves = tuple(
+            Move(one.external.place, writer.number(_data_of(recorder, one)), one.memory.stride()) for one in moved
+        )
     tensors, stored = tuple(writer.tensors), frozenset(writer.stored)
     with torch._C.DisableTorchFunction():
         for number in stored:
             recorder.node_of(tensors[number])
         written = frozenset(storage_of(one.external.tensor) for one in recorder.externals.written)
-        fresh, shared = find_sharing(tensors, stored, recorder.externals.all(), written)
+        fresh, shared = find_sharing(tensors, stored, recorder.externals, written)
     whole = {one.output for one in fresh} | {one.output for one in shared if one.view is None}
     _refuse_graphs(recorder, changed, tensors, whole)
     candidates = (*live, *_candidates(snapshot, changed, known))
     counters = tuple(one.place for one in counted.values())
-    stores = Stores((), writes, fresh, shared, len(tensors), counters)
-    return Changes(stores, tensors[len(returned) :], candidates, _before(snapshot, changed))
+    stores = Stores((), writes, moves, fresh, shared, len(tensors), counters)
+    before = _before(snapshot, changed, tuple((one.external.tensor, one.memory) for one in moved))
+    return Changes(stores, tensors[len(returned) :], candidates, before)
+
+
+def _data_of(recorder: Recorder, moved: Moved) -> Tensor:
+    """A second tensor on the memory that an external one has moved to."""
+    data = moved.external.tensor.detach()
+    recorder.bind(data, recorder.node_of(moved.external.tensor))
+    return data
 
 
 def _changed(snapshot: Snapshot, counted: Mapping[tuple[int, str], Counter]) -> Iterator[Slot]:
@@ -132,7 +145,8 @@ class _Writer:
     def recipe(self, value: Any, slot: Slot, depth: int = 0) -> Recipe:
         """How to make `value`, which is in the slot now, or in a container there."""
         if isinstance(value, Tensor):
-            return Stored(self._number(value, slot))
+            refuse_unusual(value, slot.place.label)
+            return Stored(self.number(value))
         if value is MISSING or isinstance(value, PLAIN):
             return Constant(value)
         if is_open(value, depth) or isinstance(value, set | frozenset):
@@ -141,8 +155,8 @@ class _Writer:
             return Constant(value)  # its identity is part of the signature
         raise _not_again(slot)
 
-    def _number(self, tensor: Tensor, slot: Slot) -> int:
-        refuse_unusual(tensor, slot.place.label)
+    def number(self, tensor: Tensor) -> int:
+        """The number of the output that hands on this tensor."""
         if id(tensor) not in self._numbers:
             self._numbers[id(tensor)] = len(self.tensors)
             self.tensors.append(tensor)
@@ -220,8 +234,8 @@ def _candidates(
                 yield Read(slot.place, path), value
 
 
-def _before(snapshot: Snapshot, changed: tuple[Slot, ...]) -> Held:
+def _before(snapshot: Snapshot, changed: tuple[Slot, ...], memories: tuple[tuple[Tensor, Tensor], ...]) -> Held:
     contents = snapshot.contents()
     inside = {id(value): value for slot in changed for _, value in _paths(slot.held, contents)}
     kept = tuple(Container(value, contents[number]) for number, value in inside.items() if number in contents)
-    return Held(tuple((slot.place, slot.held) for slot in changed), kept)
+    return Held(tuple((slot.place, slot.held) for slot in changed), kept, memories)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _disable_current_modes
 
 from fxsolve.errors import SideEffectError
 from fxsolve.solvers.memory import span_of
@@ -55,6 +56,15 @@ def storage_of(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
+def is_same_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether both tensors have the same entries of the same memory, read in the same way."""
+    return (
+        storage_of(one) == storage_of(other)
+        and (one.shape, one.stride(), one.storage_offset()) == (other.shape, other.stride(), other.storage_offset())
+        and (one.dtype, one.is_conj(), one.is_neg()) == (other.dtype, other.is_conj(), other.is_neg())
+    )
+
+
 def storages_of(tensors: Iterable[Tensor]) -> Iterator[int]:
     """`storage_of` of many tensors."""
     return map(_number_of, map(Tensor.untyped_storage, tensors))
@@ -65,20 +75,57 @@ def version_of(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
+@dataclass(frozen=True)
+class Moved:
+    """An external tensor whose `data` is set, a second tensor on the memory that it had, and what autograd knew."""
+
+    external: External
+    memory: Tensor
+    wanted_grad: bool
+
+    def check(self) -> None:
+        """Raises SideEffectError if setting its memory again is not all that has to be done."""
+        tensor, memory = self.external.tensor, self.memory
+        changed = tensor.shape != memory.shape or tensor.dtype != memory.dtype or tensor.device != memory.device
+        if tensor.requires_grad != self.wanted_grad or (tensor.requires_grad and changed):
+            raise SideEffectError(f"the program makes {self.external.label} another kind of tensor.")
+
+    def undo(self) -> None:
+        """Put the tensor back on its memory."""
+        self.external.tensor.data = self.memory
+
+
 class Externals:
-    """All external tensors that were seen, by the memory that they are on."""
+    """All external tensors that were seen, by the memory that they were on before the run."""
 
     def __init__(self) -> None:
+        self._all: list[External] = []
         self._seen: dict[int, list[External]] = defaultdict(list)
         self._written: dict[int, Written] = {}
+        self._moved: dict[int, Moved] = {}
 
     @property
     def written(self) -> tuple[Written, ...]:
-        """In the order of the first writes."""
+        """In the order of the first writes; for a tensor that has moved, the one that is left on its memory."""
         return tuple(self._written.values())
+
+    @property
+    def moved(self) -> tuple[Moved, ...]:
+        """In the order of the first moves."""
+        return tuple(self._moved.values())
+
+    def before(self) -> dict[int, Tensor]:
+        """What the tensors held before the run that were written into or have moved, by the ids of these."""
+        written = {id(one.external.tensor): one.before for one in self.written}
+        moved = {id(one.external.tensor): written.get(id(one.memory), one.memory) for one in self.moved}
+        return written | moved
 
     def all(self) -> tuple[External, ...]:
         """Every external tensor, each once."""
+        return tuple(self._all)
+
+    def memories(self) -> tuple[External, ...]:
+        """As `all`; for every tensor that has moved, the one that is left on its memory."""
         return tuple(external for sharing in self._seen.values() for external in sharing)
 
     def add(self, external: External) -> None:
@@ -88,6 +135,30 @@ class Externals:
             raise _shares_memory(external, self._written[storage].external)
         if all(external.tensor is not seen.tensor for seen in self._seen[storage]):
             self._seen[storage].append(external)
+            self._all.append(external)
+
+    def before_move(self, tensor: Tensor) -> None:
+        """Keep the memory of an external tensor whose `data` is about to be set.
+
+        Raises:
+            SideEffectError: the tensor stands for an argument that gradients flow through.
+        """
+        storage = storage_of(tensor)
+        external = next((one for one in self._seen.get(storage, ()) if one.tensor is tensor), None)
+        if external is None:
+            return  # it was made in the call, or has moved before
+        if isinstance(external.place, int) and not tensor.is_leaf:
+            raise SideEffectError(
+                f"{user_line()}: the program sets the data of {external.label}, which outlives the call and was "
+                "computed with gradients; set that of a detached one."
+            )
+        with _disable_current_modes():
+            memory = tensor.detach()
+        self._moved[id(tensor)] = Moved(external, memory, tensor.requires_grad)
+        left = external._replace(tensor=memory)
+        self._seen[storage] = [left if one is external else one for one in self._seen[storage]]
+        if (written := self._written.get(storage)) is not None:
+            self._written[storage] = replace(written, external=left, wanted_grad=False)
 
     def before_write(self, function: OpOverload, target: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep the values of an external tensor that `function` is about to write into through `target`.
@@ -116,9 +187,13 @@ class Externals:
             tensor, before = written.external.tensor, written.before
             if tensor.requires_grad != written.wanted_grad or tensor.shape != before.shape:
                 raise SideEffectError(f"the program makes {written.external.label} another kind of tensor.")
+        for moved in self.moved:
+            moved.check()
 
     def undo(self) -> None:
-        """Put back what was written over."""
+        """Put back what was written over, and where it was."""
+        for moved in self.moved:
+            moved.undo()
         for written in self.written:
             written.undo()
 

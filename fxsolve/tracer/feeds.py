@@ -56,6 +56,7 @@ def feed(
         replace(
             changes.stores,
             reads=tuple(read for _, read, _ in used),
+            moves=tuple(one._replace(place=inputs.get(str(one.place), one.place)) for one in changes.stores.moves),
             shared=tuple(_renumbered(same, inputs) for same in changes.stores.shared),
         ),
     )

@@ -1,6 +1,6 @@
 """Side effects at run time: tensors are written into, and places set, once a run is known to be valid."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,15 +37,19 @@ def note_mutations(program: Program) -> tuple[str, ...]:
     """Notes that name the tensors that the program writes into, and the attributes that it sets."""
     given = len(program.example.inputs) - len(program.stores.reads)
     labels = {given + k: read.place.label for k, read in enumerate(program.stores.reads)}
-    numbers = [mutation.place for mutation in program.mutations]
-    places = [labels.get(one, f"input {one}") if isinstance(one, int) else one for one in numbers]
-    written = (f"writes new values into {_listed(places)} after each run",) if places else ()
+
+    def listed(places: Iterable[int | str]) -> str:
+        return _listed([labels.get(one, f"input {one}") if isinstance(one, int) else one for one in places])
+
+    mutations, moves = program.mutations, program.stores.moves
+    written = (f"writes new values into {listed(one.place for one in mutations)} after each run",) if mutations else ()
+    moved = (f"sets the data of {listed(one.place for one in moves)} after each run",) if moves else ()
     writes = program.stores.writes
     names = [place.label for place, recipe in writes if not isinstance(recipe, Added)]
     totals = [f"{sum(one.numbers):g} to {place.label}" for place, one in writes if isinstance(one, Added)]
     assigned = (f"sets {_listed(names)} after each run",) if names else ()
     counted = (f"adds {_listed(totals)} after each run",) if totals else ()
-    return (*written, *assigned, *counted)
+    return (*written, *moved, *assigned, *counted)
 
 
 def _listed(names: list[str]) -> str:
@@ -63,6 +67,12 @@ def is_apart(effects: Effects, inputs: tuple[Tensor, ...]) -> bool:
     theirs = {storage_of(tensor) for tensor in inputs}
     ours = {storage_of(tensor) for tensor in effects.attributes.values()}
     return all(storage_of(tensor) not in theirs & ours for tensor in _written(effects, inputs))
+
+
+def is_laid_out(effects: Effects) -> bool:
+    """Whether the attributes that are moved to other memory lie in theirs as those of the recorded run did."""
+    moves = (move for move in effects.stores.moves if isinstance(move.place, str))
+    return all(effects.attributes[move.place].stride() == move.strides for move in moves)
 
 
 def separate(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -94,9 +104,11 @@ def restore_aliases(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple
 def hand_on(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Set the places that the program sets, after all writes; returns the outputs as the program returns them."""
     outputs = restore_aliases(effects, inputs, outputs)
-    if not effects.stores.writes:
+    if not effects.stores.leaves_tensors:
         return outputs
     outputs = settle(effects.stores, inputs, effects.attributes, outputs)
+    for tensor, move in zip(_moved(effects, inputs), effects.stores.moves, strict=True):
+        tensor.data = outputs[move.output]
     store(effects.stores, outputs)
     return outputs
 
@@ -116,8 +128,8 @@ class Kept:
         return newer
 
     def put_back(self) -> None:
-        _overwrite(self.tensors, self.copies)
         self.held.put_back()
+        _overwrite(self.tensors, self.copies)
 
     def now(self) -> Any:
         """What the tensors and the places hold now."""
@@ -127,7 +139,8 @@ class Kept:
 def keep(effects: Effects, inputs: tuple[Tensor, ...]) -> Kept:
     """Keep what the tensors hold that are about to be written into, and the places that are about to be set."""
     tensors = _written(effects, inputs)
-    return Kept(tensors, tuple(map(copy_of, tensors)), hold(one.place for one in effects.stores.writes))
+    held = hold((one.place for one in effects.stores.writes), _moved(effects, inputs))
+    return Kept(tensors, tuple(map(copy_of, tensors)), held)
 
 
 def copy_result(result: Any) -> Any:
@@ -139,20 +152,25 @@ def copy_result(result: Any) -> Any:
 def rewound(program: Program, inputs: tuple[Tensor, ...]) -> Iterator[None]:
     """In the body, what `program` writes into, or sets, is as it was before the recorded run of `inputs`."""
     kept = keep(effects_of(program), inputs)
+    # Memory that a tensor has left may still be seen, through what the run returned.
+    left = tuple(memory for _, memory in program.example.before.memories)
+    contents = tuple(map(copy_of, left))
     try:
-        _overwrite(kept.tensors, tuple(_before(program, mutation) for mutation in program.mutations))
-        program.example.before.put_back()
-        yield
+        with as_before(program):
+            _overwrite(kept.tensors, tuple(_before(program, mutation) for mutation in program.mutations))
+            yield
     finally:
         kept.put_back()
+        _overwrite(left, contents)
 
 
 @contextmanager
 def as_before(program: Program) -> Iterator[None]:
-    """In the body, the places that `program` sets are as they were before its recorded run."""
-    held = hold(place for place, _ in program.example.before.values)
+    """In the body, the places that `program` sets, and the tensors that it moves, are as before its recorded run."""
+    before = program.example.before
+    held = hold((place for place, _ in before.values), (tensor for tensor, _ in before.memories))
     try:
-        program.example.before.put_back()
+        before.put_back()
         yield
     finally:
         held.put_back()
@@ -184,7 +202,15 @@ def _overwrite(tensors: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> None:
 
 def _written(effects: Effects, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The live tensors of the mutations."""
-    places = (mutation.place for mutation in effects.mutations)
+    return _at(effects, inputs, (mutation.place for mutation in effects.mutations))
+
+
+def _moved(effects: Effects, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The live tensors that are moved to other memory."""
+    return _at(effects, inputs, (move.place for move in effects.stores.moves))
+
+
+def _at(effects: Effects, inputs: tuple[Tensor, ...], places: Iterable[int | str]) -> tuple[Tensor, ...]:
     return tuple(inputs[place] if isinstance(place, int) else effects.attributes[place] for place in places)
 
 

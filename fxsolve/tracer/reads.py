@@ -13,7 +13,9 @@ from torch.utils import _pytree as pytree
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
 from fxsolve.tracer.differentiation import BACKWARD_PASSES
+from fxsolve.tracer.externals import is_same_memory
 from fxsolve.tracer.higher_order import is_control_flow, run_control_flow
+from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.sizes import SIZES
 from fxsolve.tracer.source import user_line
 
@@ -111,24 +113,26 @@ def check_literal(recorder: Follower, literal: Tensor) -> None:
         raise CaptureError(f"{user_line()}: this constructor may read tensor values unseen; use torch.tensor or stack.")
 
 
-# These show values or memory of a tensor to Python without an ATen call.
-_BYPASSES = frozenset(
-    {
-        Tensor.__dlpack__,
-        Tensor.__deepcopy__,
-        Tensor.__reduce_ex__,
-        Tensor.__repr__,
-        Tensor.apply_,
-        Tensor.map_,
-        Tensor.map2_,  # pyright: ignore[reportAttributeAccessIssue]
-        Tensor.data_ptr,
-        Tensor.untyped_storage,
-        Tensor._typed_storage,
-        Tensor.storage,
-        Tensor.data.__set__,  # pyright: ignore[reportAttributeAccessIssue]
-        Tensor.__cuda_array_interface__.__get__,
-    }
-)
+# What these do to the values or the memory of a tensor without an ATen call.
+_BYPASSES = {
+    **dict.fromkeys(
+        (
+            Tensor.__dlpack__,
+            Tensor.__deepcopy__,
+            Tensor.__reduce_ex__,
+            Tensor.__repr__,
+            Tensor.data_ptr,
+            Tensor.__cuda_array_interface__.__get__,
+        ),
+        "reads",
+    ),
+    **dict.fromkeys((Tensor.untyped_storage, Tensor._typed_storage, Tensor.storage), "reads or writes"),
+    **dict.fromkeys(
+        (Tensor.apply_, Tensor.map_, Tensor.map2_),  # pyright: ignore[reportAttributeAccessIssue]
+        "writes",
+    ),
+}
+_SET_DATA: Any = Tensor.data.__set__  # pyright: ignore[reportAttributeAccessIssue]
 _HOOKS = frozenset({Tensor.register_hook, Tensor.register_post_accumulate_grad_hook})
 _INDEXING = frozenset({Tensor.__getitem__, Tensor.__setitem__})
 _LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}) | _INDEXING
@@ -157,7 +161,9 @@ class ReadWatch(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _BYPASSES and self._is_recorded(args[0]):
-            self._refuse(f"Tensor.{_name(func)}")
+            self._refuse(f"Tensor.{_name(func)} {_BYPASSES[func]} tensor values")
+        if func == _SET_DATA and isinstance(args[1], Tensor):
+            return self._set_data(args[0], args[1])
         if func in READS:
             return self._read(func, args, kwargs or {})
         if func in _LITERALS:
@@ -174,8 +180,22 @@ class ReadWatch(TorchFunctionMode):
     def _read(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         with torch._C.DisableTorchFunction():
             if args[0].numel() > MAX_VALUES:
-                self._refuse(f"Tensor.{_name(function)} of more than {MAX_VALUES} entries")
+                self._refuse(f"Tensor.{_name(function)} of more than {MAX_VALUES} entries reads tensor values")
             return self._arrays.read(self.recorder, function, args, kwargs)
+
+    def _set_data(self, tensor: Tensor, value: Tensor) -> None:
+        """Set `tensor.data`; what it holds then is a view of `value` that no gradient flows through."""
+        data = value.detach()
+        with torch._C.DisableTorchFunction():
+            try:
+                refuse_unusual(value, "what the program sets the data of a tensor to")
+                if is_same_memory(tensor, data):
+                    return  # `tensor.data *= 2` ends so
+                self.recorder.move(tensor, data)
+            except CaptureError as error:
+                self.recorder.error = self.recorder.error or error
+                raise
+            _SET_DATA(tensor, data)
 
     def _run_as_written(self, operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -188,7 +208,7 @@ class ReadWatch(TorchFunctionMode):
     def _make_literal(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         items = _index_items(*args[1:]) if function in _INDEXING else _items(args, kwargs)
         if any(map(self._is_recorded, items)):
-            self._refuse(f"{_name(function)} with a list of tensors")
+            self._refuse(f"{_name(function)} with a list of tensors reads tensor values")
         self.recorder.literal_is_checked = True
         try:
             return function(*args, **kwargs)
@@ -203,7 +223,7 @@ class ReadWatch(TorchFunctionMode):
 
     def _refuse(self, what: str) -> None:
         error = CaptureError(
-            f"{user_line()}: {what} reads tensor values outside of torch, where they cannot be followed; "
+            f"{user_line()}: {what} outside of torch, where they cannot be followed; "
             "use torch operations, or .item() for a number."
         )
         self.recorder.error = self.recorder.error or error

@@ -204,12 +204,12 @@ def _with_state(record: Record, changes: Changes) -> Record:
 def _example(
     recorder: Recorder, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], backward: Pass | None
 ) -> Example:
-    written = recorder.externals.written
-    before = {id(one.external.tensor): one.before for one in written}
+    written, before = recorder.externals.written, recorder.externals.before()
+    places = {id(one.tensor): one.place for one in recorder.externals.all()}
     return Example(
         tuple(before.get(id(tensor), tensor) for tensor in inputs),
         tuple(recorder.noise),
         (*outputs, *(copy_of(one.external.tensor) for one in written), *(backward.found if backward else ())),
-        {one.external.place: one.before for one in written if isinstance(one.external.place, str)},
+        {place: value for number, value in before.items() if isinstance(place := places.get(number), str)},
         backward.cotangents if backward else (),
     )

@@ -145,6 +145,16 @@ class Recorder(TorchDispatchMode, Tape):
                 index = self._noise_storages.pop(storage)
                 self.noise[index] = self.noise[index].clone()
 
+    def move(self, tensor: Tensor, data: Tensor) -> None:
+        """From now on `tensor` is what `data` is: a write to one of them is one to the other.
+
+        Raises:
+            SideEffectError: the tensor outlives the call, and its memory cannot be exchanged again.
+        """
+        self.node_of(tensor)
+        self.externals.before_move(tensor)
+        self.bind(tensor, self.node_of(data))
+
     def node_of(self, tensor: Tensor) -> fx.Node:
         """The node of `tensor`, made now if the tensor is an external one that was not seen before."""
         node = self.find(tensor)

@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from fxsolve.errors import SideEffectError
-from fxsolve.tracer.externals import External, is_dense, is_within, storage_of
+from fxsolve.tracer.externals import External, Externals, is_dense, is_within, storage_of
 from fxsolve.tracer.stores import Fresh, Same, View
 
 
 def find_sharing(
-    outputs: tuple[Tensor, ...], stored: frozenset[int], externals: tuple[External, ...], written: frozenset[int]
+    outputs: tuple[Tensor, ...], stored: frozenset[int], externals: Externals, written: frozenset[int]
 ) -> tuple[tuple[Fresh, ...], tuple[Same, ...]]:
     """The outputs on the memory of those whose numbers are `stored`: with memory of their own, or of something else.
 
@@ -21,19 +22,20 @@ def find_sharing(
     Raises:
         SideEffectError: the memory is shared in a way that cannot be made again.
     """
-    known = {storage_of(one.tensor): one for one in externals}
+    memories, moved = externals.memories(), {id(one.external.tensor): one.external for one in externals.moved}
+    known = {storage_of(one.tensor): one for one in memories}
     groups: dict[int, list[int]] = defaultdict(list)
     first: dict[int, int] = {}
     for number, output in enumerate(outputs):
-        if first.setdefault(id(output), number) == number:
+        if first.setdefault(id(output), number) == number and id(output) not in moved:
             groups[storage_of(output)].append(number)
     fresh: list[Fresh] = []
-    shared: list[Same] = []
+    shared: list[Same] = [_itself(number, moved[id(one)]) for number, one in enumerate(outputs) if id(one) in moved]
     for storage, group in groups.items():
         if storage in written or stored.isdisjoint(group):
             continue
         if storage in known:
-            sharing = [one for one in externals if storage_of(one.tensor) == storage]
+            sharing = [one for one in memories if storage_of(one.tensor) == storage]
             shared += (_with_external(number, outputs[number], sharing) for number in group if number in stored)
             continue
         own, views = _with_outputs(group, stored, outputs)
@@ -47,12 +49,16 @@ def find_sharing(
 
 def _with_external(number: int, output: Tensor, sharing: list[External]) -> Same:
     external = next((one for one in sharing if one.tensor is output), sharing[0])
-    kind = "input" if isinstance(external.place, int) else "attribute"
+    same = _itself(number, external)
     if external.tensor is output:
-        return Same(number, kind, external.place, None)
+        return same
     if len(sharing) > 1:
         raise SideEffectError(f"the program keeps a view of {sharing[0].label} or {sharing[1].label}; keep a clone.")
-    return Same(number, kind, external.place, _view_of(output, external.tensor, external.label))
+    return replace(same, view=_view_of(output, external.tensor, external.label))
+
+
+def _itself(number: int, external: External) -> Same:
+    return Same(number, "input" if isinstance(external.place, int) else "attribute", external.place, None)
 
 
 def _with_outputs(

@@ -73,6 +73,14 @@ class Store(NamedTuple):
     recipe: Recipe | Added
 
 
+class Move(NamedTuple):
+    """A tensor whose `data` is set to an output: an input by number, or an attribute by name; and its old strides."""
+
+    place: int | str
+    output: int
+    strides: tuple[int, ...]
+
+
 class Fresh(NamedTuple):
     """An output with memory of its own: its strides, unless they are odd ones, and whether it wants gradients."""
 
@@ -105,7 +113,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Stores:
-    """The places that a program rebinds.
+    """The places that a program rebinds, and the tensors that it moves to other memory.
 
     `reads` are the tensors in them that the program uses, which are its last inputs. Of the first `outputs` outputs,
     those returned or stored, `fresh` and `shared` tell with what memory they are handed on. In the places of `counters`
@@ -114,10 +122,16 @@ class Stores:
 
     reads: tuple[Read, ...] = ()
     writes: tuple[Store, ...] = ()
+    moves: tuple[Move, ...] = ()
     fresh: tuple[Fresh, ...] = ()
     shared: tuple[Same, ...] = ()
     outputs: int = 0
     counters: tuple[Place, ...] = ()
+
+    @property
+    def leaves_tensors(self) -> bool:
+        """Whether a tensor that a run returns may be one that it leaves behind, too."""
+        return bool(self.writes or self.moves)
 
     @property
     def kept(self) -> tuple[Place, ...]:
@@ -128,7 +142,7 @@ class Stores:
     def only_count(self) -> bool:
         """Whether what was in the places before a run makes no difference to it."""
         counted = {place.identity for place in self.counters}
-        return not self.reads and all(one.place.identity in counted for one in self.writes)
+        return not (self.reads or self.moves) and all(one.place.identity in counted for one in self.writes)
 
     def tensors(self) -> tuple[Any, ...]:
         """What the reads find now."""
@@ -217,29 +231,33 @@ def _make(recipe: Recipe, outputs: tuple[Tensor, ...], made: dict[int, Any], fil
     return made[id(recipe)]
 
 
-def hold(places: Iterable[Place]) -> "Held":
-    """What these places hold now."""
+def hold(places: Iterable[Place], tensors: Iterable[Tensor] = ()) -> "Held":
+    """What these places hold now, and what memory these tensors are on."""
     values = tuple((place, place.read()) for place in places)
     contents = {id(one.container): one for _, value in values for one in containers_in(value)}
-    return Held(values, tuple(contents.values()))
+    return Held(values, tuple(contents.values()), tuple((tensor, tensor.detach()) for tensor in tensors))
 
 
 @dataclass(frozen=True)
 class Held:
-    """What places held, and the items of the containers among it."""
+    """What places held, the items of the containers among it, and tensors with others on the memory they had."""
 
     values: tuple[tuple[Place, Any], ...] = ()
     contents: tuple[Container, ...] = ()
+    memories: tuple[tuple[Tensor, Tensor], ...] = ()
 
     def put_back(self) -> None:
+        for tensor, memory in self.memories:
+            tensor.data = memory
         for container in self.contents:
             container.write()
         for place, value in self.values:
             place.write(value)
 
     def now(self) -> list[Any]:
-        """What the places hold now."""
-        return [None if (value := place.read()) is MISSING else value for place, _ in self.values]
+        """What the places and the tensors hold now."""
+        held = [None if (value := place.read()) is MISSING else value for place, _ in self.values]
+        return [*held, *(tensor.detach() for tensor, _ in self.memories)]
 
 
 NO_STORES, NO_LIVE, NOTHING_HELD = Stores(), Live(), Held()

@@ -50,6 +50,10 @@ class _Witness(TorchDispatchMode):
     def guard_values(self, tensor: Tensor, expected: tuple[Any, ...]) -> None:
         """What is read is guarded by the values in the recordings."""
 
+    def move(self, tensor: Tensor, data: Tensor) -> None:
+        """Which tensor has which memory is known of recordings only."""
+        raise CaptureError("the program sets the data of a tensor.")
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:

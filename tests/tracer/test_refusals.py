@@ -100,8 +100,17 @@ def test_a_read_that_bypasses_the_dispatcher_is_refused(read, name: str) -> None
         read(x * 2)
         return x + 1
 
-    with pytest.raises(CaptureError, match=rf"test_refusals.py:\d+: .*{name}.* reads tensor values outside of torch"):
+    verb = "reads( or writes)? tensor values outside of torch"
+    with pytest.raises(CaptureError, match=rf"test_refusals.py:\d+: .*{name}.* {verb}"):
         capture(program, (X,), {})
+
+
+def test_a_write_that_bypasses_the_dispatcher_is_called_a_write() -> None:
+    for write in (lambda x: x.apply_(abs), lambda x: x.map_(x, max)):
+        with pytest.raises(
+            CaptureError, match=r"test_refusals.py:\d+: Tensor\.\w+_ writes tensor values outside of torch"
+        ):
+            capture(lambda x, write=write: write(x * 2), (X,), {})
 
 
 def test_a_constructor_that_reads_tensors_unseen_is_refused() -> None:
