@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fxsolve.partitioner.graphs.memory import pin_layouts
+from fxsolve.partitioner.graphs.repeated import settle_writes
 from fxsolve.partitioner.graphs.unbound import read_unbound
 from fxsolve.partitioner.growing.ends import join_growth
 from fxsolve.partitioner.loops import find_loops
@@ -17,17 +18,21 @@ from fxsolve.tracer.program import Program
 
 @dataclass(frozen=True)
 class Partition:
-    """The system of a program, and a note for every run of equal calls that could not be rolled."""
+    """The system of a program, and a note for every run of equal calls that could not be rolled.
+
+    `rested` are the attributes whose values the system rests on.
+    """
 
     system: System
     notes: tuple[str, ...]
+    rested: tuple[str, ...] = ()
 
 
 def partition(program: Program) -> Partition:
     """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts."""
-    pinned = pin_layouts(program.module.graph, program.roles)
-    found = find_loops(join_growth(read_unbound(pinned)))
+    settled = settle_writes(pin_layouts(program.module.graph, program.roles), program)
+    found = find_loops(join_growth(read_unbound(settled.graph)))
     nests = nested_system(found.graph, found.calls, found.rolling.loops)
     system = prune(lift_loops(rewrite(nests.system)))
     verify_system(system)
-    return Partition(system, (*found.rolling.notes, *nests.notes))
+    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), settled.rested)

@@ -118,8 +118,11 @@ class Compilation:
                 self._refuse_gradients(parts)
             decision, emitted = self._checked(parts)
         self._race(emitted, decision)
-        kept = None if self.known else member(self.captured, parts.system, pytree.tree_leaves((self.args, self.kwargs)))
-        return Entry(self.report, make_ready(self.captured, decision, emitted), decision, kept)
+        # At another length, nobody would ask what the system rests on.
+        is_alone = self.known is not None or parts.rested
+        leaves = pytree.tree_leaves((self.args, self.kwargs))
+        kept = None if is_alone else member(self.captured, parts.system, leaves)
+        return Entry(self.report, make_ready(self.captured, decision, emitted, parts.rested), decision, kept)
 
     def _checked(self, parts: Partition) -> tuple[Decision, Emitted | Differentiable]:
         """A decision, and its module that reproduces the recorded run; a safer one where the automatic one does not."""

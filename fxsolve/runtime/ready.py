@@ -23,14 +23,17 @@ from fxsolve.tracer.program import Draw, Guard, Output, Program, attribute_of
 
 @dataclass(frozen=True)
 class Watched:
-    """A tensor whose values a proof rested on, as they were then."""
+    """A tensor whose values a proof rested on, how often it was written to then, and a second one on its memory.
+
+    As long as that one lives, no other memory gets the same address.
+    """
 
     tensor: Tensor
     version: int
-    address: int
+    memory: Tensor
 
     def has_changed(self) -> bool:
-        return self.tensor._version != self.version or self.tensor.data_ptr() != self.address
+        return self.tensor._version != self.version or self.tensor.data_ptr() != self.memory.data_ptr()
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,16 @@ def rewinder(generators: Iterable[torch.Generator]) -> Callable[[], None]:
     return partial(restore_generators, [Known(generator, generator.get_state()) for generator in generators])
 
 
-def make_ready(program: Program, decision: Decision, emitted: Emitted | Differentiable) -> Ready:
-    """What has to be kept of a recorded program to run it again; no example tensor is."""
-    watched = tuple(Watched(tensor, tensor._version, tensor.data_ptr()) for tensor in _proof_tensors(program, decision))
+def make_ready(
+    program: Program, decision: Decision, emitted: Emitted | Differentiable, rested: tuple[str, ...] = ()
+) -> Ready:
+    """What has to be kept of a recorded program to run it again; no example tensor is.
+
+    `rested` are the attributes whose values its system rests on.
+    """
+    tensors = [*_proof_tensors(program, decision), *(attribute_of(program, target) for target in rested)]
+    distinct = {id(tensor): tensor for tensor in tensors}.values()
+    watched = tuple(Watched(tensor, tensor._version, tensor.detach()) for tensor in distinct)
     used, effects = generators_of(program), effects_of(program)
     return Ready(emitted, program.draws, program.output, program.guards, used, watched, effects)
 

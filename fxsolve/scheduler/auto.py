@@ -5,11 +5,12 @@ from torch import Tensor
 
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.partitioner.lowering.readable import readable_copy
-from fxsolve.scheduler.causality import reads_buffer, structural_values
+from fxsolve.scheduler.causality import reads_buffer
 from fxsolve.scheduler.decision import Choice, Decision
 from fxsolve.scheduler.ledger import Ledger
 from fxsolve.scheduler.rules import choose
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, Schedule
+from fxsolve.scheduler.structural import structural_values
 from fxsolve.scheduler.tolerance import stop_of
 from fxsolve.scheduler.trial import Situation
 from fxsolve.solvers.stop import Stop

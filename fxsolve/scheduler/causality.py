@@ -13,55 +13,7 @@ from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.scheduler.labels import NEVER, Timed
 from fxsolve.scheduler.times import TimeInterpreter
 from fxsolve.structure.levels import depth_of_prefixes
-from fxsolve.system.spec import (
-    Block,
-    Invariant,
-    Lag,
-    Prefix,
-    Repeat,
-    Slices,
-    Stacked,
-    System,
-    Table,
-    inputs_of,
-    outputs_of,
-)
-from fxsolve.tracer.program import Program, attribute_of
-
-_SIGNS = (1.0, -1.0, 0.0)  # of the random parameters in each trial; 0.0 for both signs
-
-
-def structural_values(program: Program, system: System) -> list[dict[str, Tensor]]:
-    """Values that depend on parameters, buffers and constants only, for a few random choices of the parameters.
-
-    An entry that is zero for random parameters of either sign is zero for all: masks held in buffers show as zeros,
-    weights do not. Values that depend on inputs or noise are absent, and so are conditions and indices computed from
-    parameters, which random ones say nothing about.
-    """
-    return [_structural(program, system, seed, sign) for seed, sign in enumerate(_SIGNS)]
-
-
-def _structural(program: Program, system: System, seed: int, sign: float) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    values: dict[str, Tensor] = {}
-    random: set[str] = set()
-    for node in program.module.graph.find_nodes(op="get_attr"):
-        if node.target in program.example.attributes:
-            continue  # the program writes into it: the next run finds other values
-        value = attribute_of(program, str(node.target)).detach()
-        if program.roles[node.name] == "param":
-            drawn = torch.randn(value.shape, generator=generator)
-            value = (sign * drawn.abs() if sign else drawn).to(value)
-            random.add(node.name)
-        values[node.name] = value
-    for equation in system.equations:
-        if isinstance(equation, Block) and all(name in values for name in inputs_of(equation)):
-            results = dict(zip(outputs_of(equation), equation.body(*map(values.get, equation.inputs)), strict=True))
-            if random.intersection(equation.inputs):
-                results = {name: value for name, value in results.items() if value.is_floating_point()}
-                random.update(results)
-            values.update(results)
-    return values
+from fxsolve.system.spec import Invariant, Lag, Prefix, Repeat, Slices, Stacked, Table
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.linearize import linearize
 from fxsolve.partitioner.sums.fold import fold_sums, is_sum
-from fxsolve.scheduler.causality import Causality, judge, structural_values
+from fxsolve.scheduler.causality import Causality, judge
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
 from fxsolve.scheduler.depth import dependency_depth
 from fxsolve.scheduler.facts import find_facts
@@ -29,6 +29,7 @@ from fxsolve.scheduler.schedule import (
     parts_of,
     steps_of,
 )
+from fxsolve.scheduler.structural import structural_values
 from fxsolve.scheduler.trial import in_order, text_of
 from fxsolve.system.nested import every_repeat
 from fxsolve.system.spec import Lag, Repeat, System

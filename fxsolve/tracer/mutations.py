@@ -71,8 +71,8 @@ def is_apart(effects: Effects, inputs: tuple[Tensor, ...]) -> bool:
 
 def is_laid_out(effects: Effects) -> bool:
     """Whether the attributes that are moved to other memory lie in theirs as those of the recorded run did."""
-    moves = (move for move in effects.stores.moves if isinstance(move.place, str))
-    return all(effects.attributes[move.place].stride() == move.strides for move in moves)
+    moves = [(place, strides) for place, _, strides in effects.stores.moves if isinstance(place, str)]
+    return all(effects.attributes[place].stride() == strides for place, strides in moves)
 
 
 def separate(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -6,7 +6,7 @@ import torch
 
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.lowering.arguments import Values
-from fxsolve.scheduler.causality import structural_values
+from fxsolve.scheduler.structural import structural_values
 from fxsolve.scheduler.trial import Situation
 from fxsolve.solvers.stop import default_stop
 from fxsolve.stages import partition

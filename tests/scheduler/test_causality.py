@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 import fxsolve
 from fxsolve.partitioner.graphs.reads import has_carry
-from fxsolve.scheduler.causality import judge, structural_values
+from fxsolve.scheduler.causality import judge
+from fxsolve.scheduler.structural import structural_values
 from fxsolve.stages import capture, partition
 
 D, HIDDEN, B = 6, 12, 3

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import fxsolve
-from fxsolve.scheduler.causality import judge, structural_values
+from fxsolve.scheduler.causality import judge
 from fxsolve.scheduler.depth import dependency_depth, longest_chain
+from fxsolve.scheduler.structural import structural_values
 from fxsolve.solvers.solution import observe
 from fxsolve.structure.levels import depth_of_prefixes
 from fxsolve.system.spec import Prefix

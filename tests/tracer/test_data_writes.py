@@ -17,6 +17,9 @@ N, STEPS = 4, 6
 class Cell(nn.Module):
     """A loop over the state `h`; `write` does something to the parameters and buffers before, or in, each step."""
 
+    mask: Tensor
+    mean: Tensor
+
     def __init__(self, write: Callable[["Cell", Tensor], Any], *, inside: bool) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
@@ -210,6 +213,7 @@ def test_every_write_through_data_leaves_what_the_program_leaves(name: str, grad
             other.sum().backward()
             for one, two in ((ours.weight.grad, theirs.weight.grad), (ours.other.grad, theirs.other.grad)):
                 assert one is not None
+                assert two is not None
                 assert torch.equal(one, two)
         x = x + 0.1
     assert all(one is other for one, other in zip([ours.weight, ours.other, ours.mean], objects, strict=True))
@@ -266,6 +270,8 @@ def test_arguments_are_moved_to_other_memory(program: Callable[..., Tensor], ver
 @pytest.mark.parametrize("inference", [False, True])
 def test_a_cache_that_grows_by_setting_its_data_grows_as_in_the_program(inference: bool) -> None:
     class Growing(nn.Module):
+        cache: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("cache", torch.zeros(0, N))
@@ -302,6 +308,7 @@ def test_a_parameter_that_changes_its_shape_under_gradients_is_left_alone() -> N
         result.sum().backward()
         expected.sum().backward()
         assert ours.scale.grad is not None
+        assert theirs.scale.grad is not None
         assert torch.equal(ours.scale.grad, theirs.scale.grad)
         assert (fast.report().status == "left alone") == (call == 0)
         assert call or fast.report().reason == "the program makes param scale another kind of tensor."
