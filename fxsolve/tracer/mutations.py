@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.utils import _pytree as pytree
 
-from fxsolve.tracer.externals import copy_of, storage_of
+from fxsolve.tracer.externals import copy_of, is_dense, storage_of
 from fxsolve.tracer.program import Alias, Mutation, Program, attribute_of
 from fxsolve.tracer.stores import Added, Held, Stores, hold, make_view, settle, store
 
@@ -152,16 +153,19 @@ def copy_result(result: Any) -> Any:
 def rewound(program: Program, inputs: tuple[Tensor, ...]) -> Iterator[None]:
     """In the body, what `program` writes into, or sets, is as it was before the recorded run of `inputs`."""
     kept = keep(effects_of(program), inputs)
-    # Memory that a tensor has left may still be seen, through what the run returned.
-    left = tuple(memory for _, memory in program.example.before.memories)
+    # Memory that a tensor has left may still be seen, through what the run returned. Only dense one is written into.
+    left = tuple(memory for _, memory in program.example.before.memories if is_dense(memory))
     contents = tuple(map(copy_of, left))
-    try:
-        with as_before(program):
-            _overwrite(kept.tensors, tuple(_before(program, mutation) for mutation in program.mutations))
-            yield
-    finally:
-        kept.put_back()
-        _overwrite(left, contents)
+    counted = [tensor for tensor in kept.tensors if not tensor.is_inference()]
+    # In the end they are what the recorded run left: its result can still be differentiated. No public name says so.
+    with _unsafe_preserve_version_counter(tuple(counted)):
+        try:
+            with as_before(program):
+                _overwrite(kept.tensors, tuple(_before(program, mutation) for mutation in program.mutations))
+                yield
+        finally:
+            kept.put_back()
+            _overwrite(left, contents)
 
 
 @contextmanager

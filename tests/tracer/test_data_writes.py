@@ -154,6 +154,7 @@ WRITES: dict[str, Callable[[Cell, Tensor], Any]] = {
     "data[...] =": lambda cell, h: cell.weight.data.__setitem__(cell.mask == 0, 0.0),
     "data.clamp_": lambda cell, h: cell.weight.data.clamp_(-0.3, 0.3),
     "detach().mul_": lambda cell, h: cell.weight.detach().mul_(0.9),
+    "data = expanded": set_data("mean", lambda cell, h: h.detach()[0, :1].expand(N)),
     "swap": swap,
     "swap with a shadow": swap_with_shadow,
     "set and return": set_and_return,
@@ -326,3 +327,27 @@ def test_the_data_of_a_view_that_gradients_flow_through_is_not_set() -> None:
     assert same_bits(fast(x, one), program(x, two))
     assert same_bits(one, two)
     assert "sets the data of input 1" in fast.report().reason
+
+
+def test_the_result_of_a_first_call_that_writes_into_a_parameter_has_gradients() -> None:
+    class Bounded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(N, N, generator=torch.Generator().manual_seed(0)))
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                self.weight.clamp_(-1, 1)
+            return rolled(x, self.weight)
+
+    theirs, ours = Bounded(), Bounded()
+    fast = fxsolve.compile(ours, backend="eager", schedule="gs")
+    for _ in range(3):
+        x = torch.randn(3, N)
+        fast(x).sum().backward()
+        theirs(x).sum().backward()
+        assert ours.weight.grad is not None
+        assert theirs.weight.grad is not None
+        assert torch.allclose(ours.weight.grad, theirs.weight.grad)
+        assert ours.weight._version == theirs.weight._version
+    assert fast.report().status == "emitted"
