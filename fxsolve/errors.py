@@ -13,6 +13,10 @@ class SideEffectError(CaptureError):
     """The program changes a tensor or an attribute that outlives the call, in a way that cannot be made again."""
 
 
+class CommunicationError(CaptureError):
+    """The program communicates with other processes, in step with them."""
+
+
 class PartitionError(FxSolveError):
     """The recorded calls cannot be written as the requested system."""
 

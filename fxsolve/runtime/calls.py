@@ -48,6 +48,7 @@ class Runtime:
         self._newest_key: State | None = None
         self._unused = 0
         self._resting = 0
+        self._communicates = ""  # why the newest recording ended, if it came to that
         # A program that changes what is watched, and is left alone, will most likely do so at every call.
         self._restless_step = max(1, options.max_entries // 4)
 
@@ -60,6 +61,9 @@ class Runtime:
             return self.program(*args, **kwargs)
         call = self._read(args, kwargs)
         if isinstance(call, str):
+            if self._reader.sees_communication():
+                # Looking at what such a program changes, the state of sharded parameters for one, takes time.
+                self._resting = 4 * _PATIENCE
             return self._leave_alone(call, "", args, kwargs)
         group = self._cache.find(call.key)
         known = group.recordings if group is not None else 0
@@ -191,7 +195,8 @@ class Runtime:
         group = self._cache.find(call.key)
         if group is None and self._unused >= self.options.max_entries:
             part = changed_part(self._newest_key or call.key, call.key)
-            reason = f"{part} differs at every call: {self._unused} signatures in a row were not seen again"
+            changes = f"{part} differs at every call: {self._unused} signatures in a row were not seen again"
+            reason = self._communicates or changes
             # Looking at what it changed takes time: the longer this goes on, the more calls are not looked at.
             self._unused += 1
             self._resting = min((self._unused - self.options.max_entries) // _PATIENCE, 4 * _PATIENCE)
@@ -206,6 +211,7 @@ class Runtime:
         entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn)
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
+        self._communicates = entry.report.reason if entry.has_communicated else ""
         deliver(entry.report.certificates)
         if group is not None:
             cause = f"{group.read_at} read another value" if group.read_at else "a tensor that a proof used changed"

@@ -44,12 +44,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Entry:
-    """The module of one signature, or None where the original runs; and the decision behind it."""
+    """The module of one signature, or None where the original runs; and the decision behind it.
+
+    `has_communicated` tells that its recording ended because the program communicates with other processes.
+    """
 
     report: Report
     ready: Ready | None = None
     decision: Decision | None = None
     member: Member | None = None
+    has_communicated: bool = False
 
 
 class _LeftAloneError(Exception):

@@ -1,7 +1,7 @@
 """The first call of a kind: run the program once, by recording it or next to two recordings, and compile it."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,10 +18,19 @@ from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
 from fxsolve.tracer.capture import capture, name_of
+from fxsolve.tracer.communication import HappenedError, Outcome
 from fxsolve.tracer.output import rebuild
 from fxsolve.tracer.program import Program
 from fxsolve.tracer.rewind import rewinder_of
 from fxsolve.tracer.stores import Live
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a program was not recorded; the outcome of its run where that stands for the call."""
+
+    reason: str
+    outcome: Outcome | None = None
 
 
 def build(
@@ -55,9 +64,12 @@ def build(
         relatives.refused = grown
         rewind()
     captured = _capture(program, args, kwargs, live, clock)
-    if isinstance(captured, str):
+    if isinstance(captured, _Refusal):
         # Outside of any except block: an error of the program then has no other error in its context.
-        return Entry(replace(report, reason=captured, seconds=_seconds(clock))), program(*args, **kwargs)
+        left = replace(report, reason=captured.reason, seconds=_seconds(clock))
+        if captured.outcome is not None:
+            return Entry(left, has_communicated=True), captured.outcome.get()
+        return Entry(left), program(*args, **kwargs)
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
@@ -67,7 +79,7 @@ def build(
 
 def _capture(
     program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, clock: Clock
-) -> Program | str:
+) -> Program | _Refusal:
     """The recorded program, or why there is none.
 
     An error that is no `CaptureError` is either raised by the program, which raises it again when it runs as written,
@@ -77,10 +89,12 @@ def _capture(
     torch.clear_autocast_cache()
     try:
         return clock.time("capture", capture, program, args, kwargs, live)
+    except HappenedError as error:
+        return _Refusal(str(error), error.outcome)
     except CaptureError as error:
-        return str(error)
+        return _Refusal(str(error))
     except Exception as error:
-        return internal_error("capture", error)
+        return _Refusal(internal_error("capture", error))
 
 
 def _grow(

@@ -14,11 +14,12 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils import _pytree as pytree
 from torch.utils._device import DeviceContext
 
-from fxsolve.errors import CaptureError
+from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
 from fxsolve.runtime.tokens import PLAIN, State, callable_token, token_of
 from fxsolve.runtime.watch import Watch
+from fxsolve.tracer.communication import communicates
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.places import is_container
 from fxsolve.tracer.stores import Stores
@@ -55,10 +56,14 @@ class Reader:
         is watched of modules, functions and objects among them; the modes of torch; what is watched of the program; and
         what it keeps in places that it rebinds, tensors there as if they were arguments.
 
-        Raises `CaptureError` for an argument that may change without notice, such as an iterator or a NumPy array.
+        Raises `CaptureError` for an argument that may change without notice, such as an iterator or a NumPy array, and
+        for what communicates with other processes.
         """
         leaves, spec = _flatten(args, kwargs)
         tensors = tuple([leaf for leaf in leaves if isinstance(leaf, Tensor)])
+        for tensor in [tensor for tensor in tensors if type(tensor) not in _LEAVES]:
+            if reason := communicates(tensor, "an argument"):
+                raise CommunicationError(reason)
         grad = torch.is_grad_enabled()
         # A tensor leaves a mark: f(x, 2) is another call than f(2, x).
         others = tuple([Tensor if isinstance(leaf, Tensor) else self._token(leaf, grad) for leaf in leaves])
@@ -105,6 +110,10 @@ class Reader:
             self._arguments.clear()
         self._arguments[id(leaf)] = entry = (leaf, Watch(leaf, self._live))
         return entry
+
+    def sees_communication(self) -> bool:
+        """Whether a part of the program was seen to communicate with other processes by itself."""
+        return self._program.sees_communication()
 
     def is_unchanged(self, call: Call) -> bool:
         """Whether the program is in the state in which `call` found it."""

@@ -34,7 +34,7 @@ class Snapshot:
     `pairs` are what was in all places but in the `live` ones, which the program rebinds, and `sizes` how many places
     there were in each of `dicts`. Nothing was in `owner[name]` for the owners of `empty[name]`. `tensors`, and `deep`,
     which are containers and settings that may change by their `token`, are among what was found; `fixed` are the ids of
-    all tensors.
+    all tensors. `communicates` says which part communicates with other processes, if one does.
     """
 
     modules: tuple[nn.Module, ...]
@@ -51,6 +51,7 @@ class Snapshot:
     token: Callable[[Any], Hashable]
     fixed: frozenset[int]
     state: State
+    communicates: str
 
     def is_current(self) -> bool:
         try:

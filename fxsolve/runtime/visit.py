@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.runtime.modes import plain_autograd
 from fxsolve.tracer.backward import draw_cotangent
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import Counters
 from fxsolve.tracer.gate import Gated, gate_arguments
 from fxsolve.tracer.output import flatten_result
@@ -92,7 +93,7 @@ def _undone(reach: Reach, wanted: frozenset[tuple[int, str]]) -> Iterator[tuple[
     """
     snapshot = take_snapshot(reach)
     try:
-        with watched(reach, snapshot, wanted) as counters:
+        with watched(reach, snapshot, wanted, Line(is_open=False)) as counters:
             yield counters, hold(counter.place for counter in counters.at.values())
             counters.check()
         if changed := [slot for slot in snapshot.changed() if slot.place.identity not in counters.at]:

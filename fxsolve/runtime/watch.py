@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from fxsolve.errors import CommunicationError
 from fxsolve.runtime.live import LiveSet
 from fxsolve.runtime.snapshot import FORMS, Pairs, Snapshot
 from fxsolve.runtime.tokens import Identities, State, may_change, token_of
+from fxsolve.tracer.communication import communicating_part
 from fxsolve.tracer.places import Place, attributes_of, is_data, tensors_in
 from fxsolve.tracer.reach import Found, Reach, find_reach, walk
 
@@ -39,9 +41,18 @@ class Watch:
         self._known: tuple[Snapshot, ...] = ()  # the latest one first
 
     def state(self, grad: bool) -> Hashable:
-        """The state now; `grad` says whether `requires_grad` matters."""
+        """The state now; `grad` says whether `requires_grad` matters.
+
+        Raises `CommunicationError` if a part of the program communicates with other processes by itself.
+        """
         now = self._look()
+        if now.communicates:
+            raise CommunicationError(now.communicates)
         return now.state, now.wanting() if grad else None
+
+    def sees_communication(self) -> bool:
+        """Whether a part of the program communicates with other processes by itself, as of the last look."""
+        return bool(self._known) and bool(self._known[0].communicates)
 
     def live(self) -> tuple[tuple[Place, ...], frozenset[int]]:
         """The live places that are there, and the ids of the tensors that are in other ones, as of the last look."""
@@ -83,7 +94,7 @@ def _look(program: Callable[..., Any], live: Identities) -> Snapshot:
         tensors, [list(map(form, tensors)) for form in FORMS], deep, list(map(token, deep)),
         tuple(rebound.values()), token,
         frozenset(id(tensor) for one in held for tensor in tensors_in(one)),
-        State(_describe(reach, found, live, token)),
+        State(_describe(reach, found, live, token)), communicating_part(reach, found),
     )  # fmt: skip
 
 

@@ -8,22 +8,27 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fxsolve.errors import SideEffectError
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.places import Container, container_of, containers_in
 
 
 @contextmanager
-def unchanged(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+def unchanged(args: tuple[Any, ...], kwargs: dict[str, Any], line: Line) -> Iterator[None]:
     """In the body a program runs on these arguments, whose containers are as before after an error.
 
-    Raises `SideEffectError` if it changes a container, or makes a tensor want gradients.
+    Raises `SideEffectError` if it changes a container, or makes a tensor want gradients. What it does once it has used
+    the `line` to other processes stays.
     """
     held = tuple(one for value in (*args, *kwargs.values()) for one in containers_in(value))
     tensors = (leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
     free = [tensor for tensor in tensors if not tensor.requires_grad]
     try:
         yield
-        _check(held, free)
+        if not line.used:
+            _check(held, free)
     except Exception:
+        if line.used:
+            raise
         for one in held:
             one.write()
         for tensor in free:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.bits import same_bits
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.externals import version_of
 from fxsolve.tracer.source import user_line
 
@@ -21,10 +22,12 @@ READS = frozenset({Tensor.tolist, Tensor.numpy, Tensor.__array__})
 class Follower(Protocol):
     """What follows a run: `names` are tensors that the program owns, by id, and `error` is the reason to refuse it.
 
+    `line` leads to other processes; once it was used, the run is not followed any more.
     `hooks` are the functions that the program asks autograd to call.
     """
 
     error: CaptureError | None
+    line: Line
     hooks: list[Any]
     literal_is_checked: bool
 
@@ -37,6 +40,10 @@ class Follower(Protocol):
 
     def holds_scalar(self) -> bool:
         """Whether a known tensor of one entry is alive."""
+        ...
+
+    def refuse(self, error: CaptureError) -> NoReturn:
+        """Raise an error that ends the run, and keep it: the program may catch it."""
         ...
 
     def guard_values(self, tensor: Tensor, expected: tuple[Any, ...]) -> None:
@@ -77,6 +84,7 @@ class Arrays:
             return value
         self._given.append(_Given(tensor, copy, version_of(tensor), user_line()))
         array = function(copy, *args[1:], **kwargs)
+        follower.line.is_open = False  # without fxsolve the program could write into the array
         if array.base is not None:  # it is the memory of the copy
             array.flags.writeable = False
         return array

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fxsolve.errors import CaptureError, SideEffectError
+from fxsolve.errors import CaptureError, CommunicationError, SideEffectError
+from fxsolve.tracer.communication import Line, in_group
+from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import External
 from fxsolve.tracer.gate import Gate, shared_histories
 from fxsolve.tracer.program import Backward, Inner
@@ -142,16 +144,18 @@ def _backward_phase(recorder: Recorder, cotangents: tuple[Tensor, ...]) -> Itera
     with torch._C.DisableTorchFunction():
         for number, cotangent in enumerate(cotangents):
             recorder.add_cotangent(cotangent, number)
+    line, recorder.line = recorder.line, Line(is_open=False)
     recorder.backward = True
     try:
         for device in devices:
             torch.set_autocast_enabled(device, False)
-        with recorder, ReadWatch(recorder):
+        with watched_doors(), recorder, ReadWatch(recorder):
             yield
     finally:
         for device in devices:
             torch.set_autocast_enabled(device, True)
         recorder.backward = False
+        recorder.line = line
 
 
 @contextmanager
@@ -187,6 +191,11 @@ def draw_cotangent(result: Tensor) -> Tensor:
 def _check_hooks(wanted: list[External], results: list[Tensor]) -> None:
     """A hook on a tensor that outlives the call runs on its whole gradient, at every backward pass."""
     for one in wanted:
+        if in_group() and (one.tensor._backward_hooks or one.tensor._post_accumulate_grad_hooks):
+            raise CommunicationError(
+                f"{one.label} has a gradient hook before the call; in a group of processes it may communicate, in the "
+                "order of the program's own backward pass."
+            )
         if one.tensor._backward_hooks or one.tensor.retains_grad:
             raise CaptureError(f"{one.label} has a gradient hook, or retains its gradient, before the call.")
     known = {id(one.tensor) for one in wanted}

@@ -8,6 +8,7 @@ from torch import fx
 from torch.fx._lazy_graph_module import _LazyGraphModule
 from torch.utils import _pytree as pytree
 
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import CountsError
 from fxsolve.tracer.functionalize import functionalize
 from fxsolve.tracer.phases import bring_forward
@@ -28,21 +29,24 @@ def capture(
     Raises:
         SideEffectError: the program changes something that outlives the call and cannot be made again.
         CaptureError: the program cannot be recorded. In both cases it can still be run as if nothing had happened.
+        HappenedError: the program has communicated with other processes; the error has what this run gave.
     """
-    return _build(functionalize(_record(program, args, kwargs, live)), name_of(program))
+    return _build(functionalize(_record(program, args, kwargs, live, Line())), name_of(program))
 
 
-def _record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live) -> Record:
+def _record(
+    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, line: Line
+) -> Record:
     """As `record`; once more if the program counts where it was not watched, which costs time where it does not.
 
     Raises SideEffectError if the second run counts otherwise, by a clock for example.
     """
     try:
-        return record(program, args, kwargs, live)
+        return record(program, args, kwargs, live, line)
     except CountsError as error:
         first = error
     counters = live.counters.union(place.identity for place, _ in first.left)
-    found = record(program, args, kwargs, replace(live, counters=counters))
+    found = record(program, args, kwargs, replace(live, counters=counters), line)
     try:
         first.check()
     except Exception:
@@ -54,7 +58,7 @@ def _record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 def rehearse(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
     """As `capture`; then attributes, tensors and random generators are put back to what they were before."""
     snapshot = take_snapshot(find_reach(program, tuple(pytree.tree_leaves((args, kwargs)))))
-    recorded = _record(program, args, kwargs, NO_LIVE)
+    recorded = _record(program, args, kwargs, NO_LIVE, Line(is_open=False))
     try:
         return _build(functionalize(recorded), name_of(program))
     finally:

@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 
 from fxsolve.errors import SideEffectError
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.increments import Increment, find_increment
 from fxsolve.tracer.places import MISSING, PLAIN, Place
 from fxsolve.tracer.source import user_line
@@ -96,10 +97,14 @@ class _Open:
 
 @dataclass(frozen=True)
 class Counters:
-    """The counters of a recording, by place; `known` are, by id, the objects that were there before it."""
+    """The counters of a recording, by place; `known` are, by id, the objects that were there before it.
+
+    Once the `line` to other processes was used, the run is not ended.
+    """
 
     at: Mapping[tuple[int, str], Counter] = field(default_factory=dict)
     known: Mapping[int, Any] = field(default_factory=dict)
+    line: Line = field(default_factory=Line)
     _thread: int = field(default_factory=threading.get_ident)
     _open: dict[tuple[int, int], _Open] = field(default_factory=dict)
 
@@ -123,7 +128,7 @@ class Counters:
     def see_read(self, owner: Any, name: str, value: Any, frame: FrameType) -> None:
         """Code in this frame reads an attribute of `owner`. SideEffectError ends a run that cannot be kept."""
         counter = self._find(owner, name)
-        if counter is None or counter.added is None:
+        if counter is None or counter.added is None or self.line.used:
             return
         increment = find_increment(frame.f_code, frame.f_lasti, name)
         if value is not counter.now:

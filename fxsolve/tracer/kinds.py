@@ -9,6 +9,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from fxsolve.tracer import noise, reads, statistics
+from fxsolve.tracer.communication import is_communication
 
 aten = torch.ops.aten
 
@@ -25,6 +26,7 @@ class Kind(Enum):
     COMPOSITE = auto()
     STORAGE = auto()
     REMARK = auto()
+    COMMUNICATION = auto()
 
 
 @cache
@@ -32,6 +34,8 @@ def kind_of(function: OpOverload) -> Kind:
     """The kind of an operator, from its schema and tags."""
     if function.namespace == "profiler":
         return Kind.REMARK
+    if is_communication(function):
+        return Kind.COMMUNICATION
     if function._can_decompose() and not _has_own_kernel(function):
         return Kind.COMPOSITE
     if function is aten.lift_fresh.default:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -154,12 +154,16 @@ class ReadWatch(TorchFunctionMode):
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         super().__exit__(kind, error, trace)
+        if self.recorder.line.used:
+            return
         problem = self._arrays.changed() if error is None else self._arrays.explain(error)
         self.recorder.error = self.recorder.error or problem
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if self.recorder.line.used:
+            return func(*args, **(kwargs or {}))
         if func in _BYPASSES and self._is_recorded(args[0]):
             self._refuse(f"Tensor.{_name(func)} {_BYPASSES[func]} tensor values")
         if func == _SET_DATA and isinstance(args[1], Tensor):
@@ -221,13 +225,12 @@ class ReadWatch(TorchFunctionMode):
                 self.recorder.find(value) is not None or id(value) in self.recorder.names
             )
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         error = CaptureError(
             f"{user_line()}: {what} outside of torch, where they cannot be followed; "
             "use torch operations, or .item() for a number."
         )
-        self.recorder.error = self.recorder.error or error
-        raise error
+        self.recorder.refuse(error)
 
 
 def _items(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

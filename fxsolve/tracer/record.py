@@ -16,6 +16,8 @@ from fxsolve.tracer.arguments import unchanged
 from fxsolve.tracer.backward import Pass, record_backward
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.changes import Changes, find_changes
+from fxsolve.tracer.communication import HappenedError, Line, Outcome, refuse_communication
+from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import copy_of, find_aliases
 from fxsolve.tracer.fast_paths import fast_paths
 from fxsolve.tracer.feeds import feed
@@ -29,7 +31,7 @@ from fxsolve.tracer.reach import Reach, find_reach, globals_of, name_tensors
 from fxsolve.tracer.reads import ReadWatch
 from fxsolve.tracer.recorder import Recorder
 from fxsolve.tracer.state import RandomState, read_random_state, take_snapshot
-from fxsolve.tracer.stores import NO_LIVE, NO_STORES, NOTHING_HELD, Held, Live, Stores
+from fxsolve.tracer.stores import NO_STORES, NOTHING_HELD, Held, Live, Stores
 from fxsolve.tracer.stream import Stream
 from fxsolve.tracer.watched import watched
 
@@ -57,34 +59,41 @@ class Record:
     stores: Stores
 
 
-def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live = NO_LIVE) -> Record:
+def record(
+    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, line: Line
+) -> Record:
     """Run `program(*args, **kwargs)` once and write down its ATen calls, also of its backward pass in grad mode.
 
-    The tensors of `live`, and those in other places that the run rebinds, become inputs behind those of the call.
+    The tensors of `live`, and those in other places that the run rebinds, become inputs behind those of the call. The
+    program may communicate with other processes if the `line` is open.
 
     Raises:
+        HappenedError: the program has done so; what it left behind stays.
         SideEffectError: the program changes something that outlives the call and cannot be made again.
         CaptureError: the program does something else that cannot be written as equations.
-        After these, and what the program itself raises, attributes, tensors and generators are as they were before.
+        After the other two, and what the program itself raises, attributes, tensors and generators are as before.
     """
     _refuse_nesting()
     others = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor))
     reach = find_reach(program, others)
     _refuse_iterators(reach)
+    refuse_communication(reach)
     names = name_tensors(reach)
     gated = gate_arguments(args, kwargs, (tensor for tensor, _, _ in names.values()))
     inputs = gated.tensors
     snapshot, randomness = take_snapshot(reach), read_random_state()
-    recorder = Recorder(names, find_generators(reach, others))
+    recorder = Recorder(names, find_generators(reach, others), line)
     rewind = functools.partial(_rewind, recorder, randomness)
     state = tuple((read, read.value()) for read in live.reads)
     try:
-        with watched(reach, snapshot, live.counters) as counters:
+        with watched(reach, snapshot, live.counters, line) as counters:
             for index, tensor in enumerate(inputs):
                 recorder.add_input(tensor, index)
             bound = (one.args for one in reach.others if isinstance(one, functools.partial))
-            with unchanged((*gated.args, *bound), gated.kwargs):
+            with unchanged((*gated.args, *bound), gated.kwargs, line):
                 result = _run(recorder, program, gated.args, gated.kwargs)
+            if line.used:
+                raise HappenedError(line.used, Outcome(result))
             output, returned = flatten_result(result)
             counters.check()
             changes = find_changes(recorder, snapshot, returned, state, live.places, counters.changed())
@@ -96,7 +105,11 @@ def record(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         back = functools.partial(_rewind, recorder, randomness, changes.before)
         found = _finish(recorder, inputs, output, outputs, backward, back)
         return _with_state(found, changes)
-    except Exception:
+    except HappenedError:
+        raise
+    except Exception as error:
+        if line.used:
+            raise HappenedError(line.used, Outcome(error=error)) from error
         snapshot.restore()
         rewind()
         raise
@@ -119,13 +132,13 @@ def _refuse_iterators(reach: Reach) -> None:
 
 def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
-        with paused_collector(), called_directly(), fast_paths(), recorder, ReadWatch(recorder):
+        with paused_collector(), called_directly(), fast_paths(), watched_doors(), recorder, ReadWatch(recorder):
             result = program(*args, **kwargs)
     except Exception:
-        if recorder.error is not None:
+        if recorder.error is not None and not recorder.line.used:
             raise recorder.error from None
         raise
-    if recorder.error is not None:
+    if recorder.error is not None and not recorder.line.used:
         raise recorder.error
     return result
 

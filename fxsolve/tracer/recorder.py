@@ -1,15 +1,16 @@
 """The recorder: a dispatch mode that runs each ATen call on real tensors and writes it down."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fxsolve.errors import CaptureError
+from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.tracer import noise, reads, statistics
+from fxsolve.tracer.communication import Line, called, is_inside_distributed
 from fxsolve.tracer.externals import External, Externals, storage_of
 from fxsolve.tracer.generators import FreshGenerators, Known, address_of
 from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
@@ -28,15 +29,19 @@ class Recorder(TorchDispatchMode, Tape):
 
     `names` maps the id of each parameter and buffer of the program to its tensor, qualified name and role. A tensor
     that is neither an input nor the result of a recorded call is an external one: it becomes a `get_attr` node.
-    `generators` are the explicit random generators that outlive the call, by their addresses.
+    `generators` are the explicit random generators that outlive the call, by their addresses. Once the program has used
+    the `line` to other processes, calls only run.
     """
 
     supports_higher_order_operators = True
 
-    def __init__(self, names: Mapping[int, tuple[Tensor, str, Role]], generators: Mapping[int, Known]) -> None:
+    def __init__(
+        self, names: Mapping[int, tuple[Tensor, str, Role]], generators: Mapping[int, Known], line: Line
+    ) -> None:
         TorchDispatchMode.__init__(self)
         Tape.__init__(self)
         self.names = names
+        self.line = line
         self.root: dict[str, Tensor] = {}
         self.roles: dict[str, Role] = {}
         self.draws: list[Draw] = []
@@ -59,6 +64,8 @@ class Recorder(TorchDispatchMode, Tape):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if self.line.used:
+            return func(*args, **(kwargs or {}))
         # Without this each attribute of a tensor read below would go through the watch for reads.
         with torch._C.DisableTorchFunction():
             self.listener.enter(func, args, kwargs or {})
@@ -66,10 +73,16 @@ class Recorder(TorchDispatchMode, Tape):
                 return self._handle(func, args, kwargs or {})
             except CaptureError as error:
                 # The program may catch it: keep it, so that the record is refused all the same.
-                self.error = self.error or error
-                raise
+                self.refuse(error)
             finally:
                 self.listener.leave()
+
+    def refuse(self, error: CaptureError) -> NoReturn:
+        """Raise an error that ends the recording; what ends it inside of `torch.distributed` is the communication."""
+        if self.error is None and not isinstance(error, CommunicationError) and is_inside_distributed():
+            error = CommunicationError(called("torch.distributed"))
+        self.error = self.error or error
+        raise error
 
     def _handle(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.error is not None:
@@ -99,6 +112,9 @@ class Recorder(TorchDispatchMode, Tape):
                     return function.decompose(*args, **kwargs)
             case Kind.REMARK:
                 return function(*args, **kwargs)  # a name for the profiler, and no value of the program
+            case Kind.COMMUNICATION:
+                self.line.use(str(function))
+                return function(*args, **kwargs)
             case Kind.STORAGE:
                 raise CaptureError(f"{user_line()}: {function} works on a storage; fxsolve handles tensors.")
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from fxsolve.errors import SideEffectError
 from fxsolve.tracer.accesses import default_of, watching
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import Counter, Counters
 from fxsolve.tracer.places import Place, has_attributes
 from fxsolve.tracer.reach import Reach, is_filled, names_in, walk
@@ -26,8 +27,8 @@ _NOT_OWN = {"torch", "fxsolve", *sys.stdlib_module_names}
 
 
 @contextmanager
-def watched(reach: Reach, snapshot: Snapshot, wanted: frozenset[tuple[int, str]]) -> Iterator[Counters]:
-    """Watch the numbers in these places.
+def watched(reach: Reach, snapshot: Snapshot, wanted: frozenset[tuple[int, str]], line: Line) -> Iterator[Counters]:
+    """Watch the numbers in these places while a program runs that has this line to other processes.
 
     Raises:
         SideEffectError: one is no attribute, or may be read or set in ways that are not seen.
@@ -40,7 +41,9 @@ def watched(reach: Reach, snapshot: Snapshot, wanted: frozenset[tuple[int, str]]
     objects = [*(one for _, one in (*found.modules, *found.objects)), *filter(has_attributes, reach.others)]
     kinds = {(kind, place.key) for place in places for kind in _kinds(place, objects)}
     _refuse_ways_around(places[0], (*_methods({*map(type, objects)}), *reach.others))
-    counters = Counters({place.identity: Counter(place, place.read()) for place in places}, {id(o): o for o in objects})
+    counters = Counters(
+        {place.identity: Counter(place, place.read()) for place in places}, {id(o): o for o in objects}, line
+    )
     with ExitStack() as stack:
         for kind, name in kinds:
             stack.enter_context(watching(kind, name, counters))

@@ -1,7 +1,7 @@
 """A witness: one plain run of a program that tells which calls it makes, and that writes into nothing that stays."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.tracer.communication import Line
+from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.fast_paths import fast_paths
 from fxsolve.tracer.higher_order import called_directly
@@ -36,6 +38,7 @@ class _Witness(TorchDispatchMode):
         self.names: dict[int, Any] = {}
         self.literal_is_checked = False
         self.error: CaptureError | None = None
+        self.line = Line(is_open=False)
         self.hooks: list[Any] = []
         self._kept = kept
 
@@ -61,10 +64,13 @@ class _Witness(TorchDispatchMode):
             try:
                 self._examine(func, args, kwargs or {})
             except CaptureError as error:
-                # The program may catch it: keep it.
-                self.error = self.error or error
-                raise
+                self.refuse(error)
             return func(*args, **(kwargs or {}))
+
+    def refuse(self, error: CaptureError) -> NoReturn:
+        """Raise an error that ends the run, and keep it: the program may catch it."""
+        self.error = self.error or error
+        raise error
 
     def _examine(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.error is not None:
@@ -73,6 +79,8 @@ class _Witness(TorchDispatchMode):
             raise CaptureError(f"the operator {function} takes functions.")
         self.listener.hear(function, args, kwargs)
         kind = kind_of(function)
+        if kind is Kind.COMMUNICATION:
+            self.line.use(str(function))
         if kind is Kind.LIFT:
             check_literal(self, args[0])
             self.literals.append(args[0].clone())
@@ -109,7 +117,7 @@ class Witness:
         Raises:
             CaptureError: it reads or writes what a recording of it would refuse; nothing has been written then.
         """
-        with paused_collector(), called_directly(), fast_paths(), self._mode, ReadWatch(self._mode):
+        with paused_collector(), called_directly(), fast_paths(), watched_doors(), self._mode, ReadWatch(self._mode):
             result = run()
         if self._mode.error is not None:
             raise self._mode.error

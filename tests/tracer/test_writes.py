@@ -13,8 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.capture import capture
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.functionalize import functionalize
 from fxsolve.tracer.record import record
+from fxsolve.tracer.stores import NO_LIVE
 from fxsolve.tracer.verify import verify_program
 
 SIZE = 4
@@ -71,7 +73,7 @@ def test_the_functional_graph_equals_the_writes(steps: list, seed: int) -> None:
 
 
 def test_a_record_without_writes_is_not_replayed() -> None:
-    raw = record(torch.sin, (torch.ones(2),), {})
+    raw = record(torch.sin, (torch.ones(2),), {}, NO_LIVE, Line())
     assert functionalize(raw) is raw
 
 
@@ -85,7 +87,7 @@ def test_functionalizing_computes_nothing() -> None:
             Count.computed += sum(t.numel() for t in tensors if isinstance(t, Tensor) and t.device.type != "meta")
             return result
 
-    raw = record(writer([(VIEWS[1], 0, WRITES[0], True)]), (torch.ones(SIZE, SIZE),), {})
+    raw = record(writer([(VIEWS[1], 0, WRITES[0], True)]), (torch.ones(SIZE, SIZE),), {}, NO_LIVE, Line())
     with Count():
         functionalize(raw)
     assert Count.computed == 0

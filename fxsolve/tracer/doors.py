@@ -1,0 +1,85 @@
+"""Ways to other processes and threads that pass no operator: remote procedure calls, futures, averaged gradients."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+from fxsolve.errors import CommunicationError
+from fxsolve.tracer.arrays import Follower
+from fxsolve.tracer.communication import Line
+from fxsolve.tracer.together import Together, Undo
+
+_Function = Callable[..., Any]
+_REMOTE = "a remote procedure call"
+
+
+def _watch() -> Undo:
+    places = [*_calls(), *_values()]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    for (owner, name, watched), (_, _, function) in zip(places, before, strict=True):
+        setattr(owner, name, watched(function))
+    return lambda: [setattr(*place) for place in before]
+
+
+# In the body, followed runs use their line to other processes where they call these, or wait for what others compute.
+watched_doors = Together(_watch)
+
+
+def _calls() -> Iterator[tuple[Any, str, Callable[[_Function], _Function]]]:
+    # Its backward pass averages gradients only if this has prepared it.
+    yield nn.parallel.DistributedDataParallel, "forward", partial(_calling, "DistributedDataParallel")
+    rpc: Any = sys.modules.get("torch.distributed.rpc")
+    if rpc is not None and rpc.is_available():
+        # Every function of this module asks this first, however the program has imported it.
+        yield rpc.api, "_is_current_rpc_agent_set", partial(_calling, _REMOTE)
+        yield torch._C._distributed_rpc.PyRRef, "to_here", partial(_calling, _REMOTE)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _values() -> Iterator[tuple[Any, str, Callable[[_Function], _Function]]]:
+    """Where a future gives its value; the last one is what `torch.jit.wait` calls."""
+    yield torch._C.Future, "wait", _waiting
+    yield torch._C.Future, "value", _waiting
+    yield torch._C, "wait", _waiting
+
+
+def _calling(what: str, function: _Function) -> _Function:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for follower in _followers():
+            _use(follower, what)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _waiting(function: _Function) -> _Function:
+    def wait(*args: Any) -> Any:
+        value = function(*args)
+        tensors = [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+        for follower in _followers():
+            if any(follower.find(tensor) is None and id(tensor) not in follower.names for tensor in tensors):
+                _use(follower, "a torch.futures.Future of another process or thread")
+        return value
+
+    return wait
+
+
+def _followers() -> Iterator[Follower]:
+    """What follows the operators of this thread."""
+    for mode in _get_current_dispatch_mode_stack():
+        if isinstance(getattr(mode, "line", None), Line):
+            yield mode  # pyright: ignore[reportReturnType]
+
+
+def _use(follower: Follower, what: str) -> None:
+    if follower.error is not None:
+        raise follower.error
+    try:
+        follower.line.use(what)
+    except CommunicationError as error:
+        follower.refuse(error)
