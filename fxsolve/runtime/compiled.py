@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from fxsolve.report.report import Report
+from fxsolve.runtime.around import AroundRuntime, is_around
 from fxsolve.runtime.cache import ORIGINAL, EntryInfo, Original
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.compilation import Options
@@ -35,7 +36,7 @@ class Compiled:
     """
 
     __slots__ = ("_runtime",)
-    _runtime: Runtime
+    _runtime: Runtime | AroundRuntime
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # First of all: torch.compile follows this line into the program, and must not follow the other one.
@@ -142,7 +143,7 @@ class CompiledModule(Compiled, nn.Module):
     Its `__dict__` is the model's, its methods are the model's methods, and what is set on it is set on the model.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime | AroundRuntime) -> None:
         # Not nn.Module.__init__, which would give this object parameters and flags of its own.
         object.__setattr__(self, "_runtime", runtime)
         object.__setattr__(self, "__dict__", vars(runtime.program))
@@ -166,5 +167,13 @@ class CompiledModule(Compiled, nn.Module):
 
 def recompile(program: Callable[..., Any], options: Options) -> Compiled:
     """The compiled form of `program`, with nothing recorded yet."""
+    if is_around(program):
+        return CompiledModule(AroundRuntime(program, options, functools.partial(_inside, options)))
     kind = CompiledModule if isinstance(program, nn.Module) else CompiledFunction
     return kind(Runtime(program, options))
+
+
+def _inside(options: Options, module: nn.Module) -> tuple[nn.Module, Runtime]:
+    """The compiled form of a module inside of a wrapper, and what answers its calls."""
+    runtime = Runtime(module.program if isinstance(module, Compiled) else module, options)
+    return CompiledModule(runtime), runtime

@@ -263,6 +263,44 @@ class _Slots:
         return self.model(x)
 
 
+def test_a_wrapper_stays_as_it_is_for_its_hooks_and_its_other_users() -> None:
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.scale * _loop(x, torch.sin)
+
+    model = DistributedDataParallel(Inner(), find_unused_parameters=True)
+    names = {module: name for name, module in model.named_modules()}
+    seen: list[str] = []
+    model.register_forward_hook(lambda module, *_: seen.append(names[module]))
+    inner, before = model.module, dict(vars(model))
+    fast = _compile(model, schedule="gs")
+    with torch.no_grad():
+        x = torch.randn(2, 16)
+        for _ in range(3):
+            assert torch.equal(fast(x), model(x))
+    assert model.module is inner is fast.module
+    assert vars(model).keys() == before.keys()
+    assert seen == [""] * 6
+    assert [*fast.state_dict()] == ["module.scale"]
+    assert fast.report().status == "emitted"
+    assert fast.report().program == "DistributedDataParallel"
+    # Nothing but the result keeps what is behind this call alive.
+    fxsolve.compile(model, schedule="gs", backend="eager")(x).sum().backward()
+    assert inner.scale.grad is not None
+
+
+def test_a_wrapper_is_compiled_anew_around_another_module() -> None:
+    model = DistributedDataParallel(nn.Linear(3, 3))
+    fast, x = _compile(model), torch.randn(2, 3)
+    fast(x)
+    model.module = nn.Linear(3, 4)
+    assert torch.equal(fast(x), model.module(x))
+
+
 def _of_a_thread(h: Tensor) -> Tensor:
     future: torch.futures.Future[Tensor] = torch.futures.Future()
     thread = threading.Thread(target=lambda: future.set_result(2 * h.detach()))
