@@ -17,6 +17,7 @@ from fxsolve.runtime.agreement import check, check_gradients
 from fxsolve.runtime.declaration import Shapes
 from fxsolve.runtime.family import Member, member
 from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
+from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
 from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
@@ -68,6 +69,7 @@ class _DiffersError(_LeftAloneError):
         self.guard = guard
 
 
+_Made = tuple[Decision, Emitted | Differentiable]
 _WORTH = 1.2
 _CALL_SECONDS = 1e-4  # what a call costs besides: its signature, its guards, what it hands on
 _TIGHT = 1e-15  # sweeps that are only compared after they have stopped changing, nearly
@@ -92,6 +94,7 @@ class Compilation:
     clock: Clock
     report: Report
     rewind: Callable[[], None]
+    tolerance: float | None = None  # of what was made last
 
     def entry(self) -> Entry:
         randomness, rewind = read_random_state(), rewinder(generators_of(self.captured))
@@ -120,28 +123,62 @@ class Compilation:
             parts = self._partition()
             if self.captured.grad and self.captured.backward is None:
                 self._refuse_gradients(parts)
-            decision, emitted = self._checked(parts)
-        self._race(emitted, decision)
+        decision, emitted = self._settled(parts)
         # At another length, nobody would ask what the system rests on.
         is_alone = self.known is not None or parts.rested
         leaves = pytree.tree_leaves((self.args, self.kwargs))
         kept = None if is_alone else member(self.captured, parts.system, leaves)
         return Entry(self.report, make_ready(self.captured, decision, emitted, parts.rested), decision, kept)
 
-    def _checked(self, parts: Partition) -> tuple[Decision, Emitted | Differentiable]:
+    def _settled(self, parts: Partition) -> _Made:
+        """What runs instead of the original; the processes of a group decide alike where a clock decides."""
+        ballot, options = Ballot(), self.options
+        if options.schedule == "auto":
+            ballot = ballot_about(self.captured, options.backend, options.tolerance)
+        verdict, made = ballot.settle(lambda: self._own(parts), lambda verdict: self._adopted(parts, verdict))
+        if verdict.note:
+            self.report = replace(self.report, notes=(*self.report.notes, verdict.note))
+        if made is None:
+            raise _LeftAloneError(verdict.reason)
+        return made
+
+    def _own(self, parts: Partition) -> tuple[Verdict, _Made | None]:
+        """What this process finds best."""
+        try:
+            with plain_torch():
+                decision, emitted = self._checked(parts)
+            self._race(emitted, decision)
+        except _LeftAloneError as error:
+            return Verdict("", reason=str(error)), None
+        return Verdict(str(decision.schedule), self.tolerance, decision.fused), (decision, emitted)
+
+    def _adopted(self, parts: Partition, verdict: Verdict) -> _Made | None:
+        """What another process found best, checked on what this one has recorded."""
+        self.report = replace(self.report, original_seconds=None, emitted_seconds=None)
+        if not verdict.schedule:
+            return None
+        try:
+            with plain_torch():
+                return self._solve(parts, verdict)
+        except ScheduleError as error:
+            raise _LeftAloneError(f"the schedule of the group does not fit what this process runs: {error}") from error
+
+    def _checked(self, parts: Partition) -> _Made:
         """A decision, and its module that reproduces the recorded run; a safer one where the automatic one does not."""
         if self.options.schedule != "auto":
-            return self._solve(parts, self.options.schedule, self.options.tolerance)
-        for text, tolerance in (("auto", self.options.tolerance), ("auto", _TIGHT)):
+            return self._solve(parts, Verdict(self.options.schedule, self.options.tolerance))
+        for tolerance in (self.options.tolerance, _TIGHT):
             try:
-                return self._solve(parts, text, tolerance)
+                return self._solve(parts, Verdict("auto", tolerance))
             except _DiffersError as error:
                 parts = replace(parts, notes=(*parts.notes, f"{self.report.schedule} was dropped: {error}"))
-        return self._solve(parts, "gs", None)
+        return self._solve(parts, Verdict("gs"))
 
-    def _solve(self, parts: Partition, text: str, tolerance: float | None) -> tuple[Decision, Emitted | Differentiable]:
-        settings = (text, self.options.backend, tolerance)
+    def _solve(self, parts: Partition, asked: Verdict) -> _Made:
+        self.tolerance = tolerance = asked.tolerance
+        settings = (asked.schedule, self.options.backend, tolerance)
         decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
+        decision = replace(decision, fused={**decision.fused, **asked.fused})
         while True:
             try:
                 return decision, self._try(parts, decision, tolerance)

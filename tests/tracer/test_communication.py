@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import fxsolve
 from fxsolve.errors import CaptureError, CommunicationError
+from fxsolve.runtime import group
 from fxsolve.tracer.communication import HappenedError
 
 Use = Callable[[Tensor], Tensor]
@@ -353,6 +354,16 @@ def test_remote_procedure_calls_are_made_once(tmp_path: Path) -> None:
 def _called(x: Tensor) -> Tensor:
     sent()
     return 2 * x
+
+
+def test_a_process_decides_by_itself_where_the_store_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> Any:
+        raise dist.DistStoreError("gone")
+
+    own = group.Verdict("gs")
+    monkeypatch.setattr(group, "_store", gone)
+    assert group.Ballot("key").settle(lambda: (own, "made"), lambda _: pytest.fail("adopted")) == (own, "made")
+    assert own.note == ""
 
 
 def test_an_argument_that_is_spread_over_processes_is_refused() -> None:
