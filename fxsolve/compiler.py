@@ -42,6 +42,10 @@ def compile(
     What it writes into its arguments, parameters and buffers is written, and the attributes that it sets are set, at
     every call, once, as the original does it; `example_inputs` count as a call.
 
+    A program that communicates with other processes runs as it was written, once at each call; of a
+    `DistributedDataParallel` the module inside is compiled, and the wrapper runs as it is. The processes of a group
+    adopt what the first of them decides.
+
     A program that was recorded at two lengths, sizes of tensors or integers among its arguments, is not recorded at a
     third one: what is emitted there follows from the two, and is compared with one run of the program at the first call
     of each new length. `dynamic_shapes`, in the form of `torch.export.export`, tells beforehand which these are: a long
