@@ -11,6 +11,7 @@ RANKS = {
     "structure": 1,
     "solvers": 1,
     "system": 2,
+    "ops": 2,
     "tracer": 3,
     "partitioner": 4,
     "scheduler": 5,
@@ -38,7 +39,8 @@ RANKS_INSIDE = {
         "padding": 3,
         "rewriting": 3,
         "nesting": 4,
-    }
+    },
+    "ops": {"domains": TOP},
 }
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
 # Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies; Triton is

@@ -1,0 +1,161 @@
+"""The forms in which the entries of a result read those of the arguments: the dimension maps of ATen ops.
+
+Arguments are called by their names in the schema of the op. `Opaque` holds of every op.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """Every entry reads every entry of every argument; the entries of the first `apart` dimensions stay apart.
+
+    The latter holds where the first argument alone is labelled.
+    """
+
+    apart: int = 0
+
+
+@dataclass(frozen=True)
+class SamePlace:
+    """y[i] reads the entries at i of all arguments, which are broadcast."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """y is a constant; of the first argument only the form is read."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """y holds entries of the first argument at other places, and the constant in `fill` elsewhere."""
+
+    fill: str = ""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """y holds the entries of a list of tensors."""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """y[i] reads x[i, :]: all entries along the dimensions in `dim`, along all dimensions where that is None."""
+
+    dim: str = "dim"
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """As `Reduced`, by sums of exponentials: what is masked by a large negative number takes no part."""
+
+    dim: str = "dim"
+
+
+@dataclass(frozen=True)
+class Cumulative:
+    """y[..., t] reads x[..., :t + 1] along the dimension in `dim`."""
+
+    dim: str = "dim"
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """y reads all entries along the last dimensions, as many as `normalized_shape` has."""
+
+
+@dataclass(frozen=True)
+class GroupNorm:
+    """y reads all entries of its own sample and group of channels."""
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """y[n, c, ...] reads all entries of channel c in training, and those at its own place otherwise."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """y[n, o, i] reads a patch of x[n, :, :] through the entries of weight[o] that are not zero."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """y[n, c, i] reads a window of x[n, c]."""
+
+    sides: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """y[..., i, j] reads left[..., i, k] and right[..., k, j] for all k where neither is zero, and `added`[i, j]."""
+
+    left: str
+    right: str
+    added: str = ""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """y[..., i, :] reads query[..., i, :], and key[..., j, :] and value[..., j, :] for all j that the mask admits."""
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """y[n, i, :] reads x[n, i, :], and x[n, j, :] for all j that the mask admits, x being all three of attention."""
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """y[t, n, :] reads x[: t + 1, n, :], backwards in time where `reverse` says so, and the states of sample n."""
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """y[*i, :] reads weight[indices[i], :]."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """y reads x along the dimension in `dim` at the places in `index`."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """y[i] reads x at i with index[i] in place of i[dim]."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """y = x[indices], as Python indexes by tensors."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """y is x with a part replaced by `source`; where the part is, is told by numbers."""
+
+    source: str = "src"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """y is x with slices along the dimension in `dim`, at the places in `index`, replaced by those of `source`."""
+
+    source: str
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """y is x with entries along the dimension in `dim`, at the places in `index`, replaced by `src` or `value`."""
+
+
+@dataclass(frozen=True)
+class Put:
+    """y = x with x[indices] = values."""
+
+
+Access = (
+    Opaque | SamePlace | Filled | Moved | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
+    | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered | Indexed
+    | Placed | Copied | Scattered | Put
+)  # fmt: skip

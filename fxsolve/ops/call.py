@@ -1,0 +1,50 @@
+"""One call of a graph, its arguments by the names that the schema of its op gives them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch._ops import OpOverload
+
+
+@dataclass(frozen=True)
+class Call:
+    """`example` is a value of the form of the result, or None where that is not known."""
+
+    target: OpOverload
+    arguments: Mapping[str, Any]
+    example: Any
+
+    @property
+    def name(self) -> str:
+        """The name of the op, the same for all of its overloads."""
+        return name_of(self.target)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments.get(name)
+
+    @property
+    def first(self) -> Any:
+        """The first argument."""
+        return next(iter(self.arguments.values()), None)
+
+    def run(self, replaced: Mapping[str, Any]) -> Any:
+        """The result with some arguments replaced, by name."""
+        given = {**self.arguments, **replaced}
+        positional = [given[one.name] for one in self.target._schema.arguments if not one.kwarg_only]
+        named = {one.name: given[one.name] for one in self.target._schema.arguments if one.kwarg_only}
+        return self.target(*positional, **named)
+
+
+def name_of(target: OpOverload) -> str:
+    """`aten::add` without its namespace."""
+    return target._schema.name.partition("::")[2]
+
+
+def bind(target: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], example: Any) -> Call:
+    """The call with its defaults filled in."""
+    given: dict[str, Any] = {}
+    for k, argument in enumerate(target._schema.arguments):
+        default = argument.default_value if argument.has_default_value() else None
+        given[argument.name] = args[k] if k < len(args) else kwargs.get(argument.name, default)
+    return Call(target, given, example)

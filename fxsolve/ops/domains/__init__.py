@@ -1,0 +1,1 @@
+"""Domains: what is followed through a graph in the place of values."""

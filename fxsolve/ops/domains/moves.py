@@ -1,0 +1,83 @@
+"""Labels of ops that move entries: what is known of an entry goes where the entry goes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from fxsolve.ops.access import Joined, Moved
+from fxsolve.ops.call import Call
+from fxsolve.ops.domains.entries import LOW, Entries, abstract_in, entries_of
+from fxsolve.ops.facts import fact_of
+
+aten = torch.ops.aten
+
+_VIEWS = ("view", "_unsafe_view", "_reshape_alias")  # labels are laid out as they come
+
+
+def filled(call: Call) -> Tensor:
+    """A constant is no longer abstract."""
+    value, example = entries_of(call["self"]), call.example
+    if abstract_in([call[name] for name in call.arguments if name != "self"]) or example is None:
+        raise NotImplementedError
+    return call.run({"self": torch.empty((), dtype=example.dtype, device=value.latest.device).expand(value.shape)})
+
+
+def moved(call: Call) -> Any:
+    """The op itself is run on what is known; what it fills in is a known constant."""
+    fact = fact_of(call.target).access
+    assert isinstance(fact, Moved)
+    name, value = next(iter(call.arguments.items()))
+    if not isinstance(value, Entries) or abstract_in([call[one] for one in call.arguments if one != name]):
+        raise NotImplementedError
+    fill = call[fact.fill] if fact.fill else 0
+
+    def move(part: Tensor) -> Any:
+        if call.name in _VIEWS:
+            return part.reshape(call["size"])
+        return call.run({name: part, **({fact.fill: 0} if fact.fill else {})})
+
+    # What is filled in comes out as 0, so that must mean "no step" and "a zero" on the way.
+    latest = pytree.tree_map_only(Tensor, lambda part: part - 1, _run(move, value.latest + 1))
+    zero = _map(torch.logical_not, _run(move, ~value.zero))
+    low = _run(move, value.low)
+    if fill != 0:
+        is_filled = _map(torch.logical_not, _run(move, torch.ones_like(value.zero)))
+        zero = _map(lambda part, filled: part & ~filled, zero, is_filled)
+        low = _map(torch.logical_or, low, is_filled) if fill <= LOW else low
+    return _map(Entries, latest, zero, low)
+
+
+def _run(move: Callable[[Tensor], Any], part: Tensor) -> Any:
+    """The moved part, by way of floats where the op takes no other numbers."""
+    try:
+        return move(part)
+    except (RuntimeError, NotImplementedError):
+        results = move(part.double())
+    return pytree.tree_map_only(Tensor, lambda result: result.to(part.dtype), results)
+
+
+def _map(function: Callable[..., Any], *trees: Any) -> Any:
+    """`function` on the tensors of trees of one form, which are tensors or tuples of them."""
+    if isinstance(trees[0], Tensor):
+        return function(*trees)
+    return tuple(function(*parts) for parts in zip(*trees, strict=True))
+
+
+def joined(call: Call) -> Entries:
+    """The lists of what is known of each are joined as the values are."""
+    assert isinstance(fact_of(call.target).access, Joined)
+    known = [entries_of(value) for value in call["tensors"]]
+    columns = ([one.latest for one in known], [one.zero for one in known], [one.low for one in known])
+    return Entries(*(call.run({"tensors": column}) for column in columns))
+
+
+def placed(call: Call) -> Entries:
+    """x with entries replaced by those of another: what is known is replaced alike, where the place is known."""
+    if abstract_in([call[one] for one in call.arguments if one not in ("self", "src")]):
+        raise NotImplementedError
+    value, source = entries_of(call["self"]), entries_of(call["src"])
+    pairs = zip((value.latest, value.zero, value.low), (source.latest, source.zero, source.low), strict=True)
+    return Entries(*(call.run({"self": one.contiguous(), "src": other}) for one, other in pairs))

@@ -1,0 +1,105 @@
+"""Labels where places are values: looking up, gathering, scattering. A place that is not known may be any."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fxsolve.ops.access import Copied
+from fxsolve.ops.call import Call
+from fxsolve.ops.domains.entries import NEVER, Entries, abstract_in, entries, entries_of, latest_in
+from fxsolve.ops.facts import fact_of
+
+
+def look_up(call: Call) -> Entries:
+    """weight[indices]: (V, *), (*I) -> (*I, *)."""
+    places, weight = entries_of(call["indices"]), entries_of(call["weight"])
+    rows = weight.latest.amax(0)
+    wide = places.latest.reshape(*places.shape, *(1 for _ in rows.shape))
+    return entries(torch.maximum(wide, rows))
+
+
+def selected(call: Call) -> Entries:
+    """x.index_select(dim, index)."""
+    value, index = entries_of(call["self"]), call["index"]
+    if not isinstance(index, Entries):
+        return value.all_alike(lambda part: part.index_select(call["dim"], index))
+    return _taken(value, call["dim"], index.latest.reshape(-1))
+
+
+def _taken(value: Entries, dim: int, places: Tensor) -> Entries:
+    """Any entries along `dim` in the place of each, by labels of the places, (N,)."""
+    dim %= value.latest.dim()
+    labels = places.view([-1 if k == dim else 1 for k in range(value.latest.dim())])
+    return entries(torch.maximum(value.latest.amax(dim, keepdim=True), labels))
+
+
+def gathered(call: Call) -> Entries:
+    """x.gather(dim, index)."""
+    value, dim, index = entries_of(call["self"]), call["dim"], call["index"]
+    if not isinstance(index, Entries):
+        return value.all_alike(lambda part: part.gather(dim, index))
+    most = value.latest.amax(dim, keepdim=True)
+    dim %= most.dim()
+    here = tuple(slice(None) if k == dim else slice(0, size) for k, size in enumerate(index.shape))
+    return entries(torch.maximum(most[here], index.latest))
+
+
+def indexed(call: Call) -> Entries:
+    """x[:, index] with known places, or with one tensor of places that are not known."""
+    value, indices = entries_of(call["self"]), call["indices"]
+    if not abstract_in(indices):
+        return value.all_alike(lambda part: call.run({"self": part.contiguous()}))
+    given = [(dim, one) for dim, one in enumerate(indices) if one is not None]
+    if len(given) != 1 or call.example is None:
+        raise NotImplementedError
+    dim, places = given[0]
+    found = _taken(value, dim, places.latest.reshape(-1))
+    return found.all_alike(lambda part: part.unflatten(dim, places.shape or (1,)).reshape(call.example.shape))
+
+
+def copied(call: Call) -> Entries:
+    """x with slices along a dimension replaced by those of another; any may be, where places are not known."""
+    fact = fact_of(call.target).access
+    assert isinstance(fact, Copied)
+    value, dim, index = entries_of(call["self"]), call["dim"], call["index"]
+    source = entries_of(call[fact.source], value.latest.device)
+    if isinstance(index, Entries):
+        new = source.latest.amax(dim, keepdim=True) if source.latest.dim() else source.latest
+        return entries(torch.maximum(value.latest, torch.maximum(new, index.latest.max())))
+    shape = [index.numel() if k == dim % value.latest.dim() else n for k, n in enumerate(value.shape)]
+    if index.unique().numel() < index.numel():
+        raise NotImplementedError
+    pairs = zip((value.latest, value.zero, value.low), (source.latest, source.zero, source.low), strict=True)
+    return Entries(*(one.index_copy(dim, index.reshape(-1), new.expand(shape)) for one, new in pairs))
+
+
+def scattered(call: Call) -> Entries:
+    """x with entries along a dimension replaced: any may be, of those that share their other places."""
+    value, dim, index = entries_of(call["self"]), call["dim"], entries_of(call["index"])
+    source = call["src"] if "src" in call.arguments else call["value"]
+    new = torch.maximum(index.latest, _corner(entries_of(source).latest, index.shape))
+    dim %= max(value.latest.dim(), 1)
+    most = new.amax(dim, keepdim=True).expand([value.shape[k] if k == dim else n for k, n in enumerate(new.shape)])
+    missing = [side for k in reversed(range(most.dim())) for side in (0, value.shape[k] - most.shape[k])]
+    return entries(torch.maximum(value.latest, F.pad(most, missing, value=NEVER)))
+
+
+def _corner(latest: Tensor, shape: torch.Size) -> Tensor:
+    """Of the entries of a source those that are read: as many as there are places, from the first on."""
+    return latest[tuple(slice(0, size) for size in shape)] if latest.dim() else latest
+
+
+def put(call: Call) -> Entries:
+    """x[indices] = values: what is touched may be any of the values."""
+    value, values = entries_of(call["self"]), entries_of(call["values"])
+    if abstract_in(call["indices"]):
+        raise NotImplementedError
+    blank = torch.zeros(value.shape, dtype=torch.bool, device=value.latest.device)
+    touched = call.run({"self": blank, "values": torch.ones((), dtype=torch.bool), "accumulate": False})
+    new, is_zero = latest_in(values), bool(values.zero.all())
+    if call["accumulate"]:
+        kept = value.zero & (~touched | is_zero)
+        return entries(torch.where(touched, value.latest.clamp(min=new), value.latest), kept)
+    zero = torch.where(touched, is_zero, value.zero)
+    low = torch.where(touched, bool(values.low.all()), value.low)
+    return entries(torch.where(touched, new, value.latest), zero, low)

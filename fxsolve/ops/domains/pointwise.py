@@ -1,0 +1,141 @@
+"""Labels of pointwise ops, and which zeros and masks go through them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from fxsolve.ops.call import Call
+from fxsolve.ops.domains.entries import LOW, Entries, broadcast, entries, entries_of, latest_of, tells
+
+_SLACK = 1024  # a mask that is scaled down by up to this is one still
+
+
+def same_place(call: Call) -> Entries:
+    """An entry depends on the entries at its own place."""
+    if not isinstance(call.example, Tensor) and call.example is not None:
+        raise NotImplementedError
+    rule = _RULES.get(call.name)
+    found = rule(call) if rule is not None else None
+    if found is not None:
+        return found
+    tensors = _tensors(call)
+    return _through(call, tensors[0]) if len(tensors) == 1 else entries(latest_of(broadcast(tensors)))
+
+
+def _tensors(call: Call) -> list[Any]:
+    leaves = pytree.tree_leaves(list(call.arguments.values()))
+    return [leaf for leaf in leaves if isinstance(leaf, Entries | Tensor)]
+
+
+def _through(call: Call, value: Entries) -> Entries:
+    """A function of one tensor and numbers: what it makes of 0 and of a large negative number is computed."""
+    name = next((name for name, one in call.arguments.items() if one is value), None)
+    example, is_random = call.example, torch.Tag.nondeterministic_seeded in call.target.tags
+    if name is None or example is None or is_random or not tells(value):
+        return entries(value.latest)
+    dtype = call.arguments.get("dtype") or example.dtype
+    marks = torch.tensor([0.0, LOW, -torch.inf]) if dtype.is_floating_point else torch.zeros(1)
+    try:
+        at_zero, *at_low = call.run({name: marks.to(torch.float64 if dtype.is_floating_point else dtype)}).tolist()
+    except (RuntimeError, TypeError):
+        return entries(value.latest)
+    zero = value.zero & (at_zero == 0)
+    low = value.zero & (at_zero <= LOW)
+    if at_low:
+        zero = zero | (value.low & all(one == 0 for one in at_low))
+        low = low | (value.low & all(one <= LOW / _SLACK for one in at_low))
+    return entries(value.latest, zero, low)
+
+
+def _multiply(call: Call) -> Entries:
+    """x * 0 does not depend on x (and is 0 where x is finite)."""
+    left, right = broadcast((call["self"], call["other"]))
+    low = (left.low & _is_positive(call["other"])) | (right.low & _is_positive(call["self"]))
+    return entries(latest_of((left, right)), left.zero | right.zero, low)
+
+
+def _divide(call: Call) -> Entries | None:
+    if call["rounding_mode"] is not None:
+        return None
+    left, right = broadcast((call["self"], call["other"]))
+    return entries(latest_of((left, right)), left.zero & ~right.zero, left.low & _is_positive(call["other"]))
+
+
+def _is_positive(value: Any) -> Any:
+    """Where a value is known to be positive, and large enough for a mask to stay one."""
+    if isinstance(value, Entries):
+        return torch.zeros((), dtype=torch.bool, device=value.latest.device)
+    return value * _SLACK >= 1
+
+
+def _add(call: Call) -> Entries:
+    left, right = broadcast((call["self"], call["other"]))
+    factor = 1 if call["alpha"] is None else call["alpha"]
+    low = left.low | right.low if factor == 1 else left.low & right.zero
+    return entries(latest_of((left, right)), left.zero & right.zero, low)
+
+
+def _subtract(call: Call) -> Entries:
+    left, right = broadcast((call["self"], call["other"]))
+    return entries(latest_of((left, right)), left.zero & right.zero, left.low & ~right.low)
+
+
+def _where(call: Call) -> Entries | None:
+    condition = call["condition"]
+    if call["other"] is None:
+        return None
+    left, right = entries_of(call["self"]), entries_of(call["other"])
+    if isinstance(condition, Entries):
+        either, left, right = broadcast((condition, left, right))
+        return entries(latest_of((either, left, right)), left.zero & right.zero, left.low & right.low)
+    return _choose(condition, left, right)
+
+
+def _choose(condition: Tensor, left: Entries, right: Entries) -> Entries:
+    pairs = zip((left.latest, left.zero, left.low), (right.latest, right.zero, right.low), strict=True)
+    return Entries(*(torch.where(condition, one, other) for one, other in pairs))
+
+
+def _masked_fill(call: Call) -> Entries:
+    mask, value = call["mask"], entries_of(call["self"])
+    filled = entries_of(call["value"], value.latest.device)
+    if isinstance(mask, Entries):
+        given, mask, filled = broadcast((value, mask, filled))
+        return entries(latest_of((given, mask, filled)), given.zero & filled.zero, given.low & filled.low)
+    return _choose(mask, filled, value)
+
+
+def _maximum(call: Call) -> Entries:
+    left, right = broadcast((call["self"], call["other"]))
+    return entries(latest_of((left, right)), left.zero & right.zero, left.low & right.low)
+
+
+def _minimum(call: Call) -> Entries:
+    left, right = broadcast((call["self"], call["other"]))
+    return entries(latest_of((left, right)), left.zero & right.zero, left.low | right.low)
+
+
+def _same(call: Call) -> Entries:
+    """A copy; of a mask in another type only the zeros are sure."""
+    value = entries_of(call.first)
+    is_real = call.example is None or call.example.is_floating_point()
+    return value if is_real else entries(value.latest, value.zero)
+
+
+_RULES: Mapping[str, Callable[[Call], Entries | None]] = {
+    "mul": _multiply,
+    "div": _divide,
+    "add": _add,
+    "sub": _subtract,
+    "where": _where,
+    "masked_fill": _masked_fill,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "_to_copy": _same,
+    "clone": _same,
+    "alias": _same,
+    "detach": _same,
+}
