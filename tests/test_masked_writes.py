@@ -123,16 +123,16 @@ def test_a_weight_that_is_masked_at_each_call_is_proved_causal(name: str) -> Non
     assert len(fast.entries) == 1
 
 
-def test_writes_that_settle_only_in_part_run_in_order() -> None:
+def test_writes_that_settle_only_in_part_are_carried_and_proved_all_the_same() -> None:
     theirs = sampler(clamp_and_mask, nn.Tanh())
     ours = copy.deepcopy(theirs)
     fast = fxsolve.compile(ours, backend="eager", schedule="jacobi")
     for _ in range(3):
         with torch.no_grad():
             u = torch.randn(3, N)
-            assert torch.equal(fast(u), theirs(u))
+            assert torch.allclose(fast(u), theirs(u), atol=1e-6)
         assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
-    assert fast.report().status == "emitted"
+    assert "proved" in causal(fast)
 
 
 def decay(layer: Masked) -> None:

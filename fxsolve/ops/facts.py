@@ -63,9 +63,9 @@ def _rows(names: str, access: Access, apart: int = 0) -> Iterable[tuple[str, Fac
 FACTS: Mapping[str, Fact] = dict(
     [
         # Pointwise without a tag that says so.
-        *_rows("_to_copy clone alias detach contiguous lift_fresh_copy hardtanh_backward floor_divide", SamePlace()),
-        *_rows("masked_fill where _prelu_kernel dropout feature_dropout alpha_dropout", SamePlace()),
-        *_rows("zeros_like ones_like full_like new_zeros new_ones new_full", Filled()),
+        *_rows("_to_copy clone alias detach contiguous lift_fresh_copy copy hardtanh_backward", SamePlace()),
+        *_rows("floor_divide masked_fill where _prelu_kernel dropout feature_dropout alpha_dropout", SamePlace()),
+        *_rows("zeros_like ones_like full_like new_zeros new_ones new_full fill", Filled()),
         # Entries at other places.
         *_rows("view _unsafe_view reshape _reshape_alias permute transpose t movedim select slice narrow", Moved()),
         *_rows("expand unsqueeze squeeze split split_with_sizes unsafe_split unsafe_split_with_sizes", Moved()),

@@ -29,7 +29,7 @@ def decide(program: Program, system: System, backend: str = "inductor", stop: St
 
 def _decide(program: Program, system: System, backend: str, stop: Stop | None) -> Decision:
     named = _given(program)
-    structural = structural_values(program, system) if any(map(reads_buffer, system.repeats)) else []
+    structural = structural_values(program, system) if any(map(reads_buffer, system.repeats)) else {}
     leaves: list[Schedule] = []
     choices: list[Choice] = []
     sequential = 0.0

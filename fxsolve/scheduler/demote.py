@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor
-
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.linearize import linearize
@@ -29,7 +27,7 @@ from fxsolve.scheduler.schedule import (
     parts_of,
     steps_of,
 )
-from fxsolve.scheduler.structural import structural_values
+from fxsolve.scheduler.structural import Known, structural_values
 from fxsolve.scheduler.trial import in_order, text_of
 from fxsolve.system.nested import every_repeat
 from fxsolve.system.spec import Lag, Repeat, System
@@ -63,7 +61,7 @@ def demote_unproved(program: Program, system: System, schedule: Schedule) -> Dec
     return Decision(safe, choices, notes=notes, depths=depths)
 
 
-def _judge(repeat: Repeat, schedule: Schedule, structural: list[dict[str, Tensor]]) -> _Judgement:
+def _judge(repeat: Repeat, schedule: Schedule, structural: Known) -> _Judgement:
     method = next((part for part in parts_of(schedule, repeat.name) if not isinstance(part, Steps)), None)
     if method is None:
         return _Judgement()

@@ -1,9 +1,8 @@
 """The longest chain of steps that read one another: as many sweeps are exact, whatever they start from."""
 
-from torch import Tensor
-
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.scheduler.causality import highest_ranks, reads_buffer
+from fxsolve.scheduler.structural import Known
 from fxsolve.structure.levels import depth_of_prefixes
 from fxsolve.system.spec import Lag, Repeat
 
@@ -17,7 +16,7 @@ def longest_chain(repeat: Repeat) -> int:
     return -(-repeat.length // min(distances)) if distances else 1
 
 
-def dependency_depth(repeat: Repeat, structural: list[dict[str, Tensor]]) -> int:
+def dependency_depth(repeat: Repeat, structural: Known) -> int:
     """A bound from the pattern in which the steps of a causal repeat read one another, by the ops and zeros of masks.
 
     level_t = 1 + max level_s over all steps s up to the latest one that step t may depend on, which is exact where

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.scheduler.labels import Timed
+from fxsolve.ops.domains.entries import Entries, unknown
 from fxsolve.system.spec import Repeat
 from fxsolve.tracer.program import TensorSpec
 
@@ -19,11 +19,11 @@ def values_in(repeat: Repeat) -> int:
     return sum(math.prod(spec.shape) for spec in specs if isinstance(spec, TensorSpec))
 
 
-def with_examples(repeat: Repeat) -> fx.GraphModule:
-    """A copy of the body whose nodes have an example value without memory, as the interpreter of labels expects."""
+def with_examples(body: fx.GraphModule) -> fx.GraphModule:
+    """A copy of a body whose nodes have an example value without memory, as the interpreter of labels expects."""
     graph = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
-    for node in repeat.body.graph.nodes:
+    for node in body.graph.nodes:
         if node.op == "output":
             graph.output(tuple(copied[result] for result in node.args[0]))
             continue
@@ -37,10 +37,10 @@ def along(ranks: Tensor, shape: Any, dim: int) -> Tensor:
     return ranks.view([-1 if k == dim else 1 for k in range(len(shape))]).expand(shape)
 
 
-def unlabelled(node: fx.Node, number: Timed) -> Timed:
+def unlabelled(node: fx.Node, device: torch.device) -> Entries:
     """A read that carries no label, whatever it holds: no zero in it counts. Tables are single numbers."""
     example = node.meta.get("val")
-    return number if example is None else Timed(number.labels.expand(example.shape))
+    return unknown(() if example is None else example.shape, device=device)
 
 
 def _example(spec: Any) -> Any:

@@ -1,8 +1,9 @@
 """Which dimensions of a carry never mix: entry b of the state at t reads entry b at t-1 alone, proved from the ops.
 
-Entries of the carry are labelled by their place along a dimension, and the labels travel through the body as those of
-`times` do. A value whose highest and lowest label agree depends on one place only; a dimension along which this holds
-for every carried output is independent, and the Jacobian of a step is one small block for each of its places.
+Entries of the carry are labelled by their place along a dimension, and the labels travel through the body as steps do
+in the domain of dependence. A value whose highest and lowest label agree depends on one place only; a dimension along
+which this holds for every carried output is independent, and the Jacobian of a step is one small block for each of its
+places.
 """
 
 import math
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.ops.domains.dependence import Dependence
+from fxsolve.ops.domains.entries import Entries, entries
+from fxsolve.ops.interpret import Interpreter
 from fxsolve.partitioner.graphs.tables import device_of
 from fxsolve.partitioner.lowering.batch import check_plain
 from fxsolve.scheduler.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
-from fxsolve.scheduler.labels import NEVER, Timed
-from fxsolve.scheduler.times import TimeInterpreter
 from fxsolve.solvers.layout import Layout
 from fxsolve.system.spec import Lag, Prefix, Repeat
 from fxsolve.tracer.program import TensorSpec
@@ -83,7 +85,7 @@ def _independent(repeat: Repeat, shapes: list[Any]) -> list[Pairing]:
     """Dimensions, paired over all carries, along which nothing mixes; in the order of those of the first carry."""
     if values_in(repeat) > MOST_LABELS:
         return []
-    body = with_examples(repeat)
+    body = with_examples(repeat.body)
     found: list[Pairing] = []
     for pairing in islice(_pairings(shapes), _MOST_PAIRINGS):
         taken = any(one == other for pair in found for one, other in zip(pair, pairing, strict=True))
@@ -109,7 +111,7 @@ def _keeps_apart(repeat: Repeat, body: fx.GraphModule, shapes: list[Any], pairin
     for ranks in (torch.arange(size), torch.arange(size).flip(0)):
         wanted = [along(ranks, shape, dim) for shape, dim in zip(shapes, pairing, strict=True)]
         for found, own in zip(_highest(repeat, body, wanted), wanted, strict=True):
-            if isinstance(found, Timed) and bool((found.labels > own).any()):
+            if isinstance(found, Entries) and bool((found.latest > own).any()):
                 return False
     return True
 
@@ -118,11 +120,10 @@ def _highest(repeat: Repeat, body: fx.GraphModule, carried: list[Tensor]) -> lis
     """The carried outputs with the highest label that each entry may depend on."""
     device = device_of(repeat)
     labels = iter(carried)
-    nothing = Timed(torch.tensor(NEVER, device=device))
     inputs = [
-        Timed(next(labels).to(device)) if isinstance(read, Lag) else unlabelled(node, nothing)
+        entries(next(labels).to(device)) if isinstance(read, Lag) else unlabelled(node, device)
         for node, read in zip(body.graph.find_nodes(op="placeholder"), repeat.reads, strict=True)
     ]
     with torch.no_grad():
-        outputs = TimeInterpreter(body).run(*inputs)
+        outputs = Interpreter(body, Dependence()).run(*inputs)
     return [outputs[read.output] for read in repeat.reads if isinstance(read, Lag)]

@@ -17,6 +17,7 @@ from fxsolve.scheduler.decision import Choice
 from fxsolve.scheduler.depth import longest_chain
 from fxsolve.scheduler.probe import Run
 from fxsolve.scheduler.schedule import Steps
+from fxsolve.scheduler.structural import Known
 from fxsolve.scheduler.tolerance import stop_of
 from fxsolve.scheduler.trial import Situation
 from fxsolve.solvers.fixed_point import fixed_point
@@ -27,7 +28,7 @@ from fxsolve.system.evaluate import read_value
 from fxsolve.system.nested import Nested, with_solvers
 from fxsolve.system.spec import Repeat
 
-UNKNOWN: list[dict] = [{}]  # what a loop reads differs from one step of the loop around it to the next
+UNKNOWN: Known = {}  # what a loop reads differs from one step of the loop around it to the next
 
 Choose = Callable[[Situation], tuple[Choice, Run]]
 Results = tuple[Tensor, ...]

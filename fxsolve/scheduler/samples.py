@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.ops.domains.dependence import Dependence
+from fxsolve.ops.domains.entries import NEVER, Entries, entries
+from fxsolve.ops.interpret import Interpreter
 from fxsolve.partitioner.graphs.reads import read_order
 from fxsolve.partitioner.graphs.tables import device_of
 from fxsolve.partitioner.lowering.lower import sweep_loop
 from fxsolve.partitioner.lowering.thin import Samples, thin, unknown_outputs
 from fxsolve.scheduler.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
-from fxsolve.scheduler.labels import NEVER, Timed
-from fxsolve.scheduler.times import TimeInterpreter
 from fxsolve.solvers.samples import SampleLoops
 from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Invariant, Lag, Prefix, Read, Repeat, Table
@@ -57,7 +58,7 @@ def find_samples(repeat: Repeat) -> Samples:
         raise PartitionError(f"the steps of {repeat.name} have loops of their own")
     if values_in(repeat) > MOST_LABELS:
         raise PartitionError(f"a step of {repeat.name} holds more than {MOST_LABELS} numbers")
-    body = with_examples(repeat)
+    body = with_examples(repeat.body)
     for size in _sizes(repeat):
         for guess in _GUESSES:
             dims = _prove(repeat, body, size, _read_dims(repeat, size, guess))
@@ -113,11 +114,11 @@ def _labels(repeat: Repeat, body: fx.GraphModule, read_dims: list[int | None], r
     """For each value of a step, the highest rank of the samples that each of its entries may depend on."""
     reads = zip(body.graph.find_nodes(op="placeholder"), repeat.reads, read_dims, strict=True)
     inputs = [_labelled(node, read, dim, ranks) for node, read, dim in reads]
-    interpreter = TimeInterpreter(body, garbage_collect_values=False)
+    interpreter = Interpreter(body, Dependence(), garbage_collect_values=False)
     with torch.no_grad():
         interpreter.run(*inputs)
     firsts = {node.name: _first(value) for node, value in interpreter.env.items()}
-    return {name: value.labels for name, value in firsts.items() if isinstance(value, Timed)}
+    return {name: value.latest for name, value in firsts.items() if isinstance(value, Entries)}
 
 
 def _first(value: Any) -> Any:
@@ -125,13 +126,13 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, (tuple, list)) and value else value
 
 
-def _labelled(node: fx.Node, read: Read, dim: int | None, ranks: Tensor) -> Timed | int | float:
+def _labelled(node: fx.Node, read: Read, dim: int | None, ranks: Tensor) -> Entries | int | float:
     """A read by its samples; any number of a table will do, where it does not tell one sample from the next."""
     if isinstance(read, Table):
         return read.values[0]
     if dim is None:
-        return unlabelled(node, Timed(torch.tensor(NEVER, device=ranks.device)))
-    return Timed(along(ranks, node.meta["val"].shape, dim))
+        return unlabelled(node, ranks.device)
+    return entries(along(ranks, node.meta["val"].shape, dim))
 
 
 def _keeps(ranks: Tensor, labels: Tensor, dim: int) -> bool:

@@ -7,6 +7,7 @@ from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.scheduler.decision import Candidate
 from fxsolve.scheduler.ledger import Ledger
 from fxsolve.scheduler.schedule import GaussSeidel, Part, Steps
+from fxsolve.scheduler.structural import Known
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Repeat
 from fxsolve.tracer.program import TensorSpec
@@ -22,7 +23,7 @@ class Situation:
 
     repeat: Repeat
     values: Values
-    structural: list[dict]
+    structural: Known
     stop: Stop
     backend: str
     asked: Stop | None = None

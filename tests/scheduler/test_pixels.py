@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fxsolve
-from fxsolve.scheduler.labels import Timed
-from fxsolve.scheduler.products import convolution
+from fxsolve.ops.call import bind
+from fxsolve.ops.domains.entries import entries
+from fxsolve.ops.domains.windows import convolution
 
 SIDE = 6
 
@@ -81,8 +82,9 @@ def test_labels_of_a_convolution_are_those_of_the_pixels_that_it_reads(stride, p
     x = torch.randn(1, 2, 7, 8)
     labels = torch.randperm(x.numel()).view(x.shape)
     pair = [value if isinstance(value, tuple) else (value, value) for value in (stride, padding, dilation)]
-    found = convolution(Timed(labels), weight, None, *pair, False, [0, 0], 1).labels
     result = F.conv2d(x, weight, None, stride, padding, dilation)
+    args = (entries(labels), weight, None, *pair, False, [0, 0], 1)
+    found = convolution(bind(torch.ops.aten.convolution.default, args, {}, result)).latest
     assert found.shape == result.shape
     expected = torch.full(result.shape, -1)
     for place in range(x.numel()):

@@ -125,6 +125,12 @@ def _same(call: Call) -> Entries:
     return value if is_real else entries(value.latest, value.zero)
 
 
+def _copy(call: Call) -> Entries:
+    """Of the target only the form is left."""
+    form = entries_of(call["self"]).shape
+    return entries_of(call["src"]).all_alike(lambda part: part.expand(form))
+
+
 _RULES: Mapping[str, Callable[[Call], Entries | None]] = {
     "mul": _multiply,
     "div": _divide,
@@ -135,6 +141,7 @@ _RULES: Mapping[str, Callable[[Call], Entries | None]] = {
     "maximum": _maximum,
     "minimum": _minimum,
     "_to_copy": _same,
+    "copy": _copy,
     "clone": _same,
     "alias": _same,
     "detach": _same,

@@ -1,4 +1,4 @@
-"""Time labels are never too small: no perturbation of a step changes an entry whose label denies it."""
+"""Labels of dependence are never too small: no perturbation of a step changes an entry whose label denies it."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,9 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 
-from fxsolve.scheduler.labels import NEVER, Timed
-from fxsolve.scheduler.times import TimeInterpreter
+from fxsolve.ops.domains.dependence import Dependence
+from fxsolve.ops.domains.entries import NEVER, Entries, entries
+from fxsolve.ops.interpret import Interpreter
 
 T = 5  # steps, and the sides of every matrix
 
@@ -99,6 +100,54 @@ OPS: dict[str, Op] = {
     "write a row": lambda x, y, c: torch.select_scatter(x, y[0], 0, 3),
     "write a slice": lambda x, y, c: torch.slice_scatter(x, y[:2], 0, 1, 3),
     "put": lambda x, y, c: x.index_copy(0, torch.tensor([1, 3]), y[:2]),
+    "running largest": lambda x, y, c: x.cummax(0)[0] + y.cummin(1)[0] + c,
+    "running log of sums": lambda x, y, c: x.logcumsumexp(1),
+    "largest few": lambda x, y, c: x.topk(2, 1)[0].sum(1, keepdim=True) + c,
+    "median": lambda x, y, c: x.median(0, keepdim=True)[0] + c,
+    "softmax under a mask": lambda x, y, c: torch.softmax(x.masked_fill(c > 0, -torch.inf), 1).nan_to_num(0.5),
+    "softmax under an added mask": lambda x, y, c: torch.softmax(x + torch.where(c > 0, -torch.inf, 0.0), 1).nan_to_num(
+        0.5
+    ),
+    "attention by hand": lambda x, y, c: torch.softmax((x @ y).masked_fill(c > 0, -1e30), 1) @ x,
+    "attention": lambda x, y, c: F.scaled_dot_product_attention(x[None, None], y[None, None], x[None, None])[0, 0],
+    "causal attention": lambda x, y, c: F.scaled_dot_product_attention(
+        x[None, None], y[None, None], x[None, None], is_causal=True
+    )[0, 0],
+    "attention under a mask": lambda x, y, c: F.scaled_dot_product_attention(
+        x[None, None], y[None, None], x[None, None], attn_mask=(c <= 0) | torch.eye(T, dtype=torch.bool)
+    )[0, 0],
+    "masked twice": lambda x, y, c: (x * c) @ (y * c.t()),
+    "mask in a product of two": lambda x, y, c: (x * c).relu() @ y,
+    "mask through functions": lambda x, y, c: torch.tanh(x * c).exp() - 1 + y.where(c > 0, 0.0).sigmoid() * 2 - 1,
+    "mask in a softplus": lambda x, y, c: F.softplus((x * c).sin()) @ c,
+    "one-hot": lambda x, y, c: torch.zeros(T, T, dtype=x.dtype).scatter(1, x.argmax(1, keepdim=True), 1.0),
+    "scatter": lambda x, y, c: x.scatter(0, (c[:3] > 0).long(), y[:3]) + x.scatter_add(1, (y > 0).long(), y),
+    "embedding": lambda x, y, c: F.embedding(x.argmax(1), c) + F.embedding(torch.arange(T), y),
+    "put at a mask": lambda x, y, c: torch.where(c > 0, x, y).index_put([c > 0], torch.zeros((), dtype=x.dtype)),
+    "put at places": lambda x, y, c: x.index_put([torch.tensor([1, 1, 3])], y[:3]),
+    "average pool": lambda x, y, c: F.avg_pool1d(F.pad(x, (2, 0))[None], 3, 1)[0],
+    "largest of a window": lambda x, y, c: F.max_pool2d(x[None], 3, 1, 1)[0],
+    "largest of every second window": lambda x, y, c: F.interpolate(
+        F.max_pool2d(x[None, None], 2, 2, ceil_mode=True), size=(T, T)
+    )[0, 0],
+    "windows": lambda x, y, c: F.pad(x, (3, 0)).unfold(1, 4, 1).mean(-1),
+    "strided convolution": lambda x, y, c: F.conv2d(x[None, None], c[None, None, :2, :2], stride=2)[0, 0].mean() + c,
+    "dilated convolution": lambda x, y, c: F.conv1d(F.pad(x, (4, 0))[None], c[..., None].expand(T, T, 3), dilation=2)[
+        0
+    ],
+    "grouped convolution": lambda x, y, c: F.conv1d(x[None], c[:, None, :3], padding=1, groups=T)[0],
+    "transposed convolution": lambda x, y, c: F.conv_transpose2d(x[None, None], c[None, None, :3, :3], padding=1)[0, 0],
+    "transposed strides": lambda x, y, c: F.conv_transpose1d(
+        x[None, :, ::2], torch.stack([c, c.t(), c], 2), stride=2, padding=1, dilation=1
+    )[0],
+    "grouped transposed": lambda x, y, c: F.conv_transpose1d(x[None], c[:, None, :3], padding=1, groups=T)[0],
+    "batch norm": lambda x, y, c: F.batch_norm(x, c[0], c[1].abs() + 1) + F.batch_norm(x, None, None, training=True),
+    "prelu": lambda x, y, c: F.prelu(x[None], c[0, :1])[0],
+    "gated": lambda x, y, c: torch.cat([F.glu(x[:, :4], 1), y[:, :3]], 1),
+    "bilinear": lambda x, y, c: F.interpolate(x[None, None], scale_factor=2, mode="bilinear")[0, 0, ::2, ::2],
+    "reflected": lambda x, y, c: F.pad(x[None], (1, 1), mode="reflect")[0, :, :T],
+    "like": lambda x, y, c: torch.cat([torch.zeros_like(x[:2]), y[2:] * torch.full_like(x[2:], 0.5)]) + x.new_ones(T),
+    "largest of both": lambda x, y, c: torch.maximum(x * c, y * c) + torch.minimum(x, c),
 }
 
 names = st.lists(st.sampled_from(sorted(OPS)), min_size=1, max_size=5)
@@ -121,8 +170,8 @@ def build(chosen: list[str], seed: int) -> Callable[[Tensor], Tensor]:
 
 def label(graph: fx.GraphModule, labels: Tensor) -> Tensor:
     with torch.no_grad():
-        result = TimeInterpreter(graph).run(Timed(labels))
-    return result.labels if isinstance(result, Timed) else torch.full((T, T), NEVER)
+        result = Interpreter(graph, Dependence()).run(entries(labels))
+    return result.latest if isinstance(result, Entries) else torch.full((T, T), NEVER)
 
 
 def reached(program: Callable[[Tensor], Tensor], labels: Tensor, seed: int, trials: int = 8) -> Tensor:
@@ -192,7 +241,7 @@ def test_sums_and_softmaxes_reach_the_latest_entry() -> None:
 
 
 def test_an_op_without_a_rule_mixes_everything() -> None:
-    assert labels_after(lambda x: x.cummax(0)[0]) == [[T - 1] * T] * T
+    assert labels_after(lambda x: torch.linalg.inv(x)) == [[T - 1] * T] * T
 
 
 def test_a_constant_result_has_no_label() -> None:
