@@ -119,21 +119,22 @@ def test_the_backward_pass_of_a_loop_is_scanned_and_its_forward_pass_is_not() ->
     assert "loop0 runs in order: a step is not proved to be affine in what it carries" in fast.report().notes
 
 
-def test_a_method_that_does_not_fit_leaves_its_loop_in_order_and_says_why() -> None:
+def test_newton_and_chunks_fit_a_loop_that_reads_two_steps_back() -> None:
     def second_order(x: Tensor, w: Tensor, u: Tensor) -> Tensor:
         a, b = x[0], x[1]
         for x_t in x.unbind(0):
-            a, b = b, torch.sin(a) + 0.5 * torch.cos(b) + x_t
+            a, b = b, 0.4 * torch.sin(a) + 0.3 * torch.cos(b) + x_t
         return b
 
-    for text, program, reason in (
-        ("newton", second_order, "a step reads 2 steps back; the state must be that of the step before"),
-        ("scan(loop0)", GRU, "a step is not proved to be affine in what it carries"),
-        ("jacobi(gs(loop0[0:40:1]))", second_order, "chunks of 1 steps are shorter than the longest lag, 2"),
-    ):
-        fast, seen = solve(program, text)
-        assert method_of(seen) == "gauss_seidel"
-        assert any(f"loop0 runs in order: {reason}" == note for note in fast.report().notes), fast.report()
+    for text in ("newton", "jacobi(gs(loop0[0:40:1]))"):
+        _, seen = solve(second_order, text)
+        assert method_of(seen) in text.replace("jacobi(gs", "jacobi_gs")
+
+
+def test_a_method_that_does_not_fit_leaves_its_loop_in_order_and_says_why() -> None:
+    fast, seen = solve(GRU, "scan(loop0)")
+    assert method_of(seen) == "gauss_seidel"
+    assert "loop0 runs in order: a step is not proved to be affine in what it carries" in fast.report().notes
 
 
 def test_a_sum_whose_terms_cannot_be_batched_runs_in_order_beside_loops_that_can() -> None:

@@ -111,7 +111,7 @@ def test_a_window_that_moves_along_a_chain_reads_its_pieces() -> None:
     parts = checked(program, START)
     loop = max(parts.system.repeats, key=lambda repeat: repeat.length)
     assert loop.length >= 2 * T - 3
-    assert {read.distance for read in loop.reads if isinstance(read, Lag)} >= {1, 2}
+    assert sum(isinstance(read, Lag) for read in loop.reads) >= 2
 
 
 def test_a_graph_without_chains_is_not_copied() -> None:

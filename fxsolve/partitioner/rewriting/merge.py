@@ -145,6 +145,8 @@ def _is_inner(node: fx.Node) -> bool:
 
 
 def _reshape(graph: fx.Graph, x: fx.Node, shape: tuple[int, ...]) -> fx.Node:
+    if x.target is aten.reshape.default and x.all_input_nodes[0].meta["spec"] == contiguous(x.meta["spec"], shape):
+        return x.all_input_nodes[0]
     node = graph.call_function(aten.reshape.default, (x, list(shape)))
     node.meta.update({**x.meta, "spec": contiguous(x.meta["spec"], shape)})
     return node

@@ -7,9 +7,11 @@ from fxsolve.partitioner.graphs.bodies import close_repeat, open_repeat
 from fxsolve.partitioner.rewriting.copies import simplify_copies
 from fxsolve.partitioner.rewriting.fission import hoist, split_repeat
 from fxsolve.partitioner.rewriting.forwarding import Origins
+from fxsolve.partitioner.rewriting.lags import unit_lags
 from fxsolve.partitioner.rewriting.merge import flatten_buffers, merge_selections
 from fxsolve.partitioner.rewriting.prefix import find_prefixes
 from fxsolve.partitioner.rewriting.prune import prune
+from fxsolve.partitioner.rewriting.rows import read_rows
 from fxsolve.partitioner.rewriting.slices import lift_slices
 from fxsolve.system.spec import Equation, Repeat, System
 
@@ -50,7 +52,9 @@ def _simplify(repeat: Repeat) -> list[Equation]:
     merge_selections(opened)
     lift_slices(opened)
     find_prefixes(opened)
-    return [*before, close_repeat(opened), *after]
+    rows, filled = read_rows(opened)
+    unit_lags(opened)
+    return [*before, *rows, close_repeat(opened), *filled, *after]
 
 
 def _hoist(repeat: Repeat) -> list[Equation]:
