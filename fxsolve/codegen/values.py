@@ -162,7 +162,18 @@ class Emission:
             take_apart(self.values[stack], length)
         self.graph.eliminate_dead_code(_is_kept)
         self.graph.lint()
-        return fx.GraphModule(self.attributes, self.graph, class_name=name)
+        return _quiet(fx.GraphModule(self.attributes, self.graph, class_name=name))
+
+
+def _quiet(module: fx.GraphModule) -> fx.GraphModule:
+    """The module; an error in it, or in a step that it holds, is raised without being printed.
+
+    `GraphModule` defines, in a class that every module has for itself, a `__call__` that prints the generated code.
+    """
+    for one in module.modules():
+        if isinstance(one, fx.GraphModule) and "__call__" in vars(type(one)):
+            del type(one).__call__
+    return module
 
 
 def _is_kept(node: fx.Node) -> bool:

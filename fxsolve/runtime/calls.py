@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fxsolve.errors import CaptureError, GuardError
+from fxsolve.errors import CaptureError, FxSolveError, GuardError
 from fxsolve.report.difference import compare, within
 from fxsolve.report.report import Report, Run
 from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, EntryInfo, Families, Group, Variant
-from fxsolve.runtime.compilation import Entry, Options, internal_error
+from fxsolve.runtime.compilation import Entry, Options
 from fxsolve.runtime.entry import build
+from fxsolve.runtime.faults import internal_error, stray_error
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.modes import as_written
 from fxsolve.runtime.rehearsal import Rehearsal
@@ -28,6 +29,7 @@ from fxsolve.tracer.mutations import as_before, copy_result, is_apart, is_laid_o
 from fxsolve.tracer.program import Program
 
 _MISS = object()
+_MAX_LOST = 4  # recordings in a row that errors of the program end
 _PATIENCE = 8  # calls that are left alone until one more in a row is not looked at; at most 4 times as many are not
 
 
@@ -49,6 +51,8 @@ class Runtime:
         self._unused = 0
         self._resting = 0
         self._communicates = ""  # why the newest recording ended, if it came to that
+        self._lost = 0  # recordings in a row that an error of the program ended
+        self._went_well = 0  # calls since then
         # A program that changes what is watched, and is left alone, will most likely do so at every call.
         self._restless_step = max(1, options.max_entries // 4)
 
@@ -107,13 +111,16 @@ class Runtime:
             result = self._attempt(group, variant, call, args, kwargs)
             if result is not _MISS:
                 return result
+        is_restless = group.misses + 1 >= MAX_MISSES or group.recordings >= MAX_RECORDINGS
+        if group.fallback is None and len(group.variants) < MAX_VARIANTS and not is_restless:
+            return _MISS
+        result = self.program(*args, **kwargs)  # first: where it raises, nothing is settled
         if not group.retired:
             group.misses += 1
-        if group.misses >= MAX_MISSES or group.recordings >= MAX_RECORDINGS:
+        if is_restless:
             self._retire(group, _restless(group))
-        if group.fallback is None and len(group.variants) < MAX_VARIANTS:
-            return _MISS
-        return self._run_original(group, args, kwargs)
+        self._note_original(group)
+        return result
 
     def _attempt(
         self, group: Group, variant: Variant, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -121,6 +128,9 @@ class Runtime:
         """The result by one version, or `_MISS`; the random generators are where they were, then."""
         ready = variant.entry.ready
         assert ready is not None
+        if ready.fault:
+            self._retire(group, ready.fault)
+            return _MISS
         if ready.is_stale():
             with self._cache.lock:
                 group.drop(variant)
@@ -129,18 +139,15 @@ class Runtime:
         if not (is_laid_out(ready.effects) and is_apart(ready.effects, inputs)):
             return _MISS
         kept = keep(ready.effects, inputs) if self._is_to_verify(variant.calls + 1) else None
-        rewind = ready.rewinder()
+        rewind, failed, result = ready.rewinder(), None, None
         try:
             with observe() as solutions:
                 result = ready.run(inputs, Original(self.program, args, kwargs))
         except Exception as error:
+            failed = error.with_traceback(None)  # which leads to this frame, and so to itself
+        if failed is not None:
             rewind()
-            # With a wrong value in place of one that was read, a module may fail before it reaches its guards.
-            if not ready.guards:
-                self._retire(group, internal_error("the emitted module", error))
-            else:
-                group.read_at = ready.guards[error.number if isinstance(error, GuardError) else 0].source
-            return _MISS
+            return self._answer_instead(group, variant, failed, args, kwargs)
         self.latest, self._runs = variant, tuple(map(_run_of, solutions))
         with self._cache.lock:
             group.hit(variant)
@@ -148,11 +155,32 @@ class Runtime:
             return result
         rewind()
         ours = (copy_result(result), kept.swap())
-        with as_written():
-            expected = self.program(*args, **kwargs)
+        try:
+            with as_written():
+                expected = self.program(*args, **kwargs)
+        except Exception as error:
+            self._retire(group, f"call {variant.calls} raised {type(error).__name__} in the original alone (verify)")
+            raise
         is_right = self._verified(group, variant, ours, (expected, kept.now()))
         # What the program keeps may be, or share memory with, what it returns: then both must come from one run.
         return result if is_right and not ready.effects.stores.leaves_tensors else expected
+
+    def _answer_instead(
+        self, group: Group, variant: Variant, failed: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The result of the original where a version raised, or `_MISS` where that may be due to its guards.
+
+        What the original raises too is the program's own error. Otherwise, the original runs from now on.
+        """
+        assert variant.entry.ready is not None and variant.entry.decision is not None
+        # With a wrong value in place of one that was read, a module may fail before it reaches its guards.
+        if guards := variant.entry.ready.guards:
+            group.read_at = guards[failed.number if isinstance(failed, GuardError) else 0].source
+            return _MISS
+        result = self.program(*args, **kwargs)
+        self._retire(group, stray_error(failed, variant.entry.decision.schedule))
+        self._note_original(group)
+        return result
 
     def _is_to_verify(self, calls: int) -> bool:
         match self.options.verify:
@@ -173,7 +201,7 @@ class Runtime:
         self.latest = group.fallback
         return False
 
-    def _run_original(self, group: Group, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _note_original(self, group: Group) -> None:
         variant = group.fallback or group.variants[0]
         if group.fallback is None:
             note = f"the original ran: {group.read_at} reads values that none of {MAX_VARIANTS} recordings expect"
@@ -181,7 +209,6 @@ class Runtime:
         else:
             variant.calls += 1
         self.latest, self._runs = variant, ()
-        return self.program(*args, **kwargs)
 
     def _retire(self, group: Group, reason: str) -> None:
         if group.retired:
@@ -201,6 +228,14 @@ class Runtime:
             self._unused += 1
             self._resting = min((self._unused - self.options.max_entries) // _PATIENCE, 4 * _PATIENCE)
             return self._leave_alone(reason, describe_call(call), args, kwargs)
+        if self._lost >= _MAX_LOST and self._went_well <= self._lost - _MAX_LOST:
+            reason = (
+                f"{self._lost} recordings in a row ended in an error of the program; "
+                "it is recorded again when it has run without one"
+            )
+            result = self._leave_alone(reason, describe_call(call), args, kwargs)
+            self._went_well += 1
+            return result
         relatives = Relatives(self._families.find(call), self._rehearsal) if group is None else Relatives()
         filed = call
 
@@ -208,7 +243,14 @@ class Runtime:
             nonlocal filed
             filed = self._learn(program, call, args, kwargs)
 
-        entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn)
+        try:
+            entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn)
+        except FxSolveError:  # an option does not fit the program
+            raise
+        except Exception:
+            self._lost, self._went_well = self._lost + 1, 0
+            raise
+        self._lost = 0
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
         self._communicates = entry.report.reason if entry.has_communicated else ""
@@ -216,6 +258,7 @@ class Runtime:
         if group is not None:
             cause = f"{group.read_at} read another value" if group.read_at else "a tensor that a proof used changed"
             entry = _noted(entry, f"recorded again: {cause}")
+            group.misses += 1
         elif self._newest_key is not None:
             self._unused += 1 if self._reader.is_unchanged(filed) else self._restless_step
         self._newest_key = filed.key

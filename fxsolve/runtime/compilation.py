@@ -16,6 +16,7 @@ from fxsolve.report.report import Check, Report
 from fxsolve.runtime.agreement import check, check_gradients
 from fxsolve.runtime.declaration import Shapes
 from fxsolve.runtime.family import Member, member
+from fxsolve.runtime.faults import internal_error, stray_error
 from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
 from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch
@@ -23,6 +24,7 @@ from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
 from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
 from fxsolve.scheduler.decision import Decision
 from fxsolve.scheduler.guarded import exact_for
+from fxsolve.scheduler.schedule import is_iterative
 from fxsolve.scheduler.tolerance import loosest_stop
 from fxsolve.solvers.requests import certificates, unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
@@ -73,12 +75,6 @@ _Made = tuple[Decision, Emitted | Differentiable]
 _WORTH = 1.2
 _CALL_SECONDS = 1e-4  # what a call costs besides: its signature, its guards, what it hands on
 _TIGHT = 1e-15  # sweeps that are only compared after they have stopped changing, nearly
-
-
-def internal_error(stage: str, error: Exception) -> str:
-    """The reason to leave a program alone after an error that is the compiler's own."""
-    text = str(error).partition("\n")[0]
-    return f"internal error in {stage}: {type(error).__name__}: {text}; please report"
 
 
 @dataclass
@@ -198,7 +194,7 @@ class Compilation:
         schedule_text = str(decision.schedule)
         self.report = replace(self.report, status="emitted", schedule=schedule_text, loops=loops, notes=notes)
         stop = loosest_stop(parts.system, decision.schedule, as_stop(tolerance))
-        self.clock.time("check", self._check, emitted, stop)
+        self.clock.time("check", self._check, emitted, decision, stop)
         self.report = replace(self.report, stop=stop)
         return emitted
 
@@ -222,7 +218,7 @@ class Compilation:
             raise _LeftAloneError("no loop was found" if not parts.notes else parts.notes[0])
         return parts
 
-    def _check(self, emitted: Emitted | Differentiable, stop: float) -> None:
+    def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:
         """The emitted module must reproduce the recorded run, within rounding and what its stop tests leave behind."""
         try:
             with certificates() as proved:
@@ -230,6 +226,10 @@ class Compilation:
         except GuardError as error:  # a number that the program reads is not the same to the last bit
             reason = f"the emitted module differs where the program reads a number: {error}"
             raise _DiffersError(reason, error.number) from error
+        except Exception as error:
+            if not is_iterative(decision.schedule):
+                raise
+            raise _DiffersError(stray_error(error, decision.schedule)) from error
         recorded = self.captured.example.outputs
         count = emitted.passes.results if isinstance(emitted, Differentiable) else len(recorded)
         found = check(outputs[:count], recorded[:count], stop)

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.errors import GradientError
+from fxsolve.errors import FxSolveError, GradientError
 from fxsolve.report.difference import compare, within
 from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.batched import are_batched, derive_each
+from fxsolve.runtime.faults import stray_error
 from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Original, Tensors
 from fxsolve.runtime.layouts import take
 from fxsolve.runtime.modes import plain_torch
@@ -85,6 +86,19 @@ class Call:
                 raise
             self.function.learned.writes = True
             return self._run_again(cotangents, "its results cannot be written into before the backward pass")
+        failed, found = None, None
+        try:
+            found = self._differentiate(saved, cotangents)
+        except FxSolveError:
+            raise
+        except Exception as error:
+            failed = error.with_traceback(None)  # which leads to this frame, and so to itself
+        if failed is not None:
+            return self._derive_instead(failed, cotangents)
+        return found or self._run_again(cotangents, "it has no gradients of some of its results without the others")
+
+    def _differentiate(self, saved: Tensors, cotangents: Gradients) -> Derivatives | None:
+        """The derivatives by the emitted backward pass; None if only the original can tell."""
         is_whole = all(one is not None for one in cotangents)
         with plain_torch():
             cotangents = take(self.function, saved, cotangents)
@@ -94,7 +108,15 @@ class Call:
                 differentiate = self.function.differentiate if is_whole else partial(differentiate_some, self.function)
                 found = differentiate(saved, cotangents)
         self.function.learned.solutions = tuple(solutions)
-        return found or self._run_again(cotangents, "it has no gradients of some of its results without the others")
+        return found
+
+    def _derive_instead(self, failed: Exception, cotangents: Gradients) -> Derivatives:
+        """The derivatives by the original, where the emitted backward pass raised; it may raise as well."""
+        if not self.function.is_repeatable:
+            raise failed
+        found = self._run_again(cotangents, "its backward pass cannot run")
+        self.function.learned.fault = stray_error(failed, self.function.passes.plan.schedule)
+        return found
 
     def _run_again(self, cotangents: Gradients, problem: str) -> Derivatives:
         """The derivatives by the program as it was written."""

@@ -12,8 +12,9 @@ from fxsolve.partitioner.partition import Partition
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
-from fxsolve.runtime.compilation import Compilation, Entry, Options, internal_error
+from fxsolve.runtime.compilation import Compilation, Entry, Options
 from fxsolve.runtime.family import Member, grow
+from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock

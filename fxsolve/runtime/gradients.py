@@ -70,13 +70,14 @@ class Learned:
 
     `solutions` are the solves of the latest backward pass, `writes` tells that callers write into what it returns, and
     `some` how the gradients for some of the cotangents are found. `layouts` tells of the strides of cotangents whether
-    the backward pass can read them as they are.
+    the backward pass can read them as they are. `fault` tells of an error that the program does not raise.
     """
 
     solutions: tuple[Solution, ...] = ()
     writes: bool = False
     some: dict[frozenset[int], Some] = field(default_factory=dict)
     layouts: dict[tuple[tuple[int, ...] | None, ...], bool] = field(default_factory=dict)
+    fault: str = ""
 
 
 @dataclass(frozen=True)

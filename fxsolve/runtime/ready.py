@@ -69,6 +69,11 @@ class Ready:
             return self.emitted.module(*tensors, *noise)
 
     @property
+    def fault(self) -> str:
+        """Why the original has to run from now on, where a backward pass has shown that; "" otherwise."""
+        return self.emitted.learned.fault if isinstance(self.emitted, Differentiable) else ""
+
+    @property
     def backward_solutions(self) -> tuple[Solution, ...]:
         """The solves of the backward pass of the latest call, if it has run."""
         return self.emitted.learned.solutions if isinstance(self.emitted, Differentiable) else ()

@@ -137,6 +137,11 @@ def all_leaves(schedule: Schedule) -> Iterator[Apply | Part]:
             yield from all_leaves(child)
 
 
+def is_iterative(schedule: Schedule) -> bool:
+    """Whether steps see values, on the way, that they do not have in the end."""
+    return any(isinstance(leaf, Jacobi | Newton | Picard | Levels) for leaf in all_leaves(schedule))
+
+
 def steps_of(part: Part) -> Steps:
     """The steps that a leaf solves."""
     child = part if isinstance(part, Steps) else part.child
