@@ -573,8 +573,8 @@ def test_a_hook_added_on_the_compiled_module_runs_once_a_call() -> None:
     fast(x), fast(x)
     assert len(seen) == 2
     handle.remove()
-    # The items of `seen` are watched as well: each call with the hook is one of its own.
-    assert_follows(fast, original, x, versions=3)
+    # The items of `seen` are watched as well: each call with the hook is one of its own, and grows what was not empty.
+    assert_follows(fast, original, x, versions=2)
     assert len(seen) == 2
 
 

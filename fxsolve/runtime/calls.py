@@ -30,6 +30,7 @@ from fxsolve.tracer.program import Program
 
 _MISS = object()
 _MAX_LOST = 4  # recordings in a row that errors of the program end
+_MAX_REFUSED = 2  # recordings in a row that cannot be made, each of a call that changes the program
 _PATIENCE = 8  # calls that are left alone until one more in a row is not looked at; at most 4 times as many are not
 
 
@@ -51,6 +52,7 @@ class Runtime:
         self._unused = 0
         self._resting = 0
         self._communicates = ""  # why the newest recording ended, if it came to that
+        self._refused: tuple[str, ...] = ()  # why the newest calls, which changed the program, were not recorded
         self._lost = 0  # recordings in a row that an error of the program ended
         self._went_well = 0  # calls since then
         # A program that changes what is watched, and is left alone, will most likely do so at every call.
@@ -106,7 +108,8 @@ class Runtime:
         """The result by a version whose guards hold, or by the original where that is settled; `_MISS` if neither."""
         if group is None:
             return _MISS
-        self._unused = 0
+        if not self._refused:  # other calls change the program all the same
+            self._unused = 0
         for variant in () if group.retired else group.variants:
             result = self._attempt(group, variant, call, args, kwargs)
             if result is not _MISS:
@@ -220,10 +223,12 @@ class Runtime:
 
     def _record(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         group = self._cache.find(call.key)
-        if group is None and self._unused >= self.options.max_entries:
+        if group is None and self._unused >= self.options.max_entries and call.key != self._newest_key:
             part = changed_part(self._newest_key or call.key, call.key)
-            changes = f"{part} differs at every call: {self._unused} signatures in a row were not seen again"
+            unseen = f"{self._unused} signatures in a row were not seen again"
+            changes = f"{part} differs at every call: {self._refused[-1] if self._refused else unseen}"
             reason = self._communicates or changes
+            self._newest_key = call.key
             # Looking at what it changed takes time: the longer this goes on, the more calls are not looked at.
             self._unused += 1
             self._resting = min((self._unused - self.options.max_entries) // _PATIENCE, 4 * _PATIENCE)
@@ -251,6 +256,11 @@ class Runtime:
             self._lost, self._went_well = self._lost + 1, 0
             raise
         self._lost = 0
+        if entry.refusal is not None and self._is_for_now(entry, call, args, kwargs):
+            self.latest, self._runs = Variant(entry), ()
+            return result
+        if entry.refusal is None:
+            self._refused = ()
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
         self._communicates = entry.report.reason if entry.has_communicated else ""
@@ -273,6 +283,23 @@ class Runtime:
         with as_before(program):
             again = self._reader.read(args, kwargs)
         return again if is_read_live(program, again.state.tensors) else call
+
+    def _is_for_now(self, entry: Entry, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a program that could not be recorded is to be recorded at a later call, as the call changed it.
+
+        What cannot be recorded may be what a program does once, such as setting itself up from its first inputs.
+        """
+        assert entry.refusal is not None
+        now, reason = self._read(args, kwargs), entry.report.reason
+        is_same = isinstance(now, Call) and now.key == call.key
+        if is_same and not entry.refusal.wrote:
+            return False
+        if reason not in self._refused and len(self._refused) < _MAX_REFUSED:
+            self._refused += (reason,)
+            return True
+        if not is_same:  # so it will be at the next call
+            self._refused, self._unused = (reason,), self.options.max_entries
+        return not is_same
 
     def _leave_alone(self, reason: str, signature: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the original for a call that is not worth a version of its own."""

@@ -46,6 +46,13 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """The program could not be recorded; `wrote` says whether the call changed values of its own tensors."""
+
+    wrote: bool
+
+
+@dataclass(frozen=True)
 class Entry:
     """The module of one signature, or None where the original runs; and the decision behind it.
 
@@ -57,6 +64,7 @@ class Entry:
     decision: Decision | None = None
     member: Member | None = None
     has_communicated: bool = False
+    refusal: Refusal | None = None
 
 
 class _LeftAloneError(Exception):

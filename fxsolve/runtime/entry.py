@@ -12,7 +12,8 @@ from fxsolve.partitioner.partition import Partition
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
-from fxsolve.runtime.compilation import Compilation, Entry, Options
+from fxsolve.runtime.compilation import Compilation, Entry, Options, Refusal
+from fxsolve.runtime.contents import contents_of
 from fxsolve.runtime.family import Member, grow
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.relatives import Relatives
@@ -66,11 +67,13 @@ def build(
         rewind()
     captured = _capture(program, args, kwargs, live, clock)
     if isinstance(captured, _Refusal):
-        # Outside of any except block: an error of the program then has no other error in its context.
         left = replace(report, reason=captured.reason, seconds=_seconds(clock))
+        # Outside of any except block: an error of the program then has no other error in its context.
         if captured.outcome is not None:
             return Entry(left, has_communicated=True), captured.outcome.get()
-        return Entry(left), program(*args, **kwargs)
+        before = contents_of(visit.reach)
+        result = program(*args, **kwargs)
+        return Entry(left, refusal=Refusal(wrote=contents_of(visit.reach) != before)), result
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)

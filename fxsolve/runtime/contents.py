@@ -1,0 +1,29 @@
+"""Whether the values of a program's own tensors have changed, also by writes that no version counter sees."""
+
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import UninitializedTensorMixin
+
+from fxsolve.solvers.bitwise import to_bits
+from fxsolve.tracer.externals import version_of
+from fxsolve.tracer.places import tensors_in
+from fxsolve.tracer.reach import Reach, name_tensors
+from fxsolve.tracer.state import take_snapshot
+
+
+def contents_of(reach: Reach) -> tuple[Hashable, ...]:
+    """A mark of each tensor that the program keeps: the sum of its bits as integers."""
+    kept = [tensor for tensor, _, _ in name_tensors(reach).values()]
+    kept += [tensor for slot in take_snapshot(reach).slots for tensor in tensors_in(slot.held)]
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        return tuple(_mark(tensor) for tensor in {id(tensor): tensor for tensor in kept}.values())
+
+
+def _mark(tensor: Tensor) -> Hashable:
+    if isinstance(tensor, UninitializedTensorMixin):
+        return type(tensor)
+    if tensor.layout != torch.strided or type(tensor) not in (Tensor, torch.nn.Parameter):
+        return version_of(tensor)
+    return to_bits(tensor.detach()).sum(dtype=torch.int64).item()
