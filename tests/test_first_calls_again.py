@@ -55,6 +55,8 @@ class Chain(nn.Module):
 class Scale(nn.Module):
     """Sets its scale to that of the first batch, in a way that no recording can follow."""
 
+    seen: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(N))
@@ -175,6 +177,8 @@ def loop(x: Tensor, weight: Tensor) -> Tensor:
 
 
 class Kept(nn.Module):
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(N, N))

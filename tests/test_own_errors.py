@@ -59,6 +59,8 @@ class Targets(Cell):
 class Keeping(Cell):
     """Draws, counts, writes into a buffer and keeps its state."""
 
+    total: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("total", torch.zeros(N))
@@ -310,7 +312,7 @@ def test_a_backward_pass_that_raises_alone_gives_way_to_the_original(monkeypatch
     model, own = twins(Tokens)
     fast, ids = compiled(model), tokens(True)
     fast(ids)
-    ready = fast._runtime.latest.entry.ready  # pyright: ignore
+    ready: Any = fast._runtime.latest.entry.ready  # pyright: ignore[reportOptionalMemberAccess]
     monkeypatch.setattr(ready.emitted.passes.backward, "forward", lambda *given: 1 / 0)
     for _ in range(2):
         found = torch.autograd.grad(fast(ids).sum(), list(model.parameters()))

@@ -143,11 +143,11 @@ class Runtime:
             return _MISS
         kept = keep(ready.effects, inputs) if self._is_to_verify(variant.calls + 1) else None
         rewind, failed, result = ready.rewinder(), None, None
-        try:
-            with observe() as solutions:
+        with observe() as solutions:
+            try:
                 result = ready.run(inputs, Original(self.program, args, kwargs))
-        except Exception as error:
-            failed = error.with_traceback(None)  # which leads to this frame, and so to itself
+            except Exception as error:
+                failed = error.with_traceback(None)  # which leads to this frame, and so to itself
         if failed is not None:
             rewind()
             return self._answer_instead(group, variant, failed, args, kwargs)
@@ -281,7 +281,7 @@ class Runtime:
         if not self._reader.learn(program.stores):
             return call
         with as_before(program):
-            again = self._reader.read(args, kwargs)
+            again = self._reader.read(args, kwargs, program.stores)
         return again if is_read_live(program, again.state.tensors) else call
 
     def _is_for_now(self, entry: Entry, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

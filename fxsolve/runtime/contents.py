@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from fxsolve.solvers.bitwise import to_bits
 from fxsolve.tracer.externals import version_of
@@ -22,7 +22,7 @@ def contents_of(reach: Reach) -> tuple[Hashable, ...]:
 
 
 def _mark(tensor: Tensor) -> Hashable:
-    if isinstance(tensor, UninitializedTensorMixin):
+    if is_lazy(tensor):
         return type(tensor)
     if tensor.layout != torch.strided or type(tensor) not in (Tensor, torch.nn.Parameter):
         return version_of(tensor)

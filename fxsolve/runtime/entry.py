@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.partitioner.lengths.counting import Lengths
@@ -16,6 +17,8 @@ from fxsolve.runtime.compilation import Compilation, Entry, Options, Refusal
 from fxsolve.runtime.contents import contents_of
 from fxsolve.runtime.family import Member, grow
 from fxsolve.runtime.faults import internal_error
+from fxsolve.runtime.gradients import Original
+from fxsolve.runtime.made import find_made
 from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
@@ -74,6 +77,7 @@ def build(
         before = contents_of(visit.reach)
         result = program(*args, **kwargs)
         return Entry(left, refusal=Refusal(wrote=contents_of(visit.reach) != before)), result
+    captured = _with_made(captured, Original(program, args, kwargs), live, rewind)
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
@@ -99,6 +103,18 @@ def _capture(
         return _Refusal(str(error))
     except Exception as error:
         return _Refusal(internal_error("capture", error))
+
+
+def _with_made(captured: Program, original: Original, live: Live, rewind: Callable[[], None]) -> Program:
+    """The program, with what it was seen to set before it looks at it."""
+    leaves = pytree.tree_leaves((original.args, original.kwargs))
+    put_back = rewinder_of(original.program, leaves)
+    rewind()
+    try:
+        made = find_made(original, captured, live.made)
+    finally:
+        put_back()
+    return replace(captured, stores=replace(captured.stores, made=made))
 
 
 def _grow(

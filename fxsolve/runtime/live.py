@@ -8,26 +8,38 @@ from torch import Tensor
 
 from fxsolve.runtime.tokens import token_of
 from fxsolve.tracer.places import Place, is_open
-from fxsolve.tracer.stores import NO_LIVE, Live, Read
+from fxsolve.tracer.stores import NO_LIVE, Live, Read, Stores
 
 
 class LiveSet:
-    """The places that recordings of one program were seen to rebind; it only grows."""
+    """The places that recordings of one program were seen to rebind; it only grows.
+
+    Some are `made`: of calls of some kinds the program sets them before it looks at them. A kind is what a key tells
+    besides these places.
+    """
 
     def __init__(self) -> None:
         self._owners: dict[tuple[int, str], Any] = {}  # keeps the owners alive, and so their ids unique
         self._counters: set[tuple[int, str]] = set()
+        self._made: dict[tuple[int, str], Place] = {}
+        self._made_by: dict[Hashable, frozenset[tuple[int, str]]] = {}
 
     @property
     def count(self) -> int:
-        return len(self._owners) + len(self._counters)
+        return len(self._owners) + len(self._counters) + len(self._made)
 
-    def add(self, places: tuple[Place, ...], counters: tuple[Place, ...]) -> bool:
-        """Whether there was a new one; `counters` are places with numbers that are not read."""
+    def add(self, stores: Stores) -> bool:
+        """Whether keys are others from now on, or may be."""
         before = self.count
-        self._owners.update((place.identity, place.owner) for place in (*places, *counters))
-        self._counters.update(place.identity for place in counters)
-        return self.count > before
+        self._owners.update((place.identity, place.owner) for place in (*stores.kept, *stores.counters))
+        self._counters.update(place.identity for place in stores.counters)
+        self._made.update((place.identity, place) for place in stores.made)
+        return self.count > before or bool(self._made)
+
+    def settle(self, kind: Hashable, stores: Stores) -> None:
+        """A recording of a call of this kind has shown what the program makes there."""
+        proved = frozenset(place.identity for place in stores.made)
+        self._made_by[kind] = proved & self._made_by.get(kind, proved)
 
     def identities(self) -> frozenset[tuple[int, str]]:
         return frozenset(self._owners)
@@ -35,6 +47,14 @@ class LiveSet:
     def counters(self) -> frozenset[tuple[int, str]]:
         """Those whose numbers make no difference."""
         return frozenset(self._counters)
+
+    def made(self) -> tuple[Place, ...]:
+        """Those that calls of some kinds make."""
+        return tuple(self._made.values())
+
+    def made_by(self, kind: Hashable) -> frozenset[tuple[int, str]]:
+        """Those that make no difference to calls of this kind."""
+        return self._made_by.get(kind, frozenset())
 
 
 @dataclass(frozen=True)
@@ -52,12 +72,21 @@ class LiveState:
 NO_STATE = LiveState((), NO_LIVE, ())
 
 
-def read_live(live: LiveSet, places: Iterable[Place], fixed: frozenset[int]) -> LiveState:
+def read_live(live: LiveSet, places: Iterable[Place], fixed: frozenset[int], kind: Hashable) -> LiveState:
     """Look at what these places hold now; `fixed` are the ids of the tensors that other places hold."""
-    counters = live.counters()
-    reader = _Reader(fixed, counters)
-    tokens = tuple((place.key, reader.token(place.read(), Read(place, ()))) for place in places)
-    return LiveState(tokens, Live(live.identities(), tuple(reader.reads), counters), tuple(reader.tensors))
+    counters, made, ignored = live.counters(), live.made(), live.made_by(kind)
+    reader, unread = _Reader(fixed, counters), _Reader(fixed, counters)
+    sometimes = {place.identity for place in made}
+    # Those that are made by some calls only are told apart even by whether they are there.
+    chosen = (*(place for place in places if place.identity not in sometimes), *made)
+    tokens = tuple(
+        (place.key, reader.token(place.read(), Read(place, ()))) for place in chosen if place.identity not in ignored
+    )
+    for place in made:
+        if place.identity in ignored:
+            unread.token(place.read(), Read(place, ()))
+    known = Live(live.identities(), (*reader.reads, *unread.reads), counters, made)
+    return LiveState(tokens, known, tuple(reader.tensors))
 
 
 class _Reader:

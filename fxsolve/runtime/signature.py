@@ -48,8 +48,8 @@ class Reader:
         self._arguments: dict[int, tuple[Any, Watch]] = {}
         self._key: State | None = None
 
-    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """Flatten a call.
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], recorded: Stores | None = None) -> Call:
+        """Flatten a call; `recorded` is what a recording of it has shown.
 
         The key holds the structure of the arguments; of each tensor the shape, stride, dtype, device and whether it
         wants a gradient, which tensors are one object, and which share memory; the values of plain arguments, and what
@@ -68,12 +68,15 @@ class Reader:
         # A tensor leaves a mark: f(x, 2) is another call than f(2, x).
         others = tuple([Tensor if isinstance(leaf, Tensor) else self._token(leaf, grad) for leaf in leaves])
         arguments = (spec, others, tuple(map(_describe, tensors)), _sameness(tensors))
-        program = self._program.state(grad)
-        state = self._read_state(leaves)
+        parts = (arguments, _modes(grad), self._program.state(grad))
+        kind = State(parts) if self._live.made() else parts
+        if recorded is not None:
+            self._live.settle(kind, recorded)
+        state = self._read_state(leaves, kind)
         kept = (state.tokens, tuple(map(_describe, state.tensors)))
         if state.tensors:
             kept = (*kept, _sameness((*tensors, *state.tensors)))
-        return Call(tensors, self._known((arguments, _modes(grad), program, kept)), state)
+        return Call(tensors, self._known((*parts, kept)), state)
 
     def _known(self, parts: tuple[Hashable, ...]) -> State:
         """The key with these parts; the very same as at the last call, where they are equal."""
@@ -82,18 +85,18 @@ class Reader:
             self._key = key = State(parts)
         return key
 
-    def _read_state(self, leaves: Iterable[Any]) -> LiveState:
+    def _read_state(self, leaves: Iterable[Any], kind: Hashable) -> LiveState:
         """What live places of the program, and of what is watched among these arguments, hold."""
         if not self._live.count:
             return NO_STATE
         watched = (self._arguments[id(leaf)][1] for leaf in leaves if id(leaf) in self._arguments)
         looks = [self._program.live(), *(watch.live() for watch in watched)]
         places = (place for places, _ in looks for place in places)
-        return read_live(self._live, places, frozenset().union(*(fixed for _, fixed in looks)))
+        return read_live(self._live, places, frozenset().union(*(fixed for _, fixed in looks)), kind)
 
     def learn(self, stores: Stores) -> bool:
-        """From now on what is in the places of these is known by its form; returns whether one of them is new."""
-        return self._live.add(stores.kept, stores.counters)
+        """From now on what is in the places of these is known by its form; returns whether keys may be others then."""
+        return self._live.add(stores)
 
     def _token(self, leaf: Any, grad: bool) -> Hashable:
         if type(leaf) in PLAIN or is_container(leaf) or isinstance(leaf, slice | Enum | torch.Generator):
@@ -118,7 +121,7 @@ class Reader:
     def is_unchanged(self, call: Call) -> bool:
         """Whether the program is in the state in which `call` found it."""
         state = self._program.state(torch.is_grad_enabled())
-        tokens = self._read_state([]).tokens
+        tokens = self._read_state([], State(call.key.parts[:3])).tokens
         return state == call.key.parts[2] and tokens == call.state.tokens[: len(tokens)]
 
 

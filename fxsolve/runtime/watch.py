@@ -31,7 +31,7 @@ class Watch:
     also in containers of up to 64 items, everything else by identity. Of other objects that modules hold: their
     numbers, strings, tensors and containers. Of a function: closure cells and the globals that it names, in the same
     way. Values of tensors are not: they are read live. Globals that the methods of a module use are not seen either.
-    Places that are `live` are not part of the state.
+    Places that are `live` are not part of the state, and those that the program makes not even by their names.
     """
 
     def __init__(self, program: Callable[..., Any], live: LiveSet) -> None:
@@ -66,13 +66,14 @@ class Watch:
         now = next((one for one in known[1:] if one.is_current()), None)
         if now is None:
             self._seen = self._live.count
-            now = _look(self._program, self._live.identities())
+            now = _look(self._program, self._live)
             known = tuple(one for one in known if now.differs_in_plain_values(one))
         self._known = (now, *(one for one in known if one is not now))[:_MAX_SNAPSHOTS]
         return now
 
 
-def _look(program: Callable[..., Any], live: Identities) -> Snapshot:
+def _look(program: Callable[..., Any], known: LiveSet) -> Snapshot:
+    live, made = known.identities(), frozenset(place.identity for place in known.made())
     reach = find_reach(program)
     found = walk(reach)
     modules, objects = tuple(module for _, module in found.modules), [vars(one) for _, one in found.objects]
@@ -94,7 +95,7 @@ def _look(program: Callable[..., Any], live: Identities) -> Snapshot:
         tensors, [list(map(form, tensors)) for form in FORMS], deep, list(map(token, deep)),
         tuple(rebound.values()), token,
         frozenset(id(tensor) for one in held for tensor in tensors_in(one)),
-        State(_describe(reach, found, live, token)), communicating_part(reach, found),
+        State(_describe(reach, found, live, made, token)), communicating_part(reach, found),
     )  # fmt: skip
 
 
@@ -113,11 +114,14 @@ def _empty(parts: Iterable[Place]) -> dict[str, tuple[dict[str, Any], ...]]:
     return {name: tuple(those) for name, those in owners.items()}
 
 
-def _describe(reach: Reach, found: Found, live: Identities, token: Callable[[Any], Hashable]) -> Hashable:
+def _describe(
+    reach: Reach, found: Found, live: Identities, made: Identities, token: Callable[[Any], Hashable]
+) -> Hashable:
     number = {id(module): k for k, (_, module) in enumerate(found.modules)}
 
     def tokens(owner: dict[str, Any], items: Iterable[tuple[str, Any]]) -> Hashable:
-        return tuple((name, _LIVE if (id(owner), name) in live else token(value)) for name, value in items)
+        kept = ((name, value) for name, value in items if (id(owner), name) not in made)
+        return tuple((name, _LIVE if (id(owner), name) in live else token(value)) for name, value in kept)
 
     places = tuple((one.label, _LIVE if one.identity in live else token(one.read())) for one in reach.places)
     modules = tuple(

@@ -9,15 +9,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
-from fxsolve.tracer.counters import Counters
 from fxsolve.tracer.places import MISSING
 
 _HANDS_ON = nn.Module.__setattr__.__code__  # sets what it is given, and reads no number
 _changing_classes = threading.Lock()
+
+
+class Watcher(Protocol):
+    """Is told what is done with the attributes that are watched."""
+
+    def see_read(self, owner: Any, name: str, value: Any, frame: FrameType) -> None:
+        """Code in this frame reads an attribute of `owner`."""
+
+    def see_absence(self, owner: Any, name: str) -> None:
+        """Code asks for an attribute that `owner` does not have."""
+
+    def see_write(self, owner: Any, name: str, value: Any, frame: FrameType) -> None:
+        """Code in this frame has set an attribute of `owner`, or deleted it where the value is `MISSING`."""
 
 
 class _Access:
@@ -25,11 +37,13 @@ class _Access:
 
     def __init__(self, kind: type, name: str, default: Any) -> None:
         self.kind, self.name, self.default = kind, name, default
-        self.watchers: tuple[Counters, ...] = ()
+        self.watchers: tuple[Watcher, ...] = ()
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         value = MISSING if owner is None else vars(owner).get(self.name, MISSING)
         if value is MISSING:
+            for watcher in self.watchers if owner is not None else ():
+                watcher.see_absence(owner, self.name)
             return self._inherited(kind if owner is None else owner)
         for watcher in self.watchers:
             watcher.see_read(owner, self.name, value, sys._getframe(1))
@@ -42,6 +56,8 @@ class _Access:
 
     def __delete__(self, owner: Any) -> None:
         if vars(owner).pop(self.name, MISSING) is MISSING:
+            for watcher in self.watchers:
+                watcher.see_absence(owner, self.name)
             raise AttributeError(self.name)
         for watcher in self.watchers:
             watcher.see_write(owner, self.name, MISSING, sys._getframe(1))
@@ -56,19 +72,19 @@ def _setter(frame: FrameType) -> FrameType:
 
 
 @contextmanager
-def watching(kind: type, name: str, counters: Counters) -> Iterator[None]:
-    """In the body the counters see each access; those of other recordings may do so too."""
+def watching(kind: type, name: str, watcher: Watcher) -> Iterator[None]:
+    """In the body the watcher sees each access; those of other recordings may do so too."""
     with _changing_classes:
         access = vars(kind).get(name, MISSING)
         if not isinstance(access, _Access):
             access = _Access(kind, name, access)
             type.__setattr__(kind, name, access)
-        access.watchers = (*access.watchers, counters)
+        access.watchers = (*access.watchers, watcher)
     try:
         yield
     finally:
         with _changing_classes:
-            access.watchers = tuple(one for one in access.watchers if one is not counters)
+            access.watchers = tuple(one for one in access.watchers if one is not watcher)
             if not access.watchers:
                 _put_back(access)
 

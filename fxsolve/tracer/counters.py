@@ -142,6 +142,9 @@ class Counters:
                 previous.counter.refuse(f"is read at {user_line()}")
         counter.check()
 
+    def see_absence(self, owner: Any, name: str) -> None:
+        """A number that is not there decides nothing."""
+
     def see_write(self, owner: Any, name: str, value: Any, frame: FrameType) -> None:
         """Code in this frame has set an attribute of `owner`."""
         counter = self._find(owner, name)

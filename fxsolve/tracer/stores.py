@@ -4,7 +4,7 @@ A program that sets `self.h = h` reads a value of its last call and leaves one f
 more output of the graph. What a place is set to is kept as a recipe, which makes new containers where the program does.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -103,12 +103,13 @@ class Same:
 class Live:
     """Places that are known to be rebound, by identity, and the tensors in them that are nowhere else.
 
-    Of numbers in the places of `counters` the values are not known.
+    Of numbers in the places of `counters` the values are not known, and of places that are `made` nothing.
     """
 
     places: frozenset[tuple[int, str]] = frozenset()
     reads: tuple[Read, ...] = ()
     counters: frozenset[tuple[int, str]] = frozenset()
+    made: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Stores:
 
     `reads` are the tensors in them that the program uses, which are its last inputs. Of the first `outputs` outputs,
     those returned or stored, `fresh` and `shared` tell with what memory they are handed on. In the places of `counters`
-    were numbers that the program did not read as they were before the run.
+    were numbers that the program did not read as they were before the run, and in those that it `made` anything.
     """
 
     reads: tuple[Read, ...] = ()
@@ -127,6 +128,7 @@ class Stores:
     shared: tuple[Same, ...] = ()
     outputs: int = 0
     counters: tuple[Place, ...] = ()
+    made: tuple[Place, ...] = ()
 
     @property
     def leaves_tensors(self) -> bool:
@@ -144,6 +146,11 @@ class Stores:
         counted = {place.identity for place in self.counters}
         return not (self.reads or self.moves) and all(one.place.identity in counted for one in self.writes)
 
+    def used(self) -> Iterator[Place]:
+        """The places whose tensors are read, or whose containers are filled again."""
+        yield from (read.place for read in self.reads)
+        yield from (place for one in self.writes for place in _refilled(one.recipe))
+
     def tensors(self) -> tuple[Any, ...]:
         """What the reads find now."""
         return tuple(read.value() for read in self.reads)
@@ -151,6 +158,12 @@ class Stores:
 
 def _has_tensor(recipe: Recipe | Added) -> bool:
     return isinstance(recipe, Stored) or (isinstance(recipe, Filled) and any(map(_has_tensor, recipe.items)))
+
+
+def _refilled(recipe: Recipe | Added) -> Iterator[Place]:
+    if isinstance(recipe, Filled):
+        yield from (recipe.into.place,) if recipe.into is not None else ()
+        yield from (place for item in recipe.items for place in _refilled(item))
 
 
 def settle(

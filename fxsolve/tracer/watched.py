@@ -12,6 +12,7 @@ from fxsolve.errors import SideEffectError
 from fxsolve.tracer.accesses import default_of, watching
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import Counter, Counters
+from fxsolve.tracer.firsts import Firsts
 from fxsolve.tracer.places import Place, has_attributes
 from fxsolve.tracer.reach import Reach, is_filled, names_in, walk
 from fxsolve.tracer.state import Snapshot
@@ -37,8 +38,7 @@ def watched(reach: Reach, snapshot: Snapshot, wanted: frozenset[tuple[int, str]]
     if not places:
         yield Counters()
         return
-    found = walk(reach)
-    objects = [*(one for _, one in (*found.modules, *found.objects)), *filter(has_attributes, reach.others)]
+    objects = _objects(reach)
     kinds = {(kind, place.key) for place in places for kind in _kinds(place, objects)}
     _refuse_ways_around(places[0], (*_methods({*map(type, objects)}), *reach.others))
     counters = Counters(
@@ -48,6 +48,36 @@ def watched(reach: Reach, snapshot: Snapshot, wanted: frozenset[tuple[int, str]]
         for kind, name in kinds:
             stack.enter_context(watching(kind, name, counters))
         yield counters
+
+
+@contextmanager
+def watched_firsts(reach: Reach, wanted: Iterable[Place]) -> Iterator[Firsts]:
+    """Watch what is done first with those of these places that can be watched, and with none if one may be missed."""
+    objects = _objects(reach)
+    pairs = [(place, kinds) for place in wanted if (kinds := _kinds_or_none(place, objects))]
+    try:
+        for place, _ in pairs[:1]:
+            _refuse_ways_around(place, (*_methods({*map(type, objects)}), *reach.others))
+    except SideEffectError:
+        pairs = []
+    firsts = Firsts({place.identity: place for place, _ in pairs}, {id(one): one for one in objects})
+    with ExitStack() as stack:
+        for kind, name in {(kind, place.key) for place, kinds in pairs for kind in kinds}:
+            stack.enter_context(watching(kind, name, firsts))
+        yield firsts
+
+
+def _objects(reach: Reach) -> list[Any]:
+    """All objects with attributes that a program reaches."""
+    found = walk(reach)
+    return [*(one for _, one in (*found.modules, *found.objects)), *filter(has_attributes, reach.others)]
+
+
+def _kinds_or_none(place: Place, objects: list[Any]) -> set[type] | None:
+    try:
+        return _kinds(place, objects)
+    except SideEffectError:
+        return None
 
 
 def _kinds(place: Place, objects: list[Any]) -> set[type]:
