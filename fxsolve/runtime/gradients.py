@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx
+from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.runtime.modes import as_written
 from fxsolve.solvers.solution import Solution
-from fxsolve.tracer.gate import gate_arguments
+from fxsolve.tracer.gate import Gated
 from fxsolve.tracer.mutations import Effects, effects_of, separate
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.program import Backward, Draw, Program, TensorSpec
@@ -46,10 +47,10 @@ class Original:
 
         With `create_graph` the derivatives can be differentiated again.
         """
-        gated = gate_arguments(self.args, self.kwargs, attributes.values())
         with as_written(), torch.enable_grad():
-            _, outputs = flatten_result(self.program(*gated.args, **gated.kwargs))
-        places = [gated.tensors[place] if isinstance(place, int) else attributes[place] for place in backward.places]
+            _, outputs = flatten_result(self.program(*self.args, **self.kwargs))
+        tensors = [leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
+        places = [tensors[place] if isinstance(place, int) else attributes[place] for place in backward.places]
         # Behind the results are the tensors that the program keeps; one that does runs again to be timed only.
         inner = [backward.outputs[one.cotangent] for one in backward.inner]
         wanted = [*places, *(outputs[number] for number in inner if number < len(outputs))]
@@ -58,9 +59,7 @@ class Original:
         if not chosen:
             return Derivatives((None,) * len(places), (None,) * len(backward.inner)), outputs
         results, given = zip(*chosen, strict=True)
-        with gated.gate.closed():
-            # The graph is kept: parts of it may belong to the arguments.
-            found = torch.autograd.grad(results, wanted, given, True, create_graph, allow_unused=True)
+        found = Gated(results, places).differentiate(wanted, given, create_graph)
         return Derivatives(found[: len(places)], found[len(places) :]), outputs
 
 

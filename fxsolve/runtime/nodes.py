@@ -85,7 +85,10 @@ class _Root(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, _: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore
         call: Call = ctx.call
-        return (None, None, *call.derive(ctx, call.collect()).gradients)
+        cotangents = call.collect()
+        if all(one is None for one in cotangents):  # a pass that ended on the way here
+            return (None, None, *(None for _ in call.function.backward.places))
+        return (None, None, *call.derive(ctx, cotangents).gradients)
 
 
 class _Outputs(torch.autograd.Function):

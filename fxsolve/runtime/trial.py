@@ -13,6 +13,7 @@ from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
 from fxsolve.scheduler.probe import synchronize
+from fxsolve.tracer.gate import Gated
 from fxsolve.tracer.mutations import effects_of, rewound, separate, write
 from fxsolve.tracer.program import Program
 
@@ -56,8 +57,7 @@ def _pass_through(function: Differentiable, program: Program, noise: list[Tensor
         outputs = run(function, inputs, noise, original)
     results = [outputs[number] for number in backward.outputs]
     wanted = [function.at(place, inputs) for place in backward.places]
-    # The graph is kept: parts of it may belong to the arguments.
-    torch.autograd.grad(results, wanted, program.example.cotangents, True, allow_unused=True)
+    Gated(results, wanted).differentiate(wanted, program.example.cotangents)
 
 
 def run_original(original: Original, program: Program, inputs: tuple[Tensor, ...]) -> float:

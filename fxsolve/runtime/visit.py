@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -14,7 +13,7 @@ from fxsolve.runtime.modes import plain_autograd
 from fxsolve.tracer.backward import draw_cotangent
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import Counters
-from fxsolve.tracer.gate import Gated, gate_arguments
+from fxsolve.tracer.gate import Gated
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.program import Output, Program, attribute_of
 from fxsolve.tracer.reach import Reach, find_reach
@@ -38,6 +37,10 @@ class Visit:
     @property
     def leaves(self) -> tuple[Any, ...]:
         return tuple(pytree.tree_leaves((self.args, self.kwargs)))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(leaf for leaf in self.leaves if isinstance(leaf, Tensor))
 
     @property
     def reach(self) -> Reach:
@@ -67,22 +70,17 @@ def see(visit: Visit, program: Program) -> Seen:
     Raises:
         PartitionError: it raises, or leaves something behind, as it will when it is recorded.
     """
-    gated = gate_arguments(visit.args, visit.kwargs, _attributes(program))
-    reach = visit.reach
+    inputs, reach = visit.tensors, visit.reach
     wanted = visit.counters.union(place.identity for place in program.stores.counters)
     with _undone(reach, wanted) as (counters, before):
-        watcher = Witness(reach, gated.tensors)
-        output, outputs = flatten_result(watcher.watch(lambda: visit.program(*gated.args, **gated.kwargs)))
+        watcher = Witness(reach, inputs)
+        output, outputs = flatten_result(watcher.watch(lambda: visit.program(*visit.args, **visit.kwargs)))
         counted = counters.stores()
-        cotangents, gradients = _differentiate(watcher, program, gated, outputs)
+        cotangents, gradients = _differentiate(watcher, program, inputs, outputs)
         if counters.stores() != counted:
             raise PartitionError("the program counts in its backward pass")
     results = (*outputs, *gradients)
-    return Seen(gated.tensors, output, results, cotangents, watcher.entries, watcher.literals, counted, before)
-
-
-def _attributes(program: Program) -> list[Tensor]:
-    return [attribute_of(program, str(node.target)) for node in program.module.graph.find_nodes(op="get_attr")]
+    return Seen(inputs, output, results, cotangents, watcher.entries, watcher.literals, counted, before)
 
 
 @contextmanager
@@ -107,7 +105,7 @@ def _undone(reach: Reach, wanted: frozenset[tuple[int, str]]) -> Iterator[tuple[
 
 
 def _differentiate(
-    watcher: Witness, program: Program, gated: Gated, outputs: tuple[Tensor, ...]
+    watcher: Witness, program: Program, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The cotangents and the gradients, in the order of those of a recording."""
     backward = program.backward
@@ -117,14 +115,15 @@ def _differentiate(
     if backward is None:
         return (), ()
     chosen = [outputs[k] for k in numbers]
-    places = [gated.tensors[one] if isinstance(one, int) else attribute_of(program, one) for one in backward.places]
+    places = [inputs[one] if isinstance(one, int) else attribute_of(program, one) for one in backward.places]
     inner = {one.cotangent: one.followers for one in backward.inner}
     found = find_ways(chosen, places).results
     if any(found[k] != followers for k, followers in inner.items()):
         raise PartitionError("the results come from one another in another way at this length")
     cotangents, wanted = tuple(map(draw_cotangent, chosen)), [*places, *(chosen[k] for k in inner)]
-    with gated.gate.closed(), plain_autograd():
-        gradients = watcher.watch(lambda: torch.autograd.grad(chosen, wanted, cotangents, True, allow_unused=True))
+    gated = Gated(chosen, places)
+    with plain_autograd():
+        gradients = watcher.watch(lambda: gated.differentiate(wanted, cotangents))
     if [one is not None for one in gradients[: len(places)]] != [k is not None for k in backward.gradients]:
         raise PartitionError("other tensors get gradients at this length")
     return cotangents, tuple(gradient for gradient in gradients if gradient is not None)

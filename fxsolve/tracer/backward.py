@@ -15,7 +15,7 @@ from fxsolve.errors import CaptureError, CommunicationError, SideEffectError
 from fxsolve.tracer.communication import Line, in_group
 from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import External
-from fxsolve.tracer.gate import Gate, shared_histories
+from fxsolve.tracer.gate import Gated
 from fxsolve.tracer.program import Backward, Inner
 from fxsolve.tracer.reach import Reach, find_reach
 from fxsolve.tracer.reads import ReadWatch
@@ -54,10 +54,10 @@ class Pass:
         return Backward(self.outputs, self.places, gradients, self.reached, inner)
 
 
-def record_backward(recorder: Recorder, results: tuple[Tensor, ...], gate: Gate, reach: Reach) -> Pass | None:
+def record_backward(recorder: Recorder, results: tuple[Tensor, ...], reach: Reach) -> Pass | None:
     """Differentiate the `results` of a recorded run; None where none of them wants gradients.
 
-    `gate` is that of its arguments, and `reach` what the program reaches. Autograd's graph of the run stays usable.
+    `reach` is what the program reaches. Autograd's graph of the run stays usable.
 
     Raises:
         CaptureError: the gradients would not be those of the program alone, or the backward pass does more than compute
@@ -71,14 +71,15 @@ def record_backward(recorder: Recorder, results: tuple[Tensor, ...], gate: Gate,
     if not wanted:
         return None
     _check_hooks(wanted, chosen)
-    _check_histories(wanted)
     cotangents = tuple(map(draw_cotangent, chosen))
     inner = _inner(ways, chosen, wanted)
     asked = [*(one.tensor for one in wanted), *(chosen[k] for k, _ in inner)]
-    with _unchanged(recorder, reach), gate.closed():
+    given = asked[: len(wanted)]
+    gated = Gated(chosen, given)
+    with _unchanged(recorder, reach):
         with _backward_phase(recorder, cotangents):
-            found = _differentiate(recorder, chosen, asked, cotangents)
-        reached = _reached(ways, chosen, asked[: len(wanted)], cotangents)
+            found = _differentiate(recorder, gated, asked, cotangents)
+        reached = _reached(ways, chosen, given, cotangents)
     _check_layouts(wanted, found)
     gradients, totals = found[: len(wanted)], found[len(wanted) :]
     places = tuple(one.place for one in wanted)
@@ -112,7 +113,7 @@ def _reached(
     if not ways.is_custom or len(results) == 1:
         return ways.tensors
     alone = [
-        torch.autograd.grad(result, wanted, cotangent, retain_graph=True, allow_unused=True)
+        Gated((result,), wanted).differentiate(wanted, (cotangent,))
         for result, cotangent in zip(results, cotangents, strict=True)
     ]
     columns = zip(*alone, strict=True)
@@ -120,10 +121,10 @@ def _reached(
 
 
 def _differentiate(
-    recorder: Recorder, results: list[Tensor], wanted: list[Tensor], cotangents: tuple[Tensor, ...]
+    recorder: Recorder, results: Gated, wanted: list[Tensor], cotangents: tuple[Tensor, ...]
 ) -> tuple[Tensor | None, ...]:
     try:
-        found = torch.autograd.grad(results, wanted, cotangents, True, allow_unused=True)
+        found = results.differentiate(wanted, cotangents)
     except CaptureError:
         raise
     except Exception as error:  # the program's own hooks and backward formulas may raise anything
@@ -201,13 +202,6 @@ def _check_hooks(wanted: list[External], results: list[Tensor]) -> None:
     known = {id(one.tensor) for one in wanted}
     if any(result.retains_grad or (result.is_leaf and id(result) not in known) for result in results):
         raise CaptureError("the program returns a tensor that is to keep its gradient; ask for that after the call.")
-
-
-def _check_histories(wanted: list[External]) -> None:
-    """Autograd would add up both ways to the gradient of a tensor that another one was computed from."""
-    for tensor in shared_histories(one.tensor for one in wanted):
-        label = next(one.label for one in wanted if one.tensor is tensor)
-        raise CaptureError(f"another tensor that the program uses was computed from {label}, with gradients.")
 
 
 def _check_layouts(wanted: list[External], gradients: tuple[Tensor | None, ...]) -> None:

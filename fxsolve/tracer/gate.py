@@ -1,102 +1,66 @@
-"""Arguments that were computed from one another, or from parameters, with gradients.
+"""Backward passes that end at the tensors that a program was given.
 
-The gradient of an argument is its own part alone, but autograd adds up all ways that lead to a tensor. A gate behind
-such an argument lets the gradient through to where it came from, except while it is closed.
+The gradient of such a tensor is its own part alone, but autograd adds up all ways that lead to a tensor: also those
+through others that were computed from it before the program ran.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import Node, get_gradient_edge
-from torch.utils import _pytree as pytree
-
-from fxsolve.errors import CaptureError
+from torch.autograd.graph import Node
 
 
-@dataclass
-class Gate:
-    """Whether gradients pass."""
+class Earlier:
+    """The nodes of autograd's graph that are there now; what they saved is not for a record of what comes next."""
 
-    is_closed: bool = False
+    def __init__(self) -> None:
+        self._next = torch.autograd._get_sequence_nr()  # pyright: ignore[reportPrivateImportUsage]
 
-    @contextmanager
-    def closed(self) -> Iterator[None]:
-        """In the body, no gradient passes."""
-        self.is_closed = True
-        try:
-            yield
-        finally:
-            self.is_closed = False
+    def running(self) -> Node | None:
+        """The one that a backward pass runs now, if it is one of them."""
+        node = torch._C._current_autograd_node()
+        return node if node is not None and node._sequence_nr() < self._next else None
 
 
-class _Pass(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gate: Gate, x: Tensor) -> Tensor:  # pyright: ignore
-        ctx.gate = gate
-        return x.view_as(x)
+class _Start(torch.autograd.Function):
+    """A result as it is; behind it, a backward pass tells its number."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor | None]:  # pyright: ignore
-        return None, None if ctx.gate.is_closed else gradient
+    def forward(ctx: Any, passes: set[int], result: Tensor) -> Tensor:  # pyright: ignore
+        ctx.passes = passes
+        return result.view_as(result)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[None, Tensor]:  # pyright: ignore
+        ctx.passes.add(torch._C._current_graph_task_id())
+        return None, cotangent
 
 
-@dataclass(frozen=True)
 class Gated:
-    """The arguments of a call, those that share a history behind a gate."""
+    """Some `results` of a program, whose backward passes from here do not go beyond the tensors that were `given`.
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    gate: Gate = field(default_factory=Gate)
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return tuple(leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor))
-
-
-def gate_arguments(args: tuple[Any, ...], kwargs: dict[str, Any], parameters: Iterable[Tensor]) -> Gated:
-    """The arguments, behind a gate where one was computed from another, or from one of the `parameters`.
-
-    Raises `CaptureError` where such an argument lies in a list or dict, which must stay the object that it is.
+    Others, in other threads at the same time, do. Makes nodes of autograd, so none may be recorded meanwhile.
     """
-    gated = Gated(args, kwargs)
-    if not torch.is_grad_enabled():
-        return gated
-    inputs = [tensor for tensor in gated.tensors if tensor.requires_grad]
-    late = [tensor for tensor in inputs if not tensor.is_leaf]
-    wanted = (*inputs, *(one for one in parameters if one.requires_grad))
-    if not late or next(shared_histories(wanted), None) is None:
-        return gated
 
-    def behind(leaf: Any) -> Any:
-        if not any(leaf is tensor for tensor in late):
-            return leaf
-        return _Pass.apply(gated.gate, leaf)
+    def __init__(self, results: Sequence[Tensor], given: Sequence[Tensor]) -> None:
+        self._passes: set[int] = set()
+        self._ends = {tensor.grad_fn for tensor in given if tensor.grad_fn is not None}
+        self._starts = [_Start.apply(self._passes, one) for one in results] if self._ends else results
 
-    if any(isinstance(value, (list, dict)) for value in (*args, *kwargs.values())):
-        raise CaptureError("an argument in a list or dict was computed from another one, with gradients; detach it.")
-    args, kwargs = pytree.tree_map(behind, (args, kwargs))
-    return Gated(args, kwargs, gated.gate)
+    def differentiate(
+        self, wanted: Sequence[Tensor], cotangents: Sequence[Tensor], create_graph: bool = False
+    ) -> tuple[Tensor | None, ...]:
+        """The gradients of all `wanted` tensors, None where there is none; the graph is kept."""
+        handles = [node.register_prehook(self._end) for node in self._ends]
+        try:
+            # Parts of the graph may belong to what was given.
+            return torch.autograd.grad(self._starts, wanted, cotangents, True, create_graph, allow_unused=True)  # pyright: ignore
+        finally:
+            for handle in handles:
+                handle.remove()
 
-
-def shared_histories(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The tensors that others among them were computed from, with gradients and not behind a gate."""
-    nodes: dict[Node, Tensor] = {get_gradient_edge(tensor).node: tensor for tensor in tensors}
-    pending = [child for node in nodes if not is_gate(node) for child, _ in node.next_functions if child is not None]
-    seen: set[Node] = set()
-    while pending:
-        node = pending.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node in nodes:
-            yield nodes[node]
-        pending += [child for child, _ in node.next_functions if child is not None]
-
-
-def is_gate(node: Node) -> bool:
-    """Whether gradients are stopped here while a gate is closed."""
-    return isinstance(node, _Pass._backward_cls)  # pyright: ignore[reportAttributeAccessIssue]
+    def _end(self, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        """What a node is handed that a given tensor came from: nothing, in a pass of these results."""
+        return (None,) * len(gradients) if torch._C._current_graph_task_id() in self._passes else gradients

@@ -21,7 +21,6 @@ from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import copy_of, find_aliases
 from fxsolve.tracer.fast_paths import fast_paths
 from fxsolve.tracer.feeds import feed
-from fxsolve.tracer.gate import gate_arguments
 from fxsolve.tracer.generators import find_generators, restore_generators
 from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.output import flatten_result
@@ -79,8 +78,7 @@ def record(
     _refuse_iterators(reach)
     refuse_communication(reach)
     names = name_tensors(reach)
-    gated = gate_arguments(args, kwargs, (tensor for tensor, _, _ in names.values()))
-    inputs = gated.tensors
+    inputs = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
     snapshot, randomness = take_snapshot(reach), read_random_state()
     recorder = Recorder(names, find_generators(reach, others), line)
     rewind = functools.partial(_rewind, recorder, randomness)
@@ -90,8 +88,8 @@ def record(
             for index, tensor in enumerate(inputs):
                 recorder.add_input(tensor, index)
             bound = (one.args for one in reach.others if isinstance(one, functools.partial))
-            with unchanged((*gated.args, *bound), gated.kwargs, line):
-                result = _run(recorder, program, gated.args, gated.kwargs)
+            with unchanged((*args, *bound), kwargs, line):
+                result = _run(recorder, program, args, kwargs)
             if line.used:
                 raise HappenedError(line.used, Outcome(result))
             output, returned = flatten_result(result)
@@ -99,7 +97,7 @@ def record(
             changes = find_changes(recorder, snapshot, returned, state, live.places, counters.changed())
             outputs = (*returned, *changes.stored)
             recorder.externals.check()
-            backward = record_backward(recorder, outputs, gated.gate, reach)
+            backward = record_backward(recorder, outputs, reach)
             counters.check()
         _check_randomness(recorder, randomness)
         back = functools.partial(_rewind, recorder, randomness, changes.before)

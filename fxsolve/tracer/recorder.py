@@ -6,12 +6,15 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
+from torch.autograd.graph import Node
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.tracer import noise, reads, statistics
 from fxsolve.tracer.communication import Line, called, is_inside_distributed
 from fxsolve.tracer.externals import External, Externals, storage_of
+from fxsolve.tracer.gate import Earlier
 from fxsolve.tracer.generators import FreshGenerators, Known, address_of
 from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
 from fxsolve.tracer.plain import refuse_unusual
@@ -22,6 +25,11 @@ from fxsolve.tracer.tape import Tape, spec_of
 from fxsolve.tracer.unwritten import Unwritten
 
 aten = torch.ops.aten
+
+_ENDLESS = (
+    "an argument was computed from another tensor that the program uses, through a custom function (or a checkpoint) "
+    "that computes something even where it is given no gradient; detach the argument."
+)
 
 
 class Recorder(TorchDispatchMode, Tape):
@@ -60,6 +68,8 @@ class Recorder(TorchDispatchMode, Tape):
         self._lines: dict[int, str] = {}
         self.listener = Listener()
         self.unwritten = Unwritten()
+        self._outside: list[Tensor] = []
+        self._earlier = Earlier()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -68,14 +78,18 @@ class Recorder(TorchDispatchMode, Tape):
             return func(*args, **(kwargs or {}))
         # Without this each attribute of a tensor read below would go through the watch for reads.
         with torch._C.DisableTorchFunction():
-            self.listener.enter(func, args, kwargs or {})
             try:
-                return self._handle(func, args, kwargs or {})
+                node = self._earlier.running()
+                if node is not None:
+                    return self._run_outside(node, func, args, kwargs or {})
+                self.listener.enter(func, args, kwargs or {})
+                try:
+                    return self._handle(func, args, kwargs or {})
+                finally:
+                    self.listener.leave()
             except CaptureError as error:
                 # The program may catch it: keep it, so that the record is refused all the same.
                 self.refuse(error)
-            finally:
-                self.listener.leave()
 
     def refuse(self, error: CaptureError) -> NoReturn:
         """Raise an error that ends the recording; what ends it inside of `torch.distributed` is the communication."""
@@ -117,6 +131,22 @@ class Recorder(TorchDispatchMode, Tape):
                 return function(*args, **kwargs)
             case Kind.STORAGE:
                 raise CaptureError(f"{user_line()}: {function} works on a storage; fxsolve handles tensors.")
+
+    def _run_outside(self, node: Node, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a call that autograd makes for a node from before the run, whose saved tensors are others at each run.
+
+        Where a backward pass ends, such nodes look at what they saved, and give nothing.
+        """
+        if not self.backward:
+            raise CaptureError(
+                f"{user_line()}: the program differentiates through {node.name()}, which is from before the call; "
+                "compute inside of the program what it differentiates."
+            )
+        if not isinstance(function, OpOverload) or kind_of(function) not in (Kind.CALL, Kind.LIFT, Kind.COMPOSITE):
+            raise CaptureError(_ENDLESS)
+        result = function(*args, **kwargs)
+        self._outside += [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
+        return result
 
     def call(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator and write it down."""
@@ -178,6 +208,8 @@ class Recorder(TorchDispatchMode, Tape):
 
     def _add_external(self, tensor: Tensor) -> fx.Node:
         refuse_unusual(tensor, "a tensor that the program uses")
+        if any(one is tensor for one in self._outside):
+            raise CaptureError(_ENDLESS)
         _, name, role = self.names.get(id(tensor)) or (tensor, f"constant_{len(self.root)}", "constant")
         node = self.attribute(name, spec_of(tensor), user_line())
         self.root[name] = tensor

@@ -13,6 +13,7 @@ from fxsolve.tracer.communication import Line
 from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.fast_paths import fast_paths
+from fxsolve.tracer.gate import Earlier
 from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
 from fxsolve.tracer.pause import paused_collector
@@ -41,6 +42,7 @@ class _Witness(TorchDispatchMode):
         self.line = Line(is_open=False)
         self.hooks: list[Any] = []
         self._kept = kept
+        self._earlier = Earlier()
 
     def find(self, tensor: Tensor) -> Tensor:
         """Every tensor is one that the run may have computed."""
@@ -62,7 +64,8 @@ class _Witness(TorchDispatchMode):
     ) -> Any:
         with torch._C.DisableTorchFunction():
             try:
-                self._examine(func, args, kwargs or {})
+                if self._earlier.running() is None:
+                    self._examine(func, args, kwargs or {})
             except CaptureError as error:
                 self.refuse(error)
             return func(*args, **(kwargs or {}))
