@@ -1,7 +1,7 @@
 """The LSTM layer of oneDNN and its derivative, for tensors of any strides and in any grad mode.
 
-PyTorch's operators read their arguments as if they were contiguous, and give the workspace, which the derivative reads,
-only while gradients are enabled: autograd, their one caller, sees to both.
+PyTorch's operators read their arguments as if they were contiguous. While gradients are enabled they round in another
+way, and give the workspace, which the derivative reads. Autograd, their one caller, sees to both.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def rnn_layer(*args: Any) -> tuple[Tensor, ...]:
-    """`torch.mkldnn_rnn_layer`, with its workspace where the last argument, `train`, is true."""
+    """`torch.mkldnn_rnn_layer` in the grad mode that its last argument tells, which is `train` for autograd."""
     with torch.set_grad_enabled(args[-1]):
         return torch.mkldnn_rnn_layer(*map(_contiguous, args))
 

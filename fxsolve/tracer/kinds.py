@@ -23,6 +23,7 @@ class Kind(Enum):
     READ = auto()
     LIFT = auto()
     STATISTICS = auto()
+    GRAD_MODE = auto()
     COMPOSITE = auto()
     STORAGE = auto()
     REMARK = auto()
@@ -48,6 +49,8 @@ def kind_of(function: OpOverload) -> Kind:
         return Kind.MUTATION
     if statistics.keeps_statistics(function):
         return Kind.STATISTICS
+    if function is aten.mkldnn_rnn_layer.default:
+        return Kind.GRAD_MODE
     return Kind.READ if reads.is_read(function) else Kind.CALL
 
 

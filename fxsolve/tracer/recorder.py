@@ -121,6 +121,9 @@ class Recorder(TorchDispatchMode, Tape):
                 return self.call(aten.clone.default, args, {})
             case Kind.STATISTICS:
                 return statistics.record_normalization(self, function, args, kwargs)
+            case Kind.GRAD_MODE:
+                # The kernel asks for the grad mode, and not for `train`, which the record has that mode in place of.
+                return self.call(function, (*args[:-1], torch.is_grad_enabled()), kwargs)
             case Kind.COMPOSITE:
                 with self:
                     return function.decompose(*args, **kwargs)
@@ -142,7 +145,12 @@ class Recorder(TorchDispatchMode, Tape):
                 f"{user_line()}: the program differentiates through {node.name()}, which is from before the call; "
                 "compute inside of the program what it differentiates."
             )
-        if not isinstance(function, OpOverload) or kind_of(function) not in (Kind.CALL, Kind.LIFT, Kind.COMPOSITE):
+        if not isinstance(function, OpOverload) or kind_of(function) not in (
+            Kind.CALL,
+            Kind.LIFT,
+            Kind.COMPOSITE,
+            Kind.GRAD_MODE,
+        ):
             raise CaptureError(_ENDLESS)
         result = function(*args, **kwargs)
         self._outside += [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
