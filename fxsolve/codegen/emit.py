@@ -1,6 +1,7 @@
 """From a schedule to an executable module."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,12 +11,16 @@ from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.values import Emission, NoiseInput
+from fxsolve.partitioner.graphs.memory import has_flags
 from fxsolve.scheduler.schedule import Schedule
 from fxsolve.scheduler.verify import verify_schedule
+from fxsolve.solvers.lazy import as_lazy
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import System
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.program import Draw, Program
+
+Flags = Mapping[str, tuple[bool, bool]]  # of named values: conjugated, negated
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ def emit_program(program: Program, system: System, results: int, plan: Plan) -> 
     if plan.chooses_strides():
         _lay_out(emission, program, returned)
     _own_memory(emission, program, returned)
+    if has_flags(program.module.graph):
+        set_flags(emission, flags_of(returned, program.example.outputs))
     return Emitted(emission.finish(names, "Emitted"), tuple(emission.noise))
 
 
@@ -75,6 +82,24 @@ def _lay_out(emission: Emission, program: Program, results: tuple[str, ...]) -> 
         node = emission.values[name]
         if node.op == "call_function" and node.target is not torch.ops.aten.contiguous.default:
             emission.values[name] = emission.call(torch.ops.aten.contiguous.default, node)
+
+
+def flags_of(names: Iterable[str], recorded: Iterable[Tensor]) -> Flags:
+    """Whether what was recorded is conjugated, or negated, by a flag."""
+    pairs = zip(names, recorded, strict=False)
+    return {
+        name: (value.is_conj(), value.is_neg())
+        for name, value in pairs
+        if value.is_complex() or value.is_floating_point()
+    }
+
+
+def set_flags(emission: Emission, flags: Flags) -> None:
+    """What the caller gets has the flags of what was recorded."""
+    for name, wanted in flags.items():
+        node = emission.values[name]
+        if node.op == "call_function":
+            emission.values[name] = emission.call(as_lazy, node, *wanted)
 
 
 def _own_memory(emission: Emission, program: Program, names: tuple[str, ...]) -> None:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, replace
 
 from torch import fx
 
-from fxsolve.codegen.emit import Emitted, emit_program
+from fxsolve.codegen.emit import Emitted, Flags, emit_program, flags_of, set_flags
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.values import Emission
+from fxsolve.partitioner.graphs.memory import has_flags
 from fxsolve.partitioner.passes import split_passes
 from fxsolve.partitioner.restrict import restrict
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, leaves
@@ -28,6 +29,7 @@ class EmittedPasses:
     plan: Plan
     system: System
     saved: int
+    flags: Flags
     restricted: dict[frozenset[int], "RestrictedPass"] = field(default_factory=dict)
 
     def backward_for(self, present: frozenset[int]) -> "RestrictedPass":
@@ -53,14 +55,17 @@ def emit_passes(program: Program, system: System, plan: Plan) -> EmittedPasses:
     verify_schedule(plan.schedule, system)
     passes = split_passes(program, system)
     forward = emit_program(program, passes.forward, passes.results + len(passes.saved), plan)
-    late = _emit_backward(passes.backward, plan)
-    return EmittedPasses(forward, late, passes.results, plan, passes.backward, len(passes.saved))
+    gradients = program.example.outputs[passes.results :] if has_flags(program.module.graph) else ()
+    flags = flags_of(passes.backward.outputs, gradients)
+    late = _emit_backward(passes.backward, plan, flags)
+    return EmittedPasses(forward, late, passes.results, plan, passes.backward, len(passes.saved), flags)
 
 
-def _emit_backward(system: System, plan: Plan) -> fx.GraphModule:
+def _emit_backward(system: System, plan: Plan, flags: Flags) -> fx.GraphModule:
     emission = Emission()
     emission.open_values(system.inputs)
     emit_equations(emission, system, plan, lambda: None)
+    set_flags(emission, {name: flags[name] for name in system.outputs if name in flags})
     return emission.finish(system.outputs, "Backward")
 
 
@@ -69,7 +74,8 @@ def _emit_restricted(passes: EmittedPasses, present: frozenset[int]) -> Restrict
     missing = [name for number, name in enumerate(cotangents) if number not in present]
     found = restrict(passes.system, cotangents, missing)
     left = tuple(k for k, name in enumerate(passes.system.outputs) if name not in found.missing)
-    return RestrictedPass(_emit_backward(found.system, _with_zeros(passes.plan, found.system)), left)
+    plan = _with_zeros(passes.plan, found.system)
+    return RestrictedPass(_emit_backward(found.system, plan, passes.flags), left)
 
 
 def _with_zeros(plan: Plan, system: System) -> Plan:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fxsolve.partitioner.graphs.idle_writes import drop_idle_writes
-from fxsolve.partitioner.graphs.memory import pin_layouts
+from fxsolve.partitioner.graphs.memory import pin_layouts, resolve_flags
 from fxsolve.partitioner.graphs.repeated import settle_writes
 from fxsolve.partitioner.graphs.unbound import read_unbound
 from fxsolve.partitioner.growing.ends import join_growth
@@ -31,7 +31,8 @@ class Partition:
 
 def partition(program: Program) -> Partition:
     """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts."""
-    settled = settle_writes(pin_layouts(program.module.graph, program.roles), program)
+    pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
+    settled = settle_writes(pinned, program)
     found = find_loops(join_growth(read_unbound(drop_idle_writes(settled.graph))))
     nests = nested_system(found.graph, found.calls, found.rolling.loops)
     system = prune(lift_loops(rewrite(nests.system)))

@@ -15,6 +15,7 @@ from torch.autograd.graph import get_gradient_edge
 from fxsolve.runtime.differentiation import Call, read_by
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors
 from fxsolve.runtime.modes import plain_torch
+from fxsolve.solvers.lazy import as_lazy
 from fxsolve.tracer.externals import storage_of, storages_of, version_of
 
 with torch.inference_mode(False):
@@ -66,7 +67,7 @@ def _own_memory(values: Tensors, saved: Tensors, tensors: Tensors, function: Dif
             return value  # as it is in the program; torch refuses what it cannot follow
         if storage_of(value) in kept:
             is_copied = value._is_view() or function.learned.writes or not function.is_repeatable
-            return value.clone() if is_copied else value
+            return as_lazy(value.clone(), value.is_conj(), value.is_neg()) if is_copied else value
         return value.data if value._is_view() else value
 
     return tuple(map(own, values))

@@ -195,7 +195,8 @@ def _flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Iterable[An
 
 
 def _describe(tensor: Tensor) -> Hashable:
-    return (type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad)
+    flags = (tensor.is_conj(), tensor.is_neg())
+    return (type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad, *flags)
 
 
 def _sameness(tensors: tuple[Tensor, ...]) -> Hashable:

@@ -1,4 +1,4 @@
-"""Calls that read memory by strides get a tensor that lies in memory as it did while recording."""
+"""Calls that read memory as it is get a tensor that lies in memory as it did while recording."""
 
 import operator
 from collections.abc import Mapping
@@ -13,6 +13,12 @@ from fxsolve.tracer.program import Role, TensorSpec
 
 aten = torch.ops.aten
 _READERS = frozenset({aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default})
+# They refuse tensors that are conjugated or negated by a flag.
+_WITHOUT_FLAGS = {
+    aten.view_as_real.default: (aten.resolve_conj.default,),
+    aten.view.dtype: (aten.resolve_conj.default, aten.resolve_neg.default),
+}
+_FLAGGING = frozenset({aten._conj.default, aten._neg_view.default})
 _SAME_BEGINNING = frozenset(
     {
         aten.permute.default,
@@ -42,6 +48,26 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
         # What is handed out as a part of an input must stay one. As inputs are, it has its layout at every call.
         if node.target in _READERS and not (node in shared and node.args[0].op in ("placeholder", "get_attr")):
             _pin(copied, node, roles, node in shared)
+    return copied
+
+
+def has_flags(graph: fx.Graph) -> bool:
+    """Whether some values may be conjugated or negated by a flag, which solvers do not hand on."""
+    return any(node.target in _FLAGGING for node in graph.nodes)
+
+
+def resolve_flags(graph: fx.Graph) -> fx.Graph:
+    """A copy of `graph` in which no call meets a flag that it refuses; the graph itself where there are no flags."""
+    if not has_flags(graph):
+        return graph
+    copied = fx.Graph()
+    copied.output(copied.graph_copy(graph, {}))
+    for node in copied.nodes:
+        for resolve in _WITHOUT_FLAGS.get(node.target, ()):
+            with copied.inserting_before(node):
+                resolved = copied.call_function(resolve, node.args[:1])
+            resolved.meta.update({**node.meta, "spec": node.args[0].meta["spec"]})
+            node.args = (resolved, *node.args[1:])
     return copied
 
 
