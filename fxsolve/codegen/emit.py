@@ -86,12 +86,7 @@ def _lay_out(emission: Emission, program: Program, results: tuple[str, ...]) -> 
 
 def flags_of(names: Iterable[str], recorded: Iterable[Tensor]) -> Flags:
     """Whether what was recorded is conjugated, or negated, by a flag."""
-    pairs = zip(names, recorded, strict=False)
-    return {
-        name: (value.is_conj(), value.is_neg())
-        for name, value in pairs
-        if value.is_complex() or value.is_floating_point()
-    }
+    return {name: (value.is_conj(), value.is_neg()) for name, value in zip(names, recorded, strict=False)}
 
 
 def set_flags(emission: Emission, flags: Flags) -> None:

@@ -27,6 +27,23 @@ _ALLOCATIONS = frozenset(
     }
 )
 _COPIES = frozenset({aten.clone.default, aten._to_copy.default})
+# They write into a copy of their first argument, as their forms in place do into that itself.
+_WRITES = frozenset(
+    {
+        "copy",
+        "fill",
+        "zero",
+        "select_scatter",
+        "slice_scatter",
+        "diagonal_scatter",
+        "as_strided_scatter",
+        "scatter",
+        "index_copy",
+        "index_fill",
+        "index_put",
+        "masked_scatter",
+    }
+)
 _METADATA = ("_like", "new_")  # in the names of ops that read no more than shape, dtype and device
 
 
@@ -56,7 +73,7 @@ class Unwritten:
         name = function._opname
         if function.is_view or function in _COPIES or any(part in name for part in _METADATA):
             return
-        for value in pytree.tree_leaves((args, kwargs)):
+        for value in pytree.tree_leaves((args[1:] if name in _WRITES else args, kwargs)):
             if isinstance(value, Tensor) and storage_of(value) in self._held:
                 raise CaptureError(
                     f"{user_line()}: {function} reads memory that was allocated and not written (torch.empty, or an "

@@ -1,0 +1,62 @@
+"""Memory that is allocated is no value of a program until something is written into it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import fxsolve
+
+B, T, N = 3, 6, 4
+aten = torch.ops.aten
+INDEX = torch.arange(N)
+
+# Each writes all of h into fresh memory: a functional form of a write, or one in place.
+WRITES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "copy": lambda empty, h: aten.copy.default(empty, h),
+    "copy_": lambda empty, h: empty.copy_(h),
+    "fill": lambda empty, h: torch.fill(empty, 0.5) + h,
+    "fill by a tensor": lambda empty, h: torch.fill(empty, h[0, 0]) + h,
+    "zero": lambda empty, h: aten.zero.default(empty) + h,
+    "like": lambda empty, h: torch.zeros_like(empty) + torch.full_like(empty, 0.5) + h,
+    "new": lambda empty, h: empty.new_zeros(B, N) + empty.new_full((B, N), 0.5) + h,
+    "index_copy": lambda empty, h: empty.index_copy(1, INDEX, h),
+    "index_fill": lambda empty, h: empty.index_fill(1, INDEX, 2.0) * h,
+    "index_put": lambda empty, h: empty.index_put((INDEX[:B],), h),
+    "scatter": lambda empty, h: empty.scatter(1, INDEX.expand(B, N), h),
+    "select_scatter": lambda empty, h: torch.select_scatter(empty[:, None], h, 1, 0)[:, 0],
+    "slice_scatter": lambda empty, h: torch.slice_scatter(empty, h, 1),
+    "diagonal_scatter": lambda empty, h: torch.diagonal_scatter(empty[:1, :1], h[:1, 0]) + h,
+    "masked_scatter": lambda empty, h: empty.masked_scatter(torch.ones_like(empty, dtype=torch.bool), h),
+    "out": lambda empty, h: torch.add(h, 1, out=empty),
+}
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_what_is_written_over_is_not_read(kind: str) -> None:
+    def program(x: Tensor) -> Tensor:
+        h = x[:, 0]
+        for t in range(T):
+            h = torch.tanh(WRITES[kind](torch.empty(B, N, dtype=x.dtype), h) * 0.5 + x[:, t])
+        return h
+
+    fast = fxsolve.compile(program, backend="eager", schedule="gs")
+    with torch.no_grad():
+        for _ in range(3):
+            x = torch.randn(B, T, N, dtype=torch.float64)
+            torch.testing.assert_close(fast(x), program(x), rtol=0, atol=0)
+    assert fast.report().status == "emitted", fast.report().reason
+
+
+@pytest.mark.parametrize("read", [lambda e: e * 0, lambda e: e.clone() + 1, lambda e: aten.copy.default(e * 1, e)])
+def test_what_nothing_has_written_is_refused(read: Callable[[Tensor], Tensor]) -> None:
+    def program(x: Tensor) -> Tensor:
+        h = x[:, 0]
+        for t in range(T):
+            h = torch.tanh(h + x[:, t] + read(torch.empty(B, N)).isnan())
+        return h
+
+    fast = fxsolve.compile(program, backend="eager", schedule="gs")
+    fast(torch.randn(B, T, N))
+    assert "reads memory that was allocated and not written" in fast.report().reason
