@@ -17,6 +17,7 @@ from fxsolve.partitioner.lowering.readable import readable_target
 from fxsolve.solvers.guard import check_guards
 from fxsolve.solvers.owned import Owned
 from fxsolve.system.spec import Block, Equation, Stacked, System, inputs_of, read_names
+from fxsolve.tracer.names import Names
 from fxsolve.tracer.program import Program, attribute_of
 
 
@@ -39,10 +40,12 @@ class Emission:
         self.lists: dict[tuple[str, ...], fx.Node] = {}
         self.noise: list[NoiseInput] = []
         self.lengths: dict[str, int] = {}  # of the stacks of loops
+        self._names = Names()
 
     def open_program(self, program: Program, system: System) -> None:
         """Placeholders for inputs and noise, in the program's order, and `get_attr` for what the model owns."""
         nodes = {node.name: node for node in program.module.graph.nodes}
+        self._names = Names(str(node.target) for node in nodes.values() if node.op == "get_attr")
         self.open_values(tuple(name for name in program.roles if program.roles[name] == "input"))
         self._open_noise([name for name in program.roles if program.roles[name] == "noise"], system)
         self._open_literals(program, system)
@@ -51,7 +54,8 @@ class Emission:
         for name in system.inputs:
             node = nodes[name]
             if node.op == "get_attr" and name in used:
-                self.values[name] = self.attribute(str(node.target), _resolve(program.module, str(node.target)))
+                self.attributes[str(node.target)] = _resolve(program.module, str(node.target))
+                self.values[name] = self.graph.get_attr(str(node.target))
 
     def open_values(self, names: tuple[str, ...]) -> None:
         """One placeholder for each of the named values."""
@@ -98,7 +102,7 @@ class Emission:
                 continue
             tensors = [_resolve(program.module, nodes[source]) for source in sources]
             if len({isinstance(tensor, nn.Parameter) for tensor in tensors}) == 1:
-                target = f"{sources[0]}_steps"
+                target = self._names.add(f"{sources[0]}_steps")
                 self.attributes[target] = Owned(tensors)
                 self.lists[sources] = self.graph.call_module(target)
 
@@ -111,7 +115,8 @@ class Emission:
         return tuple(name for read in single for name in read_names(read))
 
     def attribute(self, target: str, value: Tensor | nn.Module) -> fx.Node:
-        """A node for an object that the emitted module holds under `target`."""
+        """A node for an object that the emitted module holds under `target`, or a name like it that is free."""
+        target = self._names.add(target)
         self.attributes[target] = value
         return self.graph.get_attr(target)
 

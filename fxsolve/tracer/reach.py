@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from fxsolve.tracer.names import Names
 from fxsolve.tracer.places import MAX_DEPTH, MAX_ITEMS, Place, attributes_of, has_attributes, is_container
 from fxsolve.tracer.program import Role
 
@@ -185,15 +186,13 @@ def _items_to_follow(name: str, container: Any, depth: int) -> Iterator[tuple[st
 
 def name_tensors(reach: Reach) -> dict[int, tuple[Tensor, str, Role]]:
     """Parameters and buffers of the reached modules: id -> (tensor, qualified name, role)."""
-    names: dict[int, tuple[Tensor, str, Role]] = {}
+    found: dict[int, tuple[Tensor, str, Role]] = {}
+    names = Names()
     for root, module in reach.modules.items():
         for name, tensor in module.named_parameters(prefix=root):
-            names.setdefault(id(tensor), (tensor, _attribute_name(name), "param"))
+            if id(tensor) not in found:
+                found[id(tensor)] = (tensor, names.add(name), "param")
         for name, tensor in module.named_buffers(prefix=root):
-            names.setdefault(id(tensor), (tensor, _attribute_name(name), "buffer"))
-    return names
-
-
-def _attribute_name(name: str) -> str:
-    # A GraphModule has attributes of its own (`graph`, `code`, `training`), which a tensor must not replace.
-    return f"model.{name}" if hasattr(fx.GraphModule, name.split(".")[0]) or name.split(".")[0] == "training" else name
+            if id(tensor) not in found:
+                found[id(tensor)] = (tensor, names.add(name), "buffer")
+    return found

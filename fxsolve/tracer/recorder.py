@@ -17,6 +17,7 @@ from fxsolve.tracer.externals import External, Externals, storage_of
 from fxsolve.tracer.gate import Earlier
 from fxsolve.tracer.generators import FreshGenerators, Known, address_of
 from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
+from fxsolve.tracer.names import Names
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.program import Draw, Guard, Role
 from fxsolve.tracer.source import user_line
@@ -50,6 +51,7 @@ class Recorder(TorchDispatchMode, Tape):
         Tape.__init__(self)
         self.names = names
         self.line = line
+        self._free = Names(name for _, name, _ in names.values())
         self.root: dict[str, Tensor] = {}
         self.roles: dict[str, Role] = {}
         self.draws: list[Draw] = []
@@ -218,7 +220,7 @@ class Recorder(TorchDispatchMode, Tape):
         refuse_unusual(tensor, "a tensor that the program uses")
         if any(one is tensor for one in self._outside):
             raise CaptureError(_ENDLESS)
-        _, name, role = self.names.get(id(tensor)) or (tensor, f"constant_{len(self.root)}", "constant")
+        _, name, role = self.names.get(id(tensor)) or (tensor, self._free.add(f"constant_{len(self.root)}"), "constant")
         node = self.attribute(name, spec_of(tensor), user_line())
         self.root[name] = tensor
         self.roles[node.name] = role

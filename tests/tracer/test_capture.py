@@ -191,7 +191,7 @@ def test_parameters_with_names_of_graph_module_attributes_keep_their_identity() 
         def forward(self, x: Tensor) -> Tensor:
             return x + self.graph
 
-    assert captured(Graph(), torch.ones(2)).roles["model_graph"] == "param"
+    assert captured(Graph(), torch.ones(2)).roles["graph_"] == "param"
 
 
 def test_other_tensors_are_live_constants() -> None:
