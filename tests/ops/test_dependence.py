@@ -147,6 +147,10 @@ OPS: dict[str, Op] = {
     "bilinear": lambda x, y, c: F.interpolate(x[None, None], scale_factor=2, mode="bilinear")[0, 0, ::2, ::2],
     "reflected": lambda x, y, c: F.pad(x[None], (1, 1), mode="reflect")[0, :, :T],
     "like": lambda x, y, c: torch.cat([torch.zeros_like(x[:2]), y[2:] * torch.full_like(x[2:], 0.5)]) + x.new_ones(T),
+    "another type": lambda x, y, c: (
+        torch.view_as_real(torch.view_as_complex(torch.stack([x, y], 2)) * 2j).sum(2)
+        + x.view(torch.int64).double().clamp(-1, 1)
+    ),
     "largest of both": lambda x, y, c: torch.maximum(x * c, y * c) + torch.minimum(x, c),
 }
 

@@ -68,6 +68,8 @@ def _is_positive(value: Any) -> Any:
     """Where a value is known to be positive, and large enough for a mask to stay one."""
     if isinstance(value, Entries):
         return torch.zeros((), dtype=torch.bool, device=value.latest.device)
+    if isinstance(value, complex) or (isinstance(value, Tensor) and value.is_complex()):
+        return False
     return value * _SLACK >= 1
 
 
