@@ -143,12 +143,20 @@ def test_a_schedule_that_does_not_fit_the_nest_is_refused(text: str, message: st
         run(compiled(LayersOverTime(), text), torch.randn(LONG, B, N))
 
 
-def test_sweeps_over_steps_that_run_a_recurrence_are_refused_with_the_reason() -> None:
+def test_steps_that_run_a_short_recurrence_are_swept_as_a_whole() -> None:
+    program = LayersOverTime().double()
+    fast = compiled(program, "jacobi(loop0)")
+    assert_equal_twice(fast, program, LONG, B, N, exact=False)
+    assert str(fast.schedule) == f"jacobi({LAYERED})"
+
+
+def test_sweeps_over_steps_that_run_a_long_recurrence_are_refused_with_the_reason(monkeypatch) -> None:
+    monkeypatch.setattr("fxsolve.partitioner.lowering.batch.MAX_CALLS", 30)
     program = LayersOverTime().double()
     fast = compiled(program, "jacobi(loop0)")
     assert_equal_twice(fast, program, LONG, B, N)
     assert str(fast.schedule) == LAYERED
-    assert any("runs loop0_loop0, a loop of its own" in note for note in fast.report().notes)
+    assert any("loop0_loop0, a loop in a step, make more than 30 calls" in note for note in fast.report().notes)
 
 
 def test_maps_in_maps_are_one_sweep() -> None:

@@ -106,7 +106,7 @@ FACTS: Mapping[str, Fact] = dict(
         *_rows("embedding", LookUp()),
         *_rows("index_select", Selected()),
         *_rows("gather", Gathered()),
-        *_rows("index", Indexed()),
+        *_rows("index _unsafe_index", Indexed()),
         *_rows("select_scatter slice_scatter diagonal_scatter", Placed()),
         *_rows("index_copy", Copied("source")),
         *_rows("index_fill", Copied("value")),

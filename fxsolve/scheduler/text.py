@@ -17,7 +17,9 @@ step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
 
 from dataclasses import replace
 
+from fxsolve.partitioner.lowering.batch import is_short
 from fxsolve.partitioner.sums.fold import is_sum
+from fxsolve.scheduler.causality import reads_buffer
 from fxsolve.scheduler.complete import complete
 from fxsolve.scheduler.parse import METHODS, parse
 from fxsolve.scheduler.schedule import GaussSeidel, Jacobi, Scan, Schedule, Steps
@@ -33,8 +35,9 @@ def parse_schedule(text: str, system: System, stop: Stop | None = None) -> Sched
 
     `gs` alone runs everything sequentially; the name of a method alone applies it to every repeat whose steps read
     one another, and sweeps the others once; what is only added up is added up at once, where `stop`, or the test of its
-    dtype, allows another order. Where a step runs loops whose steps read one another, it applies to these. Raises
-    `ScheduleError` that shows the position.
+    dtype, allows another order. Where a step runs loops whose steps read one another, it applies to these, but to the
+    loop around where that fills a buffer which it reads, and they are short. Raises `ScheduleError` that shows the
+    position.
     """
     name = text.strip()
     if name == "gs":
@@ -49,6 +52,7 @@ def _everywhere(name: str, repeat: Repeat, stop: Stop | None) -> Schedule:
     if is_sum(repeat):
         return Scan(steps) if may_reorder(repeat, stop or stop_of(repeat)) else steps
     carries = any(isinstance(read, (Lag, Prefix)) for one in with_loops_inside(repeat) for read in one.reads)
-    if carries and (inside := loops_inside(repeat)):
+    inside = loops_inside(repeat)
+    if carries and inside and not (reads_buffer(repeat) and all(map(is_short, inside))):
         return replace(steps, inside=tuple(_everywhere(name, inner, stop) for inner in inside))
     return METHODS[name](steps) if carries else Jacobi(steps)

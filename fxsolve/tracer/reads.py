@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
+from fxsolve.tracer.checked import CHECKED
 from fxsolve.tracer.differentiation import BACKWARD_PASSES
 from fxsolve.tracer.externals import is_same_memory
 from fxsolve.tracer.higher_order import is_control_flow, run_control_flow
@@ -177,6 +178,9 @@ class ReadWatch(TorchFunctionMode):
         if func in BACKWARD_PASSES:
             with self:
                 return BACKWARD_PASSES[func](*args, **(kwargs or {}))
+        if func in CHECKED:
+            with self:
+                return CHECKED[func](*args, **(kwargs or {}))
         if is_control_flow(func):
             return self._run_as_written(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))

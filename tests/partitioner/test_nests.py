@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.lowering.batch import batch
+from fxsolve.partitioner.lowering.batch import batch, check_plain
 from fxsolve.partitioner.lowering.unroll import can_unroll
 from fxsolve.partitioner.nesting import nests as rules
 from fxsolve.partitioner.nesting.lift import lift_loops
@@ -196,6 +196,8 @@ def test_loops_inside_have_names_of_their_own() -> None:
 def test_steps_that_run_a_recurrence_are_neither_batched_nor_fused() -> None:
     outer = outer_of(counted())
     with pytest.raises(PartitionError, match="a step of outer runs inner, a loop of its own"):
+        check_plain(outer)
+    with pytest.raises(PartitionError, match="reads a number that changes with a loop around it"):
         batch(outer, 2)
     assert not can_unroll(outer)
 

@@ -39,12 +39,16 @@ def batch(repeat: Repeat, steps: int) -> fx.GraphModule:
 
 
 def check_plain(repeat: Repeat) -> None:
-    """Raise `PartitionError` for steps that can only run one by one."""
+    """Raise `PartitionError` for steps that are no function of their reads, written without loops whose steps carry."""
     for inner in loops_inside(repeat):
         if has_carry(inner):
             raise PartitionError(
                 f"a step of {repeat.name} runs {inner.name}, a loop of its own, whose steps read others"
             )
+    _check_numbers(repeat)
+
+
+def _check_numbers(repeat: Repeat) -> None:
     if takes_numbers(repeat):
         raise PartitionError(f"a step of {repeat.name} reads a number that changes with a loop around it")
 
@@ -91,17 +95,34 @@ def _with_names(graph: fx.Graph, names: list[str], class_name: str) -> fx.GraphM
 
 
 def tensor_body(repeat: Repeat) -> fx.GraphModule:
-    """The body with 0-d tensors for tables, one sweep for each loop inside; PartitionError where it has none."""
-    check_plain(repeat)
+    """The body with 0-d tensors for tables, and one sweep for each loop inside, or its steps where these carry.
+
+    Raises `PartitionError` where it can be written in no such way.
+    """
+    _check_numbers(repeat)
     opened = open_repeat(repeat)
     copied = dict(zip(repeat.body.graph.nodes, opened.graph.nodes, strict=False))
     opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
     tables_to_tensors(opened)
     for node in opened.graph.nodes:
         if isinstance(node.target, Nested):
-            inner = node.target.repeat
-            node.target = as_sweep(inner, batch(inner, inner.length))
+            node.target = _inside(node.target)
     return fx.GraphModule({}, opened.graph)
+
+
+def is_short(repeat: Repeat) -> bool:
+    """Whether all steps, one after another, may be part of a step of the loop around."""
+    return repeat.length * len(repeat.body.graph.nodes) <= MAX_CALLS
+
+
+def _inside(nested: Nested) -> Callable[..., tuple[Tensor, ...]]:
+    """All steps of a loop inside at once; one after another where they read one another, if they are few."""
+    inner = nested.repeat
+    if not has_carry(inner):
+        return as_sweep(inner, batch(inner, inner.length))
+    if not is_short(inner):
+        raise PartitionError(f"the steps of {inner.name}, a loop in a step, make more than {MAX_CALLS} calls in a row")
+    return nested
 
 
 def _trace(sweep: Any, repeat: Repeat, reads: list[tuple[int, tuple[int, ...]]]) -> fx.GraphModule:
