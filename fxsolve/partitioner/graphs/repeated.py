@@ -103,10 +103,11 @@ class _Numbering:
         return self._new(node, node, is_drawn, frozenset() if is_drawn else frozenset({target}), 0)
 
     def _call(self, node: fx.Node, inputs: list[Fixed]) -> Fixed:
-        args, kwargs = self._canonical(node)
-        key = (node.target, repr(args), repr(kwargs))
+        # Most calls of a loop are ones that are known: their arguments are not rebuilt.
+        key = (node.target, self._keyed(node.args), self._keyed(tuple(node.kwargs.items())))
         if (known := self._known.get(key)) is not None:
             return known
+        args, kwargs = self._canonical(node)
         is_drawn = any(one.is_drawn for one in inputs)
         sources = frozenset().union(*(one.sources for one in inputs))
         above = 0
@@ -128,6 +129,14 @@ class _Numbering:
         if node.op == "call_function":
             self._alike[_form(node)] |= 1 << found.number
         return found
+
+    def _keyed(self, value: Any) -> Hashable:
+        """Equal for equal arguments: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+        if isinstance(value, fx.Node):
+            return self.fixed[value].node
+        if isinstance(value, (list, tuple)):
+            return tuple(map(self._keyed, value))
+        return type(value), value if type(value) in (int, str, type(None)) else repr(value)
 
     def _canonical(self, node: fx.Node) -> tuple[Any, Any]:
         return fx.map_arg((node.args, node.kwargs), lambda one: self.fixed[one].node)  # pyright: ignore
