@@ -82,6 +82,7 @@ class _DiffersError(_LeftAloneError):
 _Made = tuple[Decision, Emitted | Differentiable]
 _WORTH = 1.2
 _CALL_SECONDS = 1e-4  # what a call costs besides: its signature, its guards, what it hands on
+_STORE_SECONDS = 2e-6  # for each tensor that is kept until the next call, and looked at there
 _TIGHT = 1e-15  # sweeps that are only compared after they have stopped changing, nearly
 
 
@@ -263,7 +264,8 @@ class Compilation:
             return
         # A backward pass costs more besides than others.
         worth = _WORTH if isinstance(emitted, Differentiable) else 1.0
-        if times.emitted * worth + _CALL_SECONDS > times.original:
+        besides = _CALL_SECONDS + _STORE_SECONDS * len(self.captured.stores.fresh)
+        if times.emitted * worth + besides > times.original:
             ratio = times.emitted / times.original
             cost = ", and each call costs something besides" if ratio < 1 else ""
             raise _LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long{cost}")

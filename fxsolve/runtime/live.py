@@ -1,14 +1,14 @@
 """Places that a program rebinds at its calls: what is in them is known by its form, and read anew at each call."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from fxsolve.runtime.tokens import token_of
-from fxsolve.tracer.places import Place, is_open
-from fxsolve.tracer.stores import NO_LIVE, Live, Read, Stores
+from fxsolve.tracer.places import Place, is_filled_in_place, is_open, items_of, paths_in
+from fxsolve.tracer.stores import Live, Read, Stores
 
 
 class LiveSet:
@@ -61,53 +61,62 @@ class LiveSet:
 class LiveState:
     """What live places hold: equal tokens mean equal structure.
 
-    Tensors that nothing else holds, and numbers that are only added to, are left open.
+    Tensors that nothing else holds, and numbers that are only added to, are left open. `live` tells where the tensors
+    were found, as long as the places hold the same.
     """
 
     tokens: tuple[Hashable, ...]
-    live: Live
     tensors: tuple[Tensor, ...]
+    find: Callable[[], Live]
+
+    @property
+    def live(self) -> Live:
+        return self.find()
 
 
-NO_STATE = LiveState((), NO_LIVE, ())
+NO_STATE = LiveState((), (), Live)
 
 
 def read_live(live: LiveSet, places: Iterable[Place], fixed: frozenset[int], kind: Hashable) -> LiveState:
     """Look at what these places hold now; `fixed` are the ids of the tensors that other places hold."""
-    counters, made, ignored = live.counters(), live.made(), live.made_by(kind)
-    reader, unread = _Reader(fixed, counters), _Reader(fixed, counters)
+    made, ignored = live.made(), live.made_by(kind)
+    reader, counters = _Reader(fixed, live.counters()), live.counters()
     sometimes = {place.identity for place in made}
     # Those that are made by some calls only are told apart even by whether they are there.
     chosen = (*(place for place in places if place.identity not in sometimes), *made)
-    tokens = tuple(
-        (place.key, reader.token(place.read(), Read(place, ()))) for place in chosen if place.identity not in ignored
-    )
-    for place in made:
-        if place.identity in ignored:
-            unread.token(place.read(), Read(place, ()))
-    known = Live(live.identities(), (*reader.reads, *unread.reads), counters, made)
-    return LiveState(tokens, known, tuple(reader.tensors))
+    tokens = tuple((one.key, reader.token(one, one.read())) for one in chosen if one.identity not in ignored)
+
+    def find() -> Live:
+        reads = (Read(place, path) for place in chosen for path, value in paths_in(place.read()) if _is_open(value))
+        return Live(live.identities(), tuple(reads), counters, made)
+
+    def _is_open(value: Any) -> bool:
+        return isinstance(value, Tensor) and id(value) not in fixed
+
+    return LiveState(tokens, tuple(reader.tensors), find)
 
 
 class _Reader:
     def __init__(self, fixed: frozenset[int], counters: frozenset[tuple[int, str]]) -> None:
-        self.reads: list[Read] = []
         self.tensors: list[Tensor] = []
         self._fixed = fixed
         self._counters = counters
         self._numbers: dict[int, int] = {}  # tells whether two containers are one
 
-    def token(self, value: Any, read: Read) -> Hashable:
-        depth = len(read.path)
+    def token(self, place: Place, value: Any) -> Hashable:
+        if type(value) in (int, float) and place.identity in self._counters:
+            return type(value)
+        return self._token(value, 0)
+
+    def _token(self, value: Any, depth: int) -> Hashable:
         if isinstance(value, Tensor) and id(value) not in self._fixed:
-            self.reads.append(read)
             self.tensors.append(value)
             return Tensor
-        if type(value) in (int, float) and not depth and read.place.identity in self._counters:
-            return type(value)
         if not is_open(value, depth):
             return token_of(value, depth)
-        number = self._numbers.setdefault(id(value), len(self._numbers)) if not isinstance(value, tuple) else 0
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        parts = tuple((token_of(key), self.token(item, Read(read.place, (*read.path, key)))) for key, item in items)
-        return type(value), number, parts
+        if is_filled_in_place(value):
+            if id(value) in self._numbers:
+                return type(value), self._numbers[id(value)]
+            self._numbers[id(value)] = len(self._numbers)
+        keys = tuple(map(token_of, value)) if isinstance(value, dict) else ()
+        return type(value), keys, tuple([self._token(item, depth + 1) for item in items_of(value)])

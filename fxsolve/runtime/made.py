@@ -8,7 +8,7 @@ from fxsolve.runtime.trial import run_original
 from fxsolve.tracer.places import Place
 from fxsolve.tracer.program import Program
 from fxsolve.tracer.reach import find_reach
-from fxsolve.tracer.stores import Stored
+from fxsolve.tracer.stores import has_tensor
 from fxsolve.tracer.watched import watched_firsts
 
 
@@ -18,7 +18,7 @@ def find_made(original: Original, program: Program, known: tuple[Place, ...]) ->
     Where there are any, the original runs once more as if for the first time, and is watched.
     """
     stores = program.stores
-    stored = (one.place for one in stores.writes if isinstance(one.recipe, Stored))
+    stored = (one.place for one in stores.writes if has_tensor(one.recipe))
     used = {place.identity for place in stores.used()}
     wanted = [place for place in (*stored, *known) if place.identity not in used]
     if not wanted:

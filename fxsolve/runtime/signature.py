@@ -210,7 +210,8 @@ def _sameness(tensors: tuple[Tensor, ...]) -> Hashable:
 def _shared_memory(tensors: tuple[Tensor, ...]) -> Hashable:
     """For each tensor the number of the first one on the same memory."""
     storages = [storage_of(t) if t.layout == torch.strided else id(t) for t in tensors]
-    return tuple(map(storages.index, storages))
+    first = {storage: k for k, storage in reversed(list(enumerate(storages)))}
+    return tuple(map(first.__getitem__, storages))
 
 
 def _value(leaf: Any) -> Hashable:

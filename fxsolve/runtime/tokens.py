@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.tracer.places import MAX_DEPTH, MAX_ITEMS, is_container
+from fxsolve.tracer.places import MAX_NESTED, MAX_OBJECTS, is_container, is_filled_in_place
 
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
 Identities = frozenset[tuple[int, str]]  # of places
@@ -54,30 +54,11 @@ class State:
 
 
 def token_of(value: Any, depth: int = 0, live: Identities = frozenset()) -> Hashable:
-    """A token of `value`: by value for plain ones, also inside of small containers and settings, else by identity.
+    """A token of `value`: by value for plain ones, also inside of containers and settings, else by identity.
 
-    What is in the `live` places of settings is not part of it.
+    What is in the `live` places of settings is not part of it. `depth` is how many containers `value` lies in.
     """
-    kind = type(value)
-    if kind is float or kind is complex:
-        return kind, repr(value)  # 0.0 is not -0.0 here, and NaN is NaN
-    if kind in PLAIN:
-        return kind, value
-    if isinstance(value, Enum):
-        return kind, value.name
-    if kind is slice:
-        return kind, value.start, value.stop, value.step
-    if isinstance(value, Tensor):
-        return Same(value), form_of(value)
-    if is_container(value) and depth < MAX_DEPTH and len(value) <= MAX_ITEMS:
-        items = value.items() if isinstance(value, dict) else value
-        tokens = [token_of(item, depth + 1, live) for item in items]
-        return kind, frozenset(tokens) if isinstance(value, set | frozenset) else tuple(tokens)
-    if is_settings(value) and depth < MAX_DEPTH:
-        held = vars(value)
-        plain = (name for name, item in held.items() if type(item) in PLAIN and (id(held), name) not in live)
-        return identity_of(value), tuple((name, token_of(held[name])) for name in plain)
-    return identity_of(value)
+    return _Reading(live).token(value, depth)
 
 
 def callable_token(value: Any) -> Hashable:
@@ -92,6 +73,48 @@ def callable_token(value: Any) -> Hashable:
     if isinstance(value, functools.partial):
         return callable_token(value.func), token_of(value.args), token_of(value.keywords)
     return identity_of(value)
+
+
+class _Reading:
+    """Makes the token of one value; a container that is met again, perhaps in itself, is told by a number."""
+
+    def __init__(self, live: Identities) -> None:
+        self._live = live
+        self._numbers: dict[int, int] = {}
+        self._settings = MAX_OBJECTS  # those after as many others are known by identity
+
+    def token(self, value: Any, depth: int) -> Hashable:
+        kind = type(value)
+        if kind is float or kind is complex:
+            return kind, repr(value)  # 0.0 is not -0.0 here, and NaN is NaN
+        if kind in PLAIN:
+            return kind, value
+        if isinstance(value, Enum):
+            return kind, value.name
+        if kind is slice:
+            return kind, value.start, value.stop, value.step
+        if isinstance(value, Tensor):
+            return Same(value), form_of(value)
+        if is_container(value) and depth < MAX_NESTED:
+            return self._items(value, depth)
+        if self._settings and is_settings(value):
+            self._settings -= 1
+            return identity_of(value), self._plain(vars(value))
+        return identity_of(value)
+
+    def _items(self, container: Any, depth: int) -> Hashable:
+        if is_filled_in_place(container):
+            if id(container) in self._numbers:
+                return type(container), self._numbers[id(container)]
+            self._numbers[id(container)] = len(self._numbers)
+        items = container.items() if isinstance(container, dict) else container
+        tokens = [self.token(item, depth + 1) for item in items]
+        return type(container), frozenset(tokens) if isinstance(container, set | frozenset) else tuple(tokens)
+
+    def _plain(self, held: dict[str, Any]) -> Hashable:
+        """The plain attributes of settings."""
+        names = (name for name, item in held.items() if type(item) in PLAIN and (id(held), name) not in self._live)
+        return tuple((name, self.token(held[name], 0)) for name in names)
 
 
 def identity_of(value: Any) -> Hashable:

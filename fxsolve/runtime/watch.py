@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fxsolve.errors import CommunicationError
 from fxsolve.runtime.live import LiveSet
-from fxsolve.runtime.snapshot import FORMS, Pairs, Snapshot
+from fxsolve.runtime.snapshot import FORMS, Pairs, Snapshot, look_into
 from fxsolve.runtime.tokens import Identities, State, may_change, token_of
 from fxsolve.tracer.communication import communicating_part
 from fxsolve.tracer.places import Place, attributes_of, is_data, tensors_in
@@ -28,10 +28,10 @@ class Watch:
 
     Watched are, of each reached module: class, children, hooks, parameters and buffers (which object, dtype, device,
     shape, and under grad mode `requires_grad`), and all other attributes: numbers, strings, flags and None by value,
-    also in containers of up to 64 items, everything else by identity. Of other objects that modules hold: their
-    numbers, strings, tensors and containers. Of a function: closure cells and the globals that it names, in the same
-    way. Values of tensors are not: they are read live. Globals that the methods of a module use are not seen either.
-    Places that are `live` are not part of the state, and those that the program makes not even by their names.
+    also in containers, everything else by identity. Of other objects that modules hold, up to 64 in one container:
+    their numbers, strings, tensors and containers. Of a function: closure cells and the globals that it names, in the
+    same way. Values of tensors are not: they are read live. Globals that the methods of a module use are not seen
+    either. Places that are `live` are not part of the state, and those that the program makes not even by their names.
     """
 
     def __init__(self, program: Callable[..., Any], live: LiveSet) -> None:
@@ -84,16 +84,15 @@ def _look(program: Callable[..., Any], known: LiveSet) -> Snapshot:
     places += [Place(name, owner, name) for owner in inner for name in owner]
     settled = [place for place in places if place.identity not in live]
     held = [place.read() for place in settled]
-    tensors = tuple({id(one): one for one in held if isinstance(one, Tensor)}.values())
-    deep = tuple(one for one in held if not isinstance(one, Tensor) and may_change(one))
     rebound = {place.identity: place for place in places if place.identity in live}
     token = partial(token_of, live=frozenset(rebound))
+    deep, inside = look_into(tuple(one for one in held if not isinstance(one, Tensor) and may_change(one)), token)
+    tensors = tuple({id(one): one for one in (*held, *inside) if isinstance(one, Tensor)}.values())
     dicts = (*map(vars, modules), *inner)
     return Snapshot(
         modules, list(map(type, modules)), dicts, list(map(len, dicts)),
         (_pairs(getitem, [*settled, *filled]), _pairs(getattr, settled)), _empty(parts),
-        tensors, [list(map(form, tensors)) for form in FORMS], deep, list(map(token, deep)),
-        tuple(rebound.values()), token,
+        tensors, [list(map(form, tensors)) for form in FORMS], deep, tuple(rebound.values()),
         frozenset(id(tensor) for one in held for tensor in tensors_in(one)),
         State(_describe(reach, found, live, made, token)), communicating_part(reach, found),
     )  # fmt: skip

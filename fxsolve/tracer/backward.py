@@ -100,8 +100,8 @@ def _inner(ways: Ways, results: Sequence[Tensor], wanted: Sequence[External]) ->
     inner = tuple((k, others) for k, others in enumerate(ways.results) if others and id(results[k]) not in given)
     if len(inner) > _MAX_INNER:
         raise CaptureError(
-            f"the program returns {len(inner)} tensors that others of its results were computed from; "
-            "stack them, or detach those whose gradients are not wanted."
+            f"the program returns or keeps {len(inner)} tensors that others of its results were computed from, more "
+            f"than {_MAX_INNER}; stack them, or detach those whose gradients are not wanted."
         )
     return inner
 

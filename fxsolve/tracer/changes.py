@@ -4,6 +4,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import is_
 from typing import Any
 
 import torch
@@ -12,11 +13,23 @@ from torch import Tensor
 from fxsolve.errors import SideEffectError
 from fxsolve.tracer.counters import Counter, CountsError
 from fxsolve.tracer.externals import Moved, storage_of
-from fxsolve.tracer.places import MACHINERY, MISSING, PLAIN, Container, is_container, is_open, tensors_in
+from fxsolve.tracer.places import (
+    MACHINERY,
+    MAX_NESTED,
+    MISSING,
+    PLAIN,
+    Container,
+    Contents,
+    is_container,
+    is_filled_in_place,
+    items_of,
+    paths_in,
+    tensors_in,
+)
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.recorder import Recorder
 from fxsolve.tracer.sharing import find_sharing
-from fxsolve.tracer.state import Contents, Slot, Snapshot
+from fxsolve.tracer.state import Slot, Snapshot
 from fxsolve.tracer.stores import Added, Constant, Filled, Held, Move, Read, Recipe, Store, Stored, Stores
 
 _BUFFERS = "_buffers"  # of a module: each buffer in it is a place of its own
@@ -24,7 +37,7 @@ _BUFFERS = "_buffers"  # of a module: each buffer in it is a place of its own
 
 @dataclass(frozen=True)
 class Changes:
-    """The stores of a run, the tensors that they need besides the returned ones, and what was there before.
+    """The stores of a run, the tensors that they need besides the returned ones, and what places held before.
 
     `candidates` are the tensors that were in rebound places, and where the next run finds its own.
     """
@@ -149,9 +162,9 @@ class _Writer:
             return Stored(self.number(value))
         if value is MISSING or isinstance(value, PLAIN):
             return Constant(value)
-        if is_open(value, depth) or isinstance(value, set | frozenset):
+        if is_container(value):
             return self._filled(value, slot, depth)
-        if id(value) in self._held and not is_container(value):
+        if id(value) in self._held:
             return Constant(value)  # its identity is part of the signature
         raise _not_again(slot)
 
@@ -166,18 +179,37 @@ class _Writer:
 
     def _filled(self, value: Any, slot: Slot, depth: int) -> Filled:
         if id(value) not in self._made:
+            if depth >= MAX_NESTED:
+                raise SideEffectError(
+                    f"the program changes {slot.place.label}, which outlives the call and holds containers in one "
+                    f"another more than {MAX_NESTED} deep; return it instead."
+                )
+            if self._grows(value):
+                raise SideEffectError(
+                    f"the program changes {slot.place.label}, which outlives the call and gets longer or shorter each "
+                    "time; clear it first, or return what is new instead."
+                )
             make = _maker(value)
-            if make is None or self._grows(value) or (isinstance(value, set) and any(True for _ in tensors_in(value))):
+            if make is None or (isinstance(value, set) and any(True for _ in tensors_in(value))):
                 raise _not_again(slot)
-            items = value.values() if isinstance(value, dict) else value
-            recipes = tuple(self.recipe(item, slot, depth + 1) for item in items)
+            recipes = tuple(self.recipe(item, slot, depth + 1) for item in items_of(value))
             self._kept.append(value)
             self._made[id(value)] = Filled(recipes, make, self._reads.get(id(value)))
         return self._made[id(value)]
 
     def _grows(self, container: Any) -> bool:
-        """Whether a container that held something holds more or less now: it will most likely do so at every call."""
-        return bool(before := self._contents.get(id(container))) and len(before) != len(container)
+        """Whether a container holds what it held and more, or less: it will most likely do so at every call."""
+        before = self._contents.get(id(container))
+        if not before or len(before) == len(container):
+            return False
+        held = [pair[1] for pair in before] if isinstance(container, dict) else [*before]
+        fewer, more = sorted((held, [*items_of(container)]), key=len)
+        return bool(fewer) and (_are_same(fewer, more) or _are_same(fewer[::-1], more[::-1]))
+
+
+def _are_same(items: list[Any], others: list[Any]) -> bool:
+    """Whether the first of the others are the very items."""
+    return all(map(is_, items, others))
 
 
 def _counts(slot: Slot) -> bool:
@@ -204,20 +236,9 @@ def _make_dict(kind: type, keys: tuple[Any, ...], values: list[Any]) -> Any:
 def _containers(snapshot: Snapshot, contents: Contents) -> Iterator[tuple[int, Read]]:
     """Where the containers are that could be changed in place: id -> read."""
     for slot in snapshot.slots:
-        for path, value in _paths(slot.held, contents):
-            if is_container(value) and not isinstance(value, tuple | frozenset):
+        for path, value in paths_in(slot.held, contents):
+            if is_filled_in_place(value):
                 yield id(value), Read(slot.place, path)
-
-
-def _paths(value: Any, contents: Contents, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Everything in what a place held, containers included, by the indices that lead to it."""
-    yield path, value
-    items = contents.get(id(value)) if is_container(value) else None
-    if items is None and is_container(value):
-        items = tuple(value.items() if isinstance(value, dict) else value)
-    if items is not None and is_open(value, len(path), len(items)):
-        for index, item in items if isinstance(value, dict) else enumerate(items):
-            yield from _paths(item, contents, (*path, index))
 
 
 def _candidates(
@@ -229,13 +250,13 @@ def _candidates(
     others = (one for one in snapshot.slots if one.place.identity not in rebound and one.place.key != _BUFFERS)
     fixed = {id(tensor) for slot in others for tensor in tensors_in(slot.held)}
     for slot in changed:
-        for path, value in _paths(slot.held, contents):
+        for path, value in paths_in(slot.held, contents):
             if isinstance(value, Tensor) and id(value) not in fixed and slot.place.identity not in known:
                 yield Read(slot.place, path), value
 
 
 def _before(snapshot: Snapshot, changed: tuple[Slot, ...], memories: tuple[tuple[Tensor, Tensor], ...]) -> Held:
     contents = snapshot.contents()
-    inside = {id(value): value for slot in changed for _, value in _paths(slot.held, contents)}
+    inside = {id(value): value for slot in changed for _, value in paths_in(slot.held, contents)}
     kept = tuple(Container(value, contents[number]) for number, value in inside.items() if number in contents)
     return Held(tuple((slot.place, slot.held) for slot in changed), kept, memories)

@@ -1,7 +1,7 @@
 """Places where Python keeps what outlives a call: attributes of modules and of other objects, cells, globals."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+Contents = Mapping[int, tuple[Any, ...]]
+NOTHING: Contents = {}
 MISSING = object()  # what a place without its attribute holds
-MAX_ITEMS = 64  # a longer container is not looked into, except for modules
-MAX_DEPTH = 3  # of containers and objects in one another
+MAX_OBJECTS = 64  # of more in one container none are looked into, except for modules
+MAX_DEPTH = 3  # of objects in one another
+MAX_NESTED = 64  # of containers in one another, where each is told apart
 # What nn.Module keeps about itself, apart from the train flag.
 MACHINERY = frozenset(vars(nn.Module())) - {"training"}
 PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, Enum)
@@ -56,10 +59,14 @@ def is_container(value: Any) -> bool:
     return isinstance(value, list | tuple | dict | set | frozenset | deque)
 
 
-def is_open(value: Any, depth: int, length: int | None = None) -> bool:
-    """Whether what a container holds, at this depth in others, is told apart item by item; its own length if None."""
-    is_indexed = is_container(value) and not isinstance(value, set | frozenset)
-    return is_indexed and depth < MAX_DEPTH and (len(value) if length is None else length) <= MAX_ITEMS
+def is_open(value: Any, depth: int) -> bool:
+    """Whether what a container holds, at this depth in others, is told apart item by item."""
+    return is_container(value) and not isinstance(value, set | frozenset) and depth < MAX_NESTED
+
+
+def items_of(container: Any) -> tuple[Any, ...]:
+    """What a container holds, of a dict the values."""
+    return tuple(container.values() if isinstance(container, dict) else container)
 
 
 def is_data(value: Any) -> bool:
@@ -72,13 +79,41 @@ def has_attributes(value: Any) -> bool:
     return isinstance(getattr(value, "__dict__", None), dict) and not isinstance(value, _NO_STATE)
 
 
-def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
+def everything_in(value: Any) -> Iterator[Any]:
+    """The value and, if it is a container, all that it and the containers in it hold; each of these once."""
+    pending, seen = [value], set[int]()
+    while pending:
+        one = pending.pop()
+        if not is_container(one):
+            yield one
+        elif id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            pending += items_of(one)
+
+
+def paths_in(value: Any, contents: Contents = NOTHING) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Everything in a value, containers included, by the indices that lead to it first.
+
+    `contents` are the items that containers held before, of a dict the pairs, by the ids of the containers.
+    """
+    pending: list[tuple[tuple[Any, ...], Any]] = [((), value)]
+    seen: set[int] = set()
+    while pending:
+        path, one = pending.pop()
+        yield path, one
+        if not is_open(one, len(path)) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        items = contents.get(id(one))
+        if items is None:
+            items = tuple(one.items() if isinstance(one, dict) else one)
+        pending += [((*path, index), item) for index, item in (items if isinstance(one, dict) else enumerate(items))]
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors in a value, also in nested containers."""
-    if isinstance(value, Tensor):
-        yield value
-    elif is_container(value) and depth <= MAX_DEPTH:
-        for item in tuple(value.values() if isinstance(value, dict) else value):
-            yield from tensors_in(item, depth + 1)
+    return (one for one in everything_in(value) if isinstance(one, Tensor))
 
 
 @dataclass(frozen=True)
@@ -103,11 +138,11 @@ def container_of(value: Any) -> Container:
     return Container(value, tuple(value.items() if isinstance(value, dict) else value))
 
 
-def containers_in(value: Any, depth: int = 0) -> Iterator[Container]:
-    """The containers in a value that can be changed in place, the value itself included, the inner ones first."""
-    if not is_container(value) or depth > MAX_DEPTH:
-        return
-    for item in tuple(value.values() if isinstance(value, dict) else value) if len(value) <= MAX_ITEMS else ():
-        yield from containers_in(item, depth + 1)
-    if not isinstance(value, tuple | frozenset):
-        yield container_of(value)
+def containers_in(value: Any) -> Iterator[Container]:
+    """The containers in a value that can be changed in place, the value itself included."""
+    return (container_of(one) for one in everything_in(value) if is_filled_in_place(one))
+
+
+def is_filled_in_place(value: Any) -> bool:
+    """Whether `value` is a container whose items may become other ones."""
+    return is_container(value) and not isinstance(value, tuple | frozenset)

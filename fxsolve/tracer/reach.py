@@ -9,7 +9,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from fxsolve.tracer.names import Names
-from fxsolve.tracer.places import MAX_DEPTH, MAX_ITEMS, Place, attributes_of, has_attributes, is_container
+from fxsolve.tracer.places import (
+    MAX_DEPTH,
+    MAX_OBJECTS,
+    Place,
+    attributes_of,
+    everything_in,
+    has_attributes,
+    is_container,
+)
 from fxsolve.tracer.program import Role
 
 
@@ -162,7 +170,7 @@ def walk(reach: Reach) -> Found:
                 modules[id(value)] = name, value
                 pending += _held_by_module(name, value)
         elif is_container(value):
-            pending += _items_to_follow(name, value, depth)
+            pending += ((name, item, depth) for item in _to_follow(value))
         elif has_attributes(value) and id(value) not in objects:
             objects[id(value)] = name, value
             if depth < MAX_DEPTH:
@@ -178,10 +186,11 @@ def _held_by_module(name: str, module: nn.Module) -> Iterator[tuple[str, Any, in
         yield f"{prefix}{key}", held, 0
 
 
-def _items_to_follow(name: str, container: Any, depth: int) -> Iterator[tuple[str, Any, int]]:
-    items = container.values() if isinstance(container, dict) else container
-    is_followed = depth < MAX_DEPTH and len(container) <= MAX_ITEMS
-    return ((name, item, depth + 1) for item in tuple(items) if is_followed or isinstance(item, nn.Module))
+def _to_follow(container: Any) -> list[Any]:
+    """The modules in a container and in the containers in it, and the other objects unless these are many."""
+    items = [one for one in everything_in(container) if not is_container(one)]
+    inside = [one for one in items if isinstance(one, nn.Module) or has_attributes(one)]
+    return inside if len(inside) <= MAX_OBJECTS else [one for one in inside if isinstance(one, nn.Module)]
 
 
 def name_tensors(reach: Reach) -> dict[int, tuple[Tensor, str, Role]]:

@@ -2,17 +2,23 @@
 
 import random
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fxsolve.tracer.places import MISSING, Container, Place, container_of, containers_in, is_data
+from fxsolve.tracer.places import (
+    MISSING,
+    Container,
+    Contents,
+    Place,
+    container_of,
+    containers_in,
+    is_container,
+    is_data,
+)
 from fxsolve.tracer.reach import Reach, walk
-
-Contents = Mapping[int, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -92,18 +98,23 @@ def _slot(label: str, owner: Any, key: str) -> Slot:
 
 def _same(now: Any, held: Any, contents: Contents) -> bool:
     """Whether `now` is what was held; `contents` are the items of containers then, by their ids."""
-    if now is held and id(held) not in contents:
-        return not isinstance(now, tuple) or all(_same(item, item, contents) for item in now)
-    if type(now) is not type(held):
-        return False
-    if now is held:
-        items = tuple(now.items() if isinstance(now, dict) else now)
-        before = contents[id(held)]
-    elif isinstance(now, tuple):
-        items, before = now, held
-    else:
-        return isinstance(now, (int, float, complex, str)) and now == held
-    return len(items) == len(before) and all(_same(a, b, contents) for a, b in zip(items, before, strict=True))
+    pending, seen = [(now, held)], set[int]()
+    while pending:
+        one, other = pending.pop()
+        if one is other and (id(other) in seen or not is_container(other)):
+            continue
+        seen.add(id(other))
+        if type(one) is not type(other):
+            return False
+        if one is other or isinstance(one, tuple):
+            before = contents.get(id(other), other)
+            items = tuple(one.items() if isinstance(one, dict) else one)
+            if len(items) != len(before):
+                return False
+            pending += zip(items, before, strict=True)
+        elif not (isinstance(one, (int, float, complex, str)) and one == other):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

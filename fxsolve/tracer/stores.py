@@ -138,7 +138,7 @@ class Stores:
     @property
     def kept(self) -> tuple[Place, ...]:
         """The places that tensors are stored in, or read from."""
-        return (*(read.place for read in self.reads), *(one.place for one in self.writes if _has_tensor(one.recipe)))
+        return (*(read.place for read in self.reads), *(one.place for one in self.writes if has_tensor(one.recipe)))
 
     @property
     def only_count(self) -> bool:
@@ -156,8 +156,8 @@ class Stores:
         return tuple(read.value() for read in self.reads)
 
 
-def _has_tensor(recipe: Recipe | Added) -> bool:
-    return isinstance(recipe, Stored) or (isinstance(recipe, Filled) and any(map(_has_tensor, recipe.items)))
+def has_tensor(recipe: Recipe | Added) -> bool:
+    return isinstance(recipe, Stored) or (isinstance(recipe, Filled) and any(map(has_tensor, recipe.items)))
 
 
 def _refilled(recipe: Recipe | Added) -> Iterator[Place]:
