@@ -166,7 +166,7 @@ class InAnObject(Walker):
 
 
 KINDS = [
-    Walker, Cleared, ClearedDict, Ordered, Bounded, Pairs, Numbers, Layers, Deep, AtTheEnd, Returned, Read,
+    Walker, Cleared, ClearedDict, Ordered, Bounded, Pairs, Numbers, Layers, Deep, AtTheEnd, Rows, Returned, Read,
     InAnObject,
 ]  # fmt: skip
 

@@ -14,8 +14,11 @@ from fxsolve.partitioner.lengths.numbers import read_numbers
 from fxsolve.runtime.visit import Seen, Visit, see
 from fxsolve.system.spec import System
 from fxsolve.system.verify import verify_system
+from fxsolve.tracer.mutations import effects_of
 from fxsolve.tracer.program import Draw, Example, Program, attribute_of
+from fxsolve.tracer.sharing import fresh_of
 from fxsolve.tracer.state import read_random_state
+from fxsolve.tracer.stores import Stores, are_handed
 from fxsolve.tracer.stream import Stream
 
 
@@ -104,9 +107,17 @@ def _grow(one: Member, two: Member, lengths: Lengths, seen: Seen, rewind: Callab
         output=seen.output,
         example=Example(seen.inputs, noise, seen.outputs, cotangents=seen.cotangents, before=seen.before),
         stream=Stream((), literals),
-        stores=replace(one.program.stores, writes=seen.counted, counters=tuple(store.place for store in seen.counted)),
+        stores=_stores(one.program.stores, two.program.stores, blend, seen),
     )
+    if not are_handed(program.stores, seen.inputs, effects_of(program).attributes, seen.outputs):
+        raise PartitionError("the program returns other views at this length")
     return program, system
+
+
+def _stores(one: Stores, two: Stores, blend: Blend, seen: Seen) -> Stores:
+    fresh = tuple(fresh_of(known.output, seen.outputs[known.output]) for known in one.fresh)
+    counters = tuple(store.place for store in seen.counted)
+    return replace(one, writes=seen.counted, counters=counters, fresh=fresh, shared=blend.value(one.shared, two.shared))
 
 
 def _check_members(one: Program, two: Program) -> None:

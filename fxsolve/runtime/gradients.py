@@ -83,17 +83,14 @@ class Learned:
 class Differentiable:
     """Two emitted passes and how autograd is to see them.
 
-    `cotangents` are laid out as the recorded ones, and gradients and totals as the `found` ones. Of the outputs, those
-    of `given` are tensors that the program was given, by their places; those of `again` are outputs that come earlier
-    too. `is_repeatable` says whether the program gives the same when it runs again.
+    `cotangents` are laid out as the recorded ones, and gradients and totals as the `found` ones. `is_repeatable` says
+    whether the program gives the same when it runs again.
     """
 
     passes: EmittedPasses
     backward: Backward
     cotangents: tuple[TensorSpec, ...]
     found: tuple[TensorSpec, ...]
-    given: Mapping[int, int | str]
-    again: Mapping[int, int]
     effects: Effects
     is_repeatable: bool
     learned: Learned = field(default_factory=Learned)
@@ -159,10 +156,7 @@ class Differentiable:
 
 def _groups(function: Differentiable) -> list[tuple[int, ...]]:
     backward = function.backward
-    distinct = [
-        number for number, output in enumerate(backward.outputs)
-        if output not in function.given and output not in function.again
-    ]  # fmt: skip
+    distinct = range(len(backward.outputs))
     before = {number: sum(number in one.followers for one in backward.inner) for number in distinct}
     linked = {one.cotangent for one in backward.inner}.union(*(one.followers for one in backward.inner))
     others = tuple(number for number in distinct if number not in linked)
@@ -178,18 +172,12 @@ def present_in(cotangents: Gradients) -> frozenset[int]:
 def make_differentiable(program: Program, passes: EmittedPasses) -> Differentiable:
     """The passes as a function that autograd can call."""
     assert program.backward is not None
-    outputs, effects = program.example.outputs[: passes.results], effects_of(program)
-    tensors = {place: program.example.inputs[place] for place in program.backward.places if isinstance(place, int)}
-    tensors |= {place: effects.attributes[place] for place in program.backward.places if isinstance(place, str)}
-    places = {id(tensor): place for place, tensor in tensors.items()}
-    first = {id(output): number for number, output in reversed(list(enumerate(outputs)))}
+    effects = effects_of(program)
     return Differentiable(
         passes,
         program.backward,
         tuple(map(spec_of, program.example.cotangents)),
         tuple(map(spec_of, program.example.outputs[passes.results :])),
-        {number: places[id(output)] for number, output in enumerate(outputs) if id(output) in places},
-        {number: first[id(output)] for number, output in enumerate(outputs) if first[id(output)] != number},
         effects,
         not (program.draws or program.mutations) and program.stores.only_count,
     )

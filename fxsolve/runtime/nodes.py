@@ -25,7 +25,10 @@ _PROBE_NODE = get_gradient_edge(_PROBE).node
 
 
 def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], original: Original) -> Tensors:
-    """The program's outputs, as autograd's graph has them; `original` is the same call as it was written."""
+    """The program's outputs, as autograd's graph has them; `original` is the same call as it was written.
+
+    Those that are handed on as other tensors, or as views of them, are values of no graph.
+    """
     backward = function.backward
     function.learned.solutions = ()
     with plain_torch():
@@ -40,8 +43,6 @@ def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], origina
     kept = [tensor.detach() if id(tensor) in names else tensor for tensor in saved]
     token = _Root.apply(call, kept, *wanted)
     outputs = list(returned)
-    for number, place in function.given.items():
-        outputs[number] = function.at(place, tensors)
     for group in function.groups:
         chosen = tuple(values[backward.outputs[number]] for number in group)
         before = [one.cotangent for one in backward.inner if group[0] in one.followers]
@@ -49,8 +50,6 @@ def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], origina
         made: Any = _Outputs.apply(call, (group, before), chosen, token, _PROBE, *inner)
         for number, output in zip(group, made, strict=True):
             outputs[backward.outputs[number]] = output
-    for number, first in function.again.items():
-        outputs[number] = outputs[first]
     return tuple(outputs)
 
 
@@ -60,17 +59,19 @@ def _own_memory(values: Tensors, saved: Tensors, tensors: Tensors, function: Dif
     If it writes into what was saved, the program is run again for its gradients; if that cannot be, it gets copies.
     """
     kept = set(map(storage_of, saved))
-    shared = Counter(storages_of((*values, *read_by(function, tensors))))
+    handed = function.effects.stores.handed
+    others = [value for number, value in enumerate(values) if number not in handed]
+    shared = Counter(storages_of((*others, *read_by(function, tensors))))
 
-    def own(value: Tensor) -> Tensor:
-        if shared[storage_of(value)] > 1:
+    def own(number: int, value: Tensor) -> Tensor:
+        if number in handed or shared[storage_of(value)] > 1:
             return value  # as it is in the program; torch refuses what it cannot follow
         if storage_of(value) in kept:
             is_copied = value._is_view() or function.learned.writes or not function.is_repeatable
             return as_lazy(value.clone(), value.is_conj(), value.is_neg()) if is_copied else value
         return value.data if value._is_view() else value
 
-    return tuple(map(own, values))
+    return tuple(own(number, value) for number, value in enumerate(values))
 
 
 class _Root(torch.autograd.Function):

@@ -17,6 +17,7 @@ from fxsolve.tracer.gate import Gated
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.program import Output, Program, attribute_of
 from fxsolve.tracer.reach import Reach, find_reach
+from fxsolve.tracer.sharing import common_bases
 from fxsolve.tracer.state import take_snapshot
 from fxsolve.tracer.stores import Held, Store, hold
 from fxsolve.tracer.stream import Entry
@@ -75,12 +76,19 @@ def see(visit: Visit, program: Program) -> Seen:
     with _undone(reach, wanted) as (counters, before):
         watcher = Witness(reach, inputs)
         output, outputs = flatten_result(watcher.watch(lambda: visit.program(*visit.args, **visit.kwargs)))
+        outputs = (*outputs, *common_bases(outputs, (*inputs, *_attributes(program))))
+        if len(outputs) != program.stores.outputs:
+            raise PartitionError("the results share memory in another way at this length")
         counted = counters.stores()
         cotangents, gradients = _differentiate(watcher, program, inputs, outputs)
         if counters.stores() != counted:
             raise PartitionError("the program counts in its backward pass")
     results = (*outputs, *gradients)
     return Seen(inputs, output, results, cotangents, watcher.entries, watcher.literals, counted, before)
+
+
+def _attributes(program: Program) -> list[Tensor]:
+    return [attribute_of(program, str(node.target)) for node in program.module.graph.find_nodes(op="get_attr")]
 
 
 @contextmanager
@@ -109,7 +117,8 @@ def _differentiate(
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The cotangents and the gradients, in the order of those of a recording."""
     backward = program.backward
-    numbers = tuple(k for k, output in enumerate(outputs) if output.requires_grad)
+    handed = program.stores.handed
+    numbers = tuple(k for k, output in enumerate(outputs) if output.requires_grad and k not in handed)
     if numbers != (backward.outputs if backward else ()):
         raise PartitionError("other results want gradients at this length")
     if backward is None:

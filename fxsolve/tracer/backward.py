@@ -54,16 +54,19 @@ class Pass:
         return Backward(self.outputs, self.places, gradients, self.reached, inner)
 
 
-def record_backward(recorder: Recorder, results: tuple[Tensor, ...], reach: Reach) -> Pass | None:
+def record_backward(
+    recorder: Recorder, results: tuple[Tensor, ...], handed: frozenset[int], reach: Reach
+) -> Pass | None:
     """Differentiate the `results` of a recorded run; None where none of them wants gradients.
 
-    `reach` is what the program reaches. Autograd's graph of the run stays usable.
+    Those of the numbers `handed` are made of others, or of what the program was given, behind the emitted passes, where
+    autograd sees how. `reach` is what the program reaches. Autograd's graph of the run stays usable.
 
     Raises:
         CaptureError: the gradients would not be those of the program alone, or the backward pass does more than compute
             them.
     """
-    outputs = tuple(k for k, result in enumerate(results) if result.requires_grad)
+    outputs = tuple(k for k, result in enumerate(results) if result.requires_grad and k not in handed)
     if not outputs or not torch.is_grad_enabled():
         return None
     chosen = [results[k] for k in outputs]

@@ -78,7 +78,7 @@ def _build(record: Record, name: str) -> Program:
         guards=record.guards,
         output=record.output,
         example=record.example,
-        grad=any(tensor.requires_grad for tensor in record.example.outputs),
+        grad=_wants_gradients(record),
         name=name,
         mutations=record.mutations,
         aliases=record.aliases,
@@ -86,6 +86,12 @@ def _build(record: Record, name: str) -> Program:
         stream=record.stream,
         stores=record.stores,
     )
+
+
+def _wants_gradients(record: Record) -> bool:
+    """Whether an output does that is no tensor which the program was given, nor a view of one."""
+    numbered = enumerate(record.example.outputs)
+    return any(tensor.requires_grad for number, tensor in numbered if number not in record.stores.handed)
 
 
 def name_of(program: Callable[..., Any]) -> str:

@@ -28,7 +28,8 @@ from fxsolve.tracer.places import (
 )
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.recorder import Recorder
-from fxsolve.tracer.sharing import find_sharing
+from fxsolve.tracer.routes import written_node
+from fxsolve.tracer.sharing import Handed, common_bases, find_sharing
 from fxsolve.tracer.state import Slot, Snapshot
 from fxsolve.tracer.stores import Added, Constant, Filled, Held, Move, Read, Recipe, Store, Stored, Stores
 
@@ -76,13 +77,18 @@ def find_changes(
         moves = tuple(
             Move(one.external.place, writer.number(_data_of(recorder, one)), one.memory.stride()) for one in moved
         )
-    tensors, stored = tuple(writer.tensors), frozenset(writer.stored)
+    stored = frozenset(writer.stored)
     with torch._C.DisableTorchFunction():
         for number in stored:
-            recorder.node_of(tensors[number])
+            recorder.node_of(writer.tensors[number])
+        bases = common_bases(writer.tensors, (one.tensor for one in recorder.externals.all()))
+        tensors = (*writer.tensors, *(base for base in bases if recorder.find(base) is not None))
         written = frozenset(storage_of(one.external.tensor) for one in recorder.externals.written)
-        fresh, shared = find_sharing(tensors, stored, recorder.externals, written)
-    whole = {one.output for one in fresh} | {one.output for one in shared if one.view is None}
+        nodes = [written_node(recorder.node_of(tensor)) for tensor in tensors]
+        handed = Handed(tensors, nodes, stored, recorder.externals, written, bool(recorder.hooks))
+        fresh, shared = find_sharing(handed)
+    whole = {one.output for one in fresh}
+    whole |= {one.output for one in shared if one.wants_grad or not one.route or tensors[one.output].grad_fn is None}
     _refuse_graphs(recorder, changed, tensors, whole)
     candidates = (*live, *_candidates(snapshot, changed, known))
     counters = tuple(one.place for one in counted.values())

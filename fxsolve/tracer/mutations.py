@@ -105,7 +105,7 @@ def restore_aliases(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple
 def hand_on(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Set the places that the program sets, after all writes; returns the outputs as the program returns them."""
     outputs = restore_aliases(effects, inputs, outputs)
-    if not effects.stores.leaves_tensors:
+    if not (effects.stores.leaves_tensors or effects.stores.shared):
         return outputs
     outputs = settle(effects.stores, inputs, effects.attributes, outputs)
     for tensor, move in zip(_moved(effects, inputs), effects.stores.moves, strict=True):

@@ -97,7 +97,7 @@ def record(
             changes = find_changes(recorder, snapshot, returned, state, live.places, counters.changed())
             outputs = (*returned, *changes.stored)
             recorder.externals.check()
-            backward = record_backward(recorder, outputs, reach)
+            backward = record_backward(recorder, outputs, changes.stores.handed, reach)
             counters.check()
         _check_randomness(recorder, randomness)
         back = functools.partial(_rewind, recorder, randomness, changes.before)

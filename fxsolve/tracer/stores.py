@@ -4,21 +4,25 @@ A program that sets `self.h = h` reads a value of its last call and leaves one f
 more output of the graph. What a place is set to is kept as a recipe, which makes new containers where the program does.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import reduce
-from operator import add
+from operator import add, attrgetter
 from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
-from fxsolve.solvers.memory import span_of
 from fxsolve.tracer.places import MISSING, Container, Place, containers_in, refill
 
+_number_of = attrgetter("_cdata")
 _counting = Lock()  # two calls that count in one place at the same time count twice
 
+DETACH = torch.ops.aten.detach.default
 View = tuple[tuple[int, ...], tuple[int, ...], int]  # shape, strides, and offset from the first entry of the base
 
 
@@ -82,21 +86,42 @@ class Move(NamedTuple):
 
 
 class Fresh(NamedTuple):
-    """An output with memory of its own: its strides, unless they are odd ones, and whether it wants gradients."""
+    """An output with memory of its own: its strides, unless they are odd ones, and whether it wants gradients.
+
+    `size` is that of the memory in bytes.
+    """
 
     output: int
     strides: tuple[int, ...] | None
     wants_grad: bool
+    size: int
+
+
+class Step(NamedTuple):
+    """A call `function(tensor, *args, **kwargs)` that gives a view; of several views the one of number `part`."""
+
+    function: OpOverload
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    part: int | None
+
+
+Route = tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Same:
-    """An output that is, or is a view of, another tensor: an input or output by number, an attribute by name."""
+    """An output that is another tensor, an input or output by number or an attribute by name, or a view of it.
+
+    The calls of `route` lead from that tensor to the view. `wants_grad` tells whether gradients flow back along it;
+    an output that is the other tensor itself is as that is.
+    """
 
     output: int
     kind: str
     base: int | str
-    view: View | None
+    route: Route
+    wants_grad: bool
 
 
 @dataclass(frozen=True)
@@ -114,11 +139,12 @@ class Live:
 
 @dataclass(frozen=True)
 class Stores:
-    """The places that a program rebinds, and the tensors that it moves to other memory.
+    """The places that a program rebinds, the tensors that it moves to other memory, and those that it hands on.
 
-    `reads` are the tensors in them that the program uses, which are its last inputs. Of the first `outputs` outputs,
-    those returned or stored, `fresh` and `shared` tell with what memory they are handed on. In the places of `counters`
-    were numbers that the program did not read as they were before the run, and in those that it `made` anything.
+    `reads` are the tensors in the places that the program uses, which are its last inputs. Of the first `outputs`
+    outputs, those returned or stored, `shared` tells which are other tensors or views of them, and `fresh` which have
+    memory of their own. In the places of `counters` were numbers that the program did not read as they were before the
+    run, and in those that it `made` anything.
     """
 
     reads: tuple[Read, ...] = ()
@@ -134,6 +160,11 @@ class Stores:
     def leaves_tensors(self) -> bool:
         """Whether a tensor that a run returns may be one that it leaves behind, too."""
         return bool(self.writes or self.moves)
+
+    @property
+    def handed(self) -> frozenset[int]:
+        """The outputs that are made of others, or of what the program was given, when they are handed on."""
+        return frozenset(one.output for one in self.shared)
 
     @property
     def kept(self) -> tuple[Place, ...]:
@@ -169,33 +200,60 @@ def _refilled(recipe: Recipe | Added) -> Iterator[Place]:
 def settle(
     stores: Stores, inputs: tuple[Tensor, ...], attributes: Mapping[str, Tensor], outputs: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    """The outputs; those to be stored share memory with what they shared it with in the recorded run, and no more."""
+    """The outputs, each the tensor, or the view, that it was in the recorded run.
+
+    Those to be stored share memory with what they shared it with there, and no more.
+    """
     results = list(outputs)
-    taken = _counts((*inputs, *attributes.values(), *outputs[: stores.outputs]))
+    made_again = stores.handed
+    own = [output for number, output in enumerate(outputs[: stores.outputs]) if number not in made_again]
+    taken = _counts((*inputs, *attributes.values(), *own)) if stores.fresh else {}
     for one in stores.fresh:
-        own = _own(results[one.output], one.strides, taken)
-        results[one.output] = own if one.wants_grad else own.detach()
+        own = _own(results[one.output], one, taken)
+        results[one.output] = own if one.wants_grad or not (own.requires_grad or own._is_view()) else own.detach()
     for same in stores.shared:
         bases: Any = {"input": inputs, "attribute": attributes, "output": results}[same.kind]
-        base = bases[same.base]
-        results[same.output] = base if same.view is None else make_view(base.detach(), same.view)
+        results[same.output] = _follow(same, bases[same.base])
     return tuple(results)
 
 
-def _counts(tensors: Iterable[Tensor]) -> dict[int, int]:
+def are_handed(
+    stores: Stores, inputs: tuple[Tensor, ...], attributes: Mapping[str, Tensor], outputs: tuple[Tensor, ...]
+) -> bool:
+    """Whether `shared` tells which of the outputs of the original are these tensors, or views of them."""
+    with torch.no_grad():
+        made = settle(replace(stores, fresh=()), inputs, attributes, outputs)
+    pairs = [(made[same.output], outputs[same.output], same.route) for same in stores.shared]
+    return all(_lie_alike(one, other) if route else one is other for one, other, route in pairs)
+
+
+def _lie_alike(one: Tensor, other: Tensor) -> bool:
+    lying = [(view.data_ptr(), view.shape, view.stride(), view.dtype, view.is_conj()) for view in (one, other)]
+    return lying[0] == lying[1]
+
+
+def _follow(same: Same, base: Tensor) -> Tensor:
+    """The tensor at the end of a route, made in the mode in which the program made it."""
+    if not same.route:
+        return base
+    is_cut = base.requires_grad and not same.wants_grad and all(one.function is not DETACH for one in same.route)
+    with torch.no_grad() if is_cut else nullcontext():
+        for function, args, kwargs, part in same.route:
+            base = function(base, *args, **kwargs) if part is None else function(base, *args, **kwargs)[part]
+    return base
+
+
+def _counts(tensors: Iterable[Tensor]) -> Mapping[int, int]:
     """How many different tensors there are on each memory."""
-    counts: dict[int, int] = {}
-    for tensor in {id(tensor): tensor for tensor in tensors}.values():
-        storage = tensor.untyped_storage()._cdata
-        counts[storage] = counts.get(storage, 0) + 1
-    return counts
+    distinct = {id(tensor): tensor for tensor in tensors}.values()
+    return Counter(map(_number_of, map(Tensor.untyped_storage, distinct)))
 
 
-def _own(tensor: Tensor, strides: tuple[int, ...] | None, taken: Mapping[int, int]) -> Tensor:
+def _own(tensor: Tensor, fresh: Fresh, taken: Mapping[int, int]) -> Tensor:
     """A tensor on memory that nothing else uses, which it fills."""
-    storage = tensor.untyped_storage()
-    fills = storage.nbytes() == span_of(tensor) * tensor.itemsize or not tensor.numel()
-    if taken.get(storage._cdata, 0) <= 1 and fills and tensor.stride() == (strides or tensor.stride()):
+    storage, strides = tensor.untyped_storage(), fresh.strides
+    is_laid_out = strides is None or tensor.stride() == strides
+    if is_laid_out and storage.nbytes() == fresh.size and taken[storage._cdata] <= 1:
         return tensor
     if strides is None:
         return tensor.clone()
