@@ -33,8 +33,8 @@ class GuardError(FxSolveError):
         self.number = number
 
 
-class GradientError(FxSolveError):
-    """A derivative of a compiled program was asked for that it cannot give."""
+class GradientError(FxSolveError, RuntimeError):
+    """A derivative of a compiled program was asked for that it cannot give; torch raises `RuntimeError` there."""
 
 
 class InputError(FxSolveError):

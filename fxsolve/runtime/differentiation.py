@@ -12,8 +12,17 @@ from fxsolve.errors import FxSolveError, GradientError
 from fxsolve.report.difference import compare, within
 from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.batched import are_batched, derive_each
+from fxsolve.runtime.changed import Changed, describe_changed
 from fxsolve.runtime.faults import stray_error
-from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Original, Tensors
+from fxsolve.runtime.gradients import (
+    Derivatives,
+    Differentiable,
+    Gradients,
+    Original,
+    Tensors,
+    places_read,
+    read_by,
+)
 from fxsolve.runtime.layouts import take
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.some import choose, differentiate_some
@@ -23,11 +32,6 @@ from fxsolve.tracer.externals import version_of
 from fxsolve.tracer.mutations import counting_nothing
 
 _LOOSE = 1e4  # a program that runs again does the same, or something else
-
-
-def read_by(function: Differentiable, tensors: Tensors) -> list[Tensor]:
-    """All tensors that outlive a call with these inputs and that it may read."""
-    return [*tensors, *function.effects.attributes.values()]
 
 
 @dataclass
@@ -72,18 +76,16 @@ class Call:
         """The derivatives for these cotangents, with a graph where one is wanted.
 
         Raises:
-            GradientError: the program would have to run again for them, and would not do the same.
+            GradientError: a tensor that they need was written into since, or the program would have to run again for
+                them, and would not do the same.
+            RuntimeError: the graph of the call is gone.
         """
+        saved = self._saved(root)
         if torch.is_grad_enabled():
-            _ = root.saved_tensors  # raises where these were written into, or are gone
             return self._run_again(cotangents, "its gradients cannot be differentiated again")
         if are_batched(cotangents):
             return derive_each(partial(self.derive, root), cotangents)
-        try:
-            saved = root.saved_tensors
-        except RuntimeError as error:
-            if "modified by an inplace operation" not in str(error) or self._reads_others():
-                raise
+        if saved is None:
             self.function.learned.writes = True
             return self._run_again(cotangents, "its results cannot be written into before the backward pass")
         failed, found = None, None
@@ -118,24 +120,57 @@ class Call:
         self.function.learned.fault = stray_error(failed, self.function.passes.plan.schedule)
         return found
 
+    def _saved(self, root: Any) -> Tensors | None:
+        """What the forward pass saved; None where the caller wrote into a result that shares memory with it."""
+        try:
+            saved = root.saved_tensors
+        except RuntimeError as error:
+            if "second time" in str(error):
+                raise
+            saved = None
+        reads, first = read_by(self.function, self.tensors), len(self.returned)
+        changed = [k for k in self.function.needed if reads[k]._version != self.versions[first + k]]
+        if changed:
+            raise GradientError(
+                f"a tensor needed for the gradient {self._modified(changed)}; call backward() before that, or write "
+                "into a clone."
+            )
+        return saved
+
     def _run_again(self, cotangents: Gradients, problem: str) -> Derivatives:
         """The derivatives by the program as it was written."""
-        function = self.function
+        function, changed = self.function, self._changed()
         if not function.is_repeatable:
             raise GradientError(
                 f"this program draws random numbers or keeps state: compiled, {problem}; call the original for that."
             )
+        if changed:
+            raise GradientError(
+                f"a tensor that the program reads {self._modified(changed)}; compiled, {problem} then. Call backward() "
+                "before that, or write into a clone."
+            )
         attributes, wants_graph = function.effects.attributes, torch.is_grad_enabled()
         with counting_nothing(function.effects):
             found, outputs = self.original.differentiate(function.backward, attributes, cotangents, wants_graph)
-        if self._reads_others() or not self._returns_same(outputs):
+        if not self._returns_same(outputs):
             raise GradientError(f"the program is not as it was at its call: compiled, {problem} then.")
         return found
 
-    def _reads_others(self) -> bool:
-        """Whether a tensor that the program reads was written into since."""
-        now = [version_of(tensor) for tensor in read_by(self.function, self.tensors)]
-        return now != self.versions[len(self.returned) :]
+    def _changed(self) -> list[int]:
+        """The numbers of the tensors that it read and that were written into since."""
+        pairs = zip(read_by(self.function, self.tensors), self.versions[len(self.returned) :], strict=True)
+        return [k for k, (tensor, version) in enumerate(pairs) if version_of(tensor) != version]
+
+    def _modified(self, changed: list[int]) -> str:
+        reads, versions = read_by(self.function, self.tensors), self.versions[len(self.returned) :]
+        places = places_read(len(self.tensors), self.function.effects)
+        found = [Changed(places[k], reads[k], versions[k]) for k in changed]
+        names = describe_changed(found, self.function.effects, len(self.tensors), self.original)
+        # The first words are those of torch, which people search for.
+        return (
+            "has been modified by an inplace operation, by an optimizer step or in-place write between forward and "
+            f"backward: {names}"
+        )
 
     def _returns_same(self, outputs: Tensors) -> bool:
         """Whether these are what was returned, but for what the caller wrote into."""

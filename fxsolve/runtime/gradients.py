@@ -83,14 +83,16 @@ class Learned:
 class Differentiable:
     """Two emitted passes and how autograd is to see them.
 
-    `cotangents` are laid out as the recorded ones, and gradients and totals as the `found` ones. `is_repeatable` says
-    whether the program gives the same when it runs again.
+    `cotangents` are laid out as the recorded ones, and gradients and totals as the `found` ones. Of the tensors that a
+    call may read, the program's own backward pass reads those with the numbers `needed`. `is_repeatable` says whether
+    the program gives the same when it runs again.
     """
 
     passes: EmittedPasses
     backward: Backward
     cotangents: tuple[TensorSpec, ...]
     found: tuple[TensorSpec, ...]
+    needed: tuple[int, ...]
     effects: Effects
     is_repeatable: bool
     learned: Learned = field(default_factory=Learned)
@@ -169,6 +171,16 @@ def present_in(cotangents: Gradients) -> frozenset[int]:
     return frozenset(number for number, cotangent in enumerate(cotangents) if cotangent is not None)
 
 
+def read_by(function: Differentiable, tensors: Tensors) -> list[Tensor]:
+    """All tensors that outlive a call with these inputs and that it may read."""
+    return [*tensors, *function.effects.attributes.values()]
+
+
+def places_read(count: int, effects: Effects) -> tuple[int | str, ...]:
+    """Where these are, for a call with `count` inputs."""
+    return (*range(count), *effects.attributes)
+
+
 def make_differentiable(program: Program, passes: EmittedPasses) -> Differentiable:
     """The passes as a function that autograd can call."""
     assert program.backward is not None
@@ -178,6 +190,11 @@ def make_differentiable(program: Program, passes: EmittedPasses) -> Differentiab
         program.backward,
         tuple(map(spec_of, program.example.cotangents)),
         tuple(map(spec_of, program.example.outputs[passes.results :])),
+        tuple(
+            number
+            for number, place in enumerate(places_read(len(program.example.inputs), effects))
+            if place in program.needed
+        ),
         effects,
         not (program.draws or program.mutations) and program.stores.only_count,
     )

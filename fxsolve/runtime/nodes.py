@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from fxsolve.runtime.differentiation import Call, read_by
-from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors
+from fxsolve.runtime.differentiation import Call
+from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors, read_by
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.tracer.externals import storage_of, storages_of, version_of

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import CountsError
 from fxsolve.tracer.functionalize import functionalize
+from fxsolve.tracer.needed import find_needed
 from fxsolve.tracer.phases import bring_forward
 from fxsolve.tracer.program import Program
 from fxsolve.tracer.reach import find_reach
@@ -85,6 +86,7 @@ def _build(record: Record, name: str) -> Program:
         backward=record.backward,
         stream=record.stream,
         stores=record.stores,
+        needed=find_needed(record.graph, record.roles, record.mutations) if record.backward is not None else (),
     )
 
 

@@ -150,7 +150,7 @@ class Program:
     backward pass carry `meta["backward"]`.
     Every call node carries `meta["spec"]` (a `TensorSpec`, or a tuple of them for ops with several outputs) and
     `meta["source"]` ("file:line" in the user's code). `roles` is keyed by the names of the placeholder and
-    `get_attr` nodes.
+    `get_attr` nodes. The backward pass reads the tensors at the places `needed`.
     """
 
     module: fx.GraphModule
@@ -166,6 +166,7 @@ class Program:
     backward: Backward | None = None
     stream: Stream = NO_STREAM
     stores: Stores = NO_STORES
+    needed: tuple[int | str, ...] = ()
 
 
 def attribute_of(program: Program, target: str) -> Tensor:
