@@ -679,16 +679,6 @@ def test_inside_of_a_transform_the_original_runs(transform: Callable[..., Any]) 
     assert fast.entries[0].calls == calls
 
 
-@pytest.mark.parametrize("program", [loop, Cell().eval()], ids=["function", "module"])
-def test_torch_compile_sees_the_program_alone(program: Callable[..., Any]) -> None:
-    x = inputs()
-    fast = warm(program, x)
-    calls = fast.entries[0].calls
-    whole = torch.compile(fast, backend="eager", fullgraph=True)
-    assert torch.equal(whole(x), program(x))
-    assert fast.entries[0].calls == calls
-
-
 def test_symbolic_tracing_sees_the_program_alone() -> None:
     x, original = inputs(), nn.Linear(N, N)
     traced = torch.fx.symbolic_trace(nn.Sequential(fxsolve.compile(original, **OPTIONS)))

@@ -15,6 +15,7 @@ from fxsolve.runtime.around import AroundRuntime, is_around
 from fxsolve.runtime.cache import ORIGINAL, EntryInfo, Original
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.compilation import Options
+from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.scheduler.schedule import Schedule
 
 
@@ -39,8 +40,10 @@ class Compiled:
     _runtime: Runtime | AroundRuntime
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # First of all: torch.compile follows this line into the program, and must not follow the other one.
+        # First of all: torch.compile and torch.export follow these lines, and must not follow the last one.
         if torch.compiler.is_compiling():
+            if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+                return run_between_graphs(self, args, kwargs)
             return self._runtime.program(*args, **kwargs)
         return self._runtime.call(args, kwargs)
 

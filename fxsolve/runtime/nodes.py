@@ -15,6 +15,7 @@ from torch.autograd.graph import get_gradient_edge
 from fxsolve.runtime.differentiation import Call
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors, read_by
 from fxsolve.runtime.modes import plain_torch
+from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.tracer.externals import storage_of, storages_of, version_of
 
@@ -86,6 +87,9 @@ class _Root(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, _: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore
+        # torch.compile may follow a backward pass that is called between its graphs.
+        if torch.compiler.is_dynamo_compiling():
+            return run_between_graphs(_Root.backward, (ctx, _), {})
         call: Call = ctx.call
         cotangents = call.collect()
         if all(one is None for one in cotangents):  # a pass that ended on the way here
@@ -106,6 +110,8 @@ class _Outputs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *totals: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore
+        if torch.compiler.is_dynamo_compiling():
+            return run_between_graphs(_Outputs.backward, (ctx, *totals), {})
         call: Call = ctx.call
         group, before = ctx.numbers
         own = [call.keep(number, total) for number, total in zip(group, totals, strict=True)]
