@@ -7,6 +7,8 @@ from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
 from fxsolve.stages import capture, emit, partition, schedule
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Certificate",
     "Compiled",

@@ -1,13 +1,14 @@
 """`compile` and `explain`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Never
 
 from fxsolve.report.report import Report
 from fxsolve.runtime.compilation import Options
-from fxsolve.runtime.compiled import Compiled, recompile
+from fxsolve.runtime.compiled import Compiled, compile_again, recompile
 from fxsolve.runtime.declaration import read_shapes
-from fxsolve.stages import as_stop, check_backend, check_max_entries, check_program, check_verify
+from fxsolve.runtime.usable import check_inputs, check_names, check_program
+from fxsolve.stages import as_stop, check_backend, check_max_entries, check_schedule, check_verify
 
 
 def compile(
@@ -19,6 +20,7 @@ def compile(
     verify: str | int = "first",
     max_entries: int = 16,
     dynamic_shapes: Any = None,
+    **unknown: Never,
 ) -> Compiled:
     """The same program, with its sequential loops solved by the schedule that is fastest here.
 
@@ -51,18 +53,24 @@ def compile(
     of each new length. `dynamic_shapes`, in the form of `torch.export.export`, tells beforehand which these are: a long
     first call is then recorded on the first entries of its arguments, at two short lengths, and not at its own.
 
-    Raises `InputError` for unusable options, at once, and `ScheduleError` at the call whose program `schedule` does not
-    fit; second derivatives of a program that draws random numbers or keeps state raise `GradientError`. What the
-    program raises is raised as it is.
+    What is compiled already is compiled anew, with the options given there and here. Options of other names are
+    collected in `unknown` for a message that says what to write instead.
+
+    Raises `InputError` for what cannot be compiled and for unusable options, at once, and `ScheduleError` at the call
+    whose program `schedule` does not fit; second derivatives of a program that draws random numbers or keeps state
+    raise `GradientError`. What the program raises is raised as it is.
     """
-    check_program(program, example_inputs, schedule)
+    check_names(unknown)
+    check_program(program.program if isinstance(program, Compiled) else program)
+    check_inputs(example_inputs)
+    check_schedule(schedule)
     check_backend(backend)
     as_stop(tolerance)
     check_verify(verify)
     check_max_entries(max_entries)
     shapes = read_shapes(dynamic_shapes)
-    original = program.program if isinstance(program, Compiled) else program
-    compiled = recompile(original, Options(schedule, backend, tolerance, verify, max_entries, shapes))
+    options = Options(schedule, backend, tolerance, verify, max_entries, shapes)
+    compiled = compile_again(program, options) if isinstance(program, Compiled) else recompile(program, options)
     if example_inputs is not None:
         compiled(*example_inputs)
     return compiled

@@ -81,12 +81,8 @@ def as_stop(tolerance: float | None) -> Stop | None:
     return Stop(tolerance, tolerance)
 
 
-def check_program(program: Any, example_inputs: Any, schedule: Any) -> None:
-    """Raise `InputError` for what cannot be called, and for inputs or a schedule in another form than asked for."""
-    if not callable(program):
-        raise InputError(f"the program is a {type(program).__name__}; it must be a module or a function")
-    if not isinstance(example_inputs, tuple | list | None):
-        raise InputError(f"example_inputs is a {type(example_inputs).__name__}; it must be a tuple of arguments")
+def check_schedule(schedule: Any) -> None:
+    """Raise `InputError` for a schedule that is no text."""
     if not isinstance(schedule, str):
         raise InputError(f"schedule is a {type(schedule).__name__}; it must be text, such as 'auto' or 'gs(loop0)'")
 

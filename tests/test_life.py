@@ -194,8 +194,23 @@ def test_what_is_set_on_the_compiled_module_is_set_on_the_model() -> None:
 
 
 def test_compiling_a_compiled_object_compiles_the_program_again() -> None:
-    fast = fxsolve.compile(fxsolve.compile(loop, schedule="gs"), schedule="jacobi")
-    assert fast.program is loop
+    once = fxsolve.compile(loop, schedule="gs")
+    again = fxsolve.compile(once, backend="eager")
+    assert again is not once
+    assert again.program is loop
+    for _ in range(2):
+        again(inputs())
+    assert str(again.schedule).startswith("gs(")
+    assert fxsolve.compile(fxsolve.compile(loop), **OPTIONS).program is loop
+    assert fxsolve.compile(once, schedule="gs").program is loop
+
+
+def test_options_given_twice_are_refused_with_the_remedy() -> None:
+    once = fxsolve.compile(loop, schedule="gs")
+    with pytest.raises(InputError, match=r"with schedule='gs'; for schedule='jacobi' compile its \.program"):
+        fxsolve.compile(once, schedule="jacobi")
+    with pytest.raises(InputError, match=r"max_entries=2; for max_entries=3"):
+        fxsolve.compile(fxsolve.compile(model(), max_entries=2), max_entries=3)
 
 
 # A callable for a function.

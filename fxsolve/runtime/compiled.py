@@ -10,6 +10,7 @@ from typing import Any, final
 import torch
 from torch import fx, nn
 
+from fxsolve.errors import InputError
 from fxsolve.report.report import Report
 from fxsolve.runtime.around import AroundRuntime, is_around
 from fxsolve.runtime.cache import ORIGINAL, EntryInfo, Original
@@ -180,3 +181,20 @@ def _inside(options: Options, module: nn.Module) -> tuple[nn.Module, Runtime]:
     """The compiled form of a module inside of a wrapper, and what answers its calls."""
     runtime = Runtime(module.program if isinstance(module, Compiled) else module, options)
     return CompiledModule(runtime), runtime
+
+
+def compile_again(compiled: Compiled, options: Options) -> Compiled:
+    """The program of a compiled one, with what it was asked for where `options` has the defaults.
+
+    Raises `InputError` where both name an option, and differ in it.
+    """
+    runtime = compiled._runtime
+    merged: dict[str, Any] = {}
+    for name, default in vars(Options()).items():
+        old, new = getattr(runtime.options, name), getattr(options, name)
+        if default not in (old, new) and old != new:
+            raise InputError(
+                f"the program is compiled already, with {name}={old!r}; for {name}={new!r} compile its .program"
+            )
+        merged[name] = new if old == default else old
+    return recompile(runtime.program, Options(**merged))

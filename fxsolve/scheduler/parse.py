@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from fxsolve.errors import ScheduleError
@@ -115,7 +116,9 @@ class _Parser:
 
     def equation(self, name: Token) -> Equation:
         if name.text not in self.equations:
-            self.fail(name, f"there is no equation {name.text!r}")
+            words = ("gs", *METHODS, *self.equations)
+            near = get_close_matches(name.text, words, 1) if name.text not in words else []
+            self.fail(name, f"there is no equation {name.text!r}{f'; did you mean {near[0]!r}?' if near else ''}")
         return self.equations[name.text]
 
     def range(self, repeat: Repeat) -> tuple[int, int]:

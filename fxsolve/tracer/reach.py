@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from fxsolve.errors import CaptureError
 from fxsolve.tracer.names import Names
 from fxsolve.tracer.places import (
     MAX_DEPTH,
@@ -33,7 +35,8 @@ class Reach:
 def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
     """The modules and places that `program` reaches through attributes, closures, globals, partials and methods.
 
-    `arguments` are its arguments that are no tensors; hooks on modules are followed as the program itself is.
+    `arguments` are its arguments that are no tensors; hooks on modules are followed as the program itself is. Raises
+    `CaptureError` for modules whose attributes are not kept in Python.
     """
     modules: dict[str, nn.Module] = {}
     places: list[Place] = []
@@ -47,6 +50,7 @@ def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
             continue
         seen.add(id(value))
         if isinstance(value, nn.Module):
+            _refuse_scripted(value)
             modules[_unused(name, modules)] = value
             places += [place for part in value.modules() for place in _defaults_of_forward(part)]
             hooks = [("hook", hook) for part in value.modules() for hook in _hooks(part)]
@@ -59,6 +63,13 @@ def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
                 places.append(Place(label, owner, key))
             pending.append((label, held))
     return Reach(modules, tuple(places), tuple(others))
+
+
+def _refuse_scripted(module: nn.Module) -> None:
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            label = f"its part {name}" if name else "the program"
+            raise CaptureError(f"{label} is a ScriptModule, whose attributes are not seen; use the module behind it")
 
 
 def _hooks(module: nn.Module) -> Iterator[Any]:

@@ -182,7 +182,7 @@ def test_only_adjacent_chunks_of_equal_length_and_stop_are_written_as_a_row() ->
 
 BAD = [
     ("", 0, "expected gs(...), jacobi(...) or an equation, found the end"),
-    ("gs(block0, cel)", 11, "there is no equation 'cel'"),
+    ("gs(block0, cel)", 11, "there is no equation 'cel'; did you mean 'cell'?"),
     ("jacobi(block0)", 7, "block0 is a block and has no steps to sweep"),
     ("jacobi(gs(cell))", 14, "expected '[', found )"),
     ("jacobi(gs(cell[0:4]))", 18, "expected ':', found ]"),
