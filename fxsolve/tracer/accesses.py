@@ -97,6 +97,8 @@ def default_of(kind: type, name: str) -> Any:
 
 
 def _put_back(access: _Access) -> None:
+    if vars(access.kind).get(access.name) is not access:
+        return  # another thread has set the attribute of the class meanwhile
     if access.default is MISSING:
         type.__delattr__(access.kind, access.name)
     else:

@@ -5,6 +5,7 @@
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,19 +18,21 @@ _asked = torch.overrides.has_torch_function
 _PLAIN = (Tensor, nn.Parameter)
 
 
-def _tell_layers() -> Undo:
-    torch.overrides.has_torch_function = _has_override
+def _tell_layers(is_here: Callable[[], bool]) -> Undo:
+    def has_override(given: Any) -> bool:
+        # torch.compile in another thread folds the first question, and does not follow the others.
+        if torch.compiler.is_dynamo_compiling() or not is_here():
+            return _asked(given)
+        # Others, such as torch's operators that take functions, ask for the sake of modes.
+        is_layer = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch.nn.modules.")
+        modes = torch.overrides._get_current_function_mode_stack()
+        if not is_layer or [*map(type, modes)] != [ReadWatch]:
+            return _asked(given)
+        return any(hasattr(type(one), "__torch_function__") and type(one) not in _PLAIN for one in given)
+
+    torch.overrides.has_torch_function = has_override
     return lambda: setattr(torch.overrides, "has_torch_function", _asked)
 
 
 # In the body, torch's layers are told of tensors that override functions, and not of the watch for reads.
 fast_paths = Together(_tell_layers)
-
-
-def _has_override(given: Any) -> bool:
-    # Others, such as torch's operators that take functions, ask for the sake of modes.
-    is_layer = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch.nn.modules.")
-    modes = torch.overrides._get_current_function_mode_stack()
-    if not is_layer or [*map(type, modes)] != [ReadWatch]:
-        return _asked(given)
-    return any(hasattr(type(one), "__torch_function__") and type(one) not in _PLAIN for one in given)

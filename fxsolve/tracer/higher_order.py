@@ -94,7 +94,7 @@ def _rebuild(leaves: list[Any], spec: TreeSpec | None) -> Any:
     return tree_unflatten(leaves, spec)
 
 
-def _call_directly() -> Undo:
+def _call_directly(is_here: Callable[[], bool]) -> Undo:
     """Let torch call these operators, where they are recorded, without compiling around them.
 
     Where a dispatch mode is active the compiler gives up on torch's own wrapper function, and remembers that: in the
@@ -105,9 +105,9 @@ def _call_directly() -> Undo:
         return lambda: None
 
     def call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-        if torch._C._len_torch_dispatch_stack():
+        if is_here() and torch._C._len_torch_dispatch_stack():
             return function(*args, **(kwargs or {}))
-        return compile_and_call(function, args, kwargs)  # another thread, that records nothing
+        return compile_and_call(function, args, kwargs)
 
     utils._hop_compile_and_call = call
     return lambda: setattr(utils, "_hop_compile_and_call", compile_and_call)

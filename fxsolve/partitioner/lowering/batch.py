@@ -6,9 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.bodies import open_repeat
@@ -17,6 +15,7 @@ from fxsolve.partitioner.graphs.tables import device_of, table_tensor
 from fxsolve.partitioner.lowering.batch_inside import as_sweep
 from fxsolve.partitioner.lowering.bias import join_bias
 from fxsolve.partitioner.lowering.entries import tables_to_tensors
+from fxsolve.partitioner.lowering.trace import check_rules, trace
 from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import Invariant, Prefix, Read, Repeat, Table
 from fxsolve.tracer.together import Together, Undo
@@ -53,8 +52,13 @@ def _check_numbers(repeat: Repeat) -> None:
         raise PartitionError(f"a step of {repeat.name} reads a number that changes with a loop around it")
 
 
-def batch_step(repeat: Repeat, steps: int, body: Callable[..., Any], name: str) -> fx.GraphModule:
-    """Any function of what one step of `repeat` reads, for `steps` steps at once, as `batch` has it."""
+def batch_step(
+    repeat: Repeat, steps: int, body: Callable[..., Any], name: str, alone: Callable[..., Any] | None = None
+) -> fx.GraphModule:
+    """Any function of what one step of `repeat` reads, for `steps` steps at once, as `batch` has it.
+
+    The calls that `alone` makes, the same function unless it batches something itself, must have batching rules.
+    """
     order = read_order(repeat.reads)
     shared = [isinstance(repeat.reads[j], (Invariant, Prefix)) for j in order]
     if all(shared):
@@ -66,7 +70,7 @@ def batch_step(repeat: Repeat, steps: int, body: Callable[..., Any], name: str) 
         return torch.vmap(body, in_dims=in_dims, out_dims=0)(*(reads[k] for k in position))
 
     sizes = [() if s else (steps,) for s in shared]
-    module = _trace(sweep, repeat, [(j, size) for j, size in zip(order, sizes, strict=True)])
+    module = _trace(sweep, repeat, list(zip(order, sizes, strict=True)), alone or body)
     for node, j in zip(module.graph.find_nodes(op="placeholder"), order, strict=True):
         read = repeat.reads[j]
         if isinstance(read, Table) and steps == repeat.length:
@@ -125,12 +129,17 @@ def _inside(nested: Nested) -> Callable[..., tuple[Tensor, ...]]:
     return nested
 
 
-def _trace(sweep: Any, repeat: Repeat, reads: list[tuple[int, tuple[int, ...]]]) -> fx.GraphModule:
+def _trace(
+    sweep: Callable[..., Any], repeat: Repeat, reads: list[tuple[int, tuple[int, ...]]], alone: Callable[..., Any]
+) -> fx.GraphModule:
     placeholders = repeat.body.graph.find_nodes(op="placeholder")
-    with torch.no_grad(), _no_vmap_fallback(), _without_log(), FakeTensorMode():
+    shared = [isinstance(read, (Invariant, Prefix)) for read in repeat.reads]
+    with torch.no_grad(), _without_log(), FakeTensorMode():
+        one = [_example(node, repeat, read, ()) for node, read in zip(placeholders, repeat.reads, strict=True)]
         fakes = [_example(placeholders[j], repeat, repeat.reads[j], size) for j, size in reads]
         try:
-            return make_fx(sweep)(*fakes)
+            check_rules(alone, one, shared)
+            return trace(sweep, fakes)
         except Exception as error:  # vmap and fake tensors raise many types for an op that they do not support
             reason = str(error).strip().splitlines()[0]
             raise PartitionError(f"{repeat.name} at {repeat.source} cannot be batched: {reason}") from error
@@ -153,22 +162,18 @@ def _drop_unit_factors(graph: fx.Graph) -> None:
                 node.replace_all_uses_with(x)
 
 
-def _silence() -> Undo:
+def _silence(is_here: Callable[[], bool]) -> Undo:
     """What cannot be traced is refused with a reason: torch's own account of it, in the log, would only alarm."""
     log = logging.getLogger("torch._subclasses.fake_tensor")
-    before, log.disabled = log.disabled, True
-    return lambda: setattr(log, "disabled", before)
 
+    def is_shown(_: logging.LogRecord) -> bool:
+        return not is_here()
 
-def _refuse_fallback() -> Undo:
-    """An op without batching rule would be run step by step inside the sweep: refuse it instead."""
-    before = _functorch._is_vmap_fallback_enabled()
-    _functorch._set_vmap_fallback_enabled(False)
-    return lambda: _functorch._set_vmap_fallback_enabled(before)
+    log.addFilter(is_shown)
+    return lambda: log.removeFilter(is_shown)
 
 
 _without_log = Together(_silence)
-_no_vmap_fallback = Together(_refuse_fallback)
 
 
 def _drop_whole_selections(table: fx.Node, read: Table) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from fxsolve.system.spec import Invariant, Lag, Prefix, Repeat
 aten = torch.ops.aten
 
 Jacobian = Literal["full", "diagonal"]
+_Row = Callable[..., Tensor]
+_Seeds = Callable[[], tuple[Tensor, ...]]
 
 # Below autograd these are the identity; differentiation would take their results as constants.
 _IDENTITIES = {aten.detach.default: aten.alias.default, aten.detach_copy.default: aten.alias_copy.default}
@@ -35,8 +38,9 @@ def linearize(repeat: Repeat, layout: Layout, steps: int, jacobian: Jacobian = "
     for node in body.graph.nodes:
         node.target = _IDENTITIES.get(node.target, node.target)
     body.recompile()
-    step = _with_jacobian(body, repeat, layout, jacobian)
-    return batch_step(repeat, steps, step, f"{repeat.name}_linear")
+    step = _with_jacobian(body, repeat, layout, partial(_matrix, layout=layout, jacobian=jacobian))
+    alone = _with_jacobian(body, repeat, layout, _first_row)
+    return batch_step(repeat, steps, step, f"{repeat.name}_linear", alone)
 
 
 def linear_loop(repeat: Repeat, layout: Layout, bounds: Sequence[int], jacobian: Jacobian = "full") -> Linearized:
@@ -53,7 +57,7 @@ def state_size(layout: Layout) -> int:
 
 
 def _with_jacobian(
-    body: fx.GraphModule, repeat: Repeat, layout: Layout, jacobian: Jacobian
+    body: fx.GraphModule, repeat: Repeat, layout: Layout, rows: Callable[[_Row, _Seeds], Tensor]
 ) -> Callable[..., tuple[Tensor, ...]]:
     carried = [j for j, read in enumerate(repeat.reads) if isinstance(read, Lag)]
     seeds = _seeds(repeat, layout)
@@ -67,12 +71,12 @@ def _with_jacobian(
             return _packed(layout, pull_back(cotangents))
 
         _, pull_back, outputs = torch.func.vjp(advance, *(reads[j] for j in carried), has_aux=True)  # pyright: ignore
-        return (*outputs, _matrix(row, seeds, layout, jacobian))
+        return (*outputs, rows(row, seeds))
 
     return step
 
 
-def _seeds(repeat: Repeat, layout: Layout) -> Callable[[], tuple[Tensor, ...]]:
+def _seeds(repeat: Repeat, layout: Layout) -> _Seeds:
     """One cotangent for each of the n entries of the state, the same at all independent places: (n, *shape) a carry."""
     results: Any = repeat.body.graph.output_node().args[0]
     dtype, device, size = results[layout.outputs[0]].meta["spec"].dtype, device_of(repeat), state_size(layout)
@@ -99,12 +103,14 @@ def _replaced(reads: tuple[Any, ...], places: list[int], values: tuple[Tensor, .
     return new
 
 
-def _matrix(
-    row: Callable[..., Tensor], seeds: Callable[[], tuple[Tensor, ...]], layout: Layout, jacobian: Jacobian
-) -> Tensor:
+def _first_row(row: _Row, seeds: _Seeds) -> Tensor:
+    return row(*(seed[0] for seed in seeds()))
+
+
+def _matrix(row: _Row, seeds: _Seeds, layout: Layout, jacobian: Jacobian) -> Tensor:
     """The rows of the Jacobian in the form that the solvers expect."""
     if state_size(layout) == 1:
-        return row(*(seed[0] for seed in seeds())).squeeze(-1)
+        return _first_row(row, seeds).squeeze(-1)
     # Not -2: torch crashes there where no gradient comes back, and so nothing is batched.
     rows = torch.vmap(row, out_dims=len(layout.batch))(*seeds())
     return rows.diagonal(dim1=-2, dim2=-1) if jacobian == "diagonal" else rows
