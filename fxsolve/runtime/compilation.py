@@ -30,7 +30,6 @@ from fxsolve.solvers.requests import certificates, unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
 from fxsolve.tracer.mutations import note_mutations
 from fxsolve.tracer.program import Program
-from fxsolve.tracer.state import read_random_state
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Compilation:
     tolerance: float | None = None  # of what was made last
 
     def entry(self) -> Entry:
-        randomness, rewind = read_random_state(), rewinder(generators_of(self.captured))
+        rewind = rewinder(generators_of(self.captured))
         try:
             with unasked():
                 return self._entry()
@@ -117,7 +116,6 @@ class Compilation:
         except Exception as error:
             return self._left_alone(internal_error(self.clock.stage, error))
         finally:
-            randomness.restore()
             rewind()
 
     def _left_alone(self, reason: str) -> Entry:
@@ -274,7 +272,8 @@ class Compilation:
         """Run the program once more as if for the first time; returns the seconds."""
         given = tuple(leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor))
         inputs = (*given, *self.captured.example.state)
-        self.rewind()  # another draw could take another branch, and write where nothing is put back
+        if self.captured.draws:
+            self.rewind()  # another draw could take another branch, and write where nothing is put back
         try:
             return run_original(Original(self.program, self.args, self.kwargs), self.captured, inputs)
         except Exception as error:

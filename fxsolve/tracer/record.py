@@ -100,7 +100,9 @@ def record(
             backward = record_backward(recorder, outputs, changes.stores.handed, reach)
             counters.check()
         _check_randomness(recorder, randomness)
-        back = functools.partial(_rewind, recorder, randomness, changes.before)
+        # A program that draws nothing leaves the generators to other threads.
+        drawn = randomness if recorder.draws else None
+        back = functools.partial(_rewind, recorder, drawn, changes.before)
         found = _finish(recorder, inputs, output, outputs, backward, back)
         return _with_state(found, changes)
     except HappenedError:
@@ -141,10 +143,11 @@ def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...],
     return result
 
 
-def _rewind(recorder: Recorder, randomness: RandomState, before: Held = NOTHING_HELD) -> None:
+def _rewind(recorder: Recorder, randomness: RandomState | None, before: Held = NOTHING_HELD) -> None:
     before.put_back()
     recorder.externals.undo()
-    _restore_randomness(recorder, randomness)
+    if randomness is not None:
+        _restore_randomness(recorder, randomness)
 
 
 def _restore_randomness(recorder: Recorder, randomness: RandomState) -> None:
@@ -159,15 +162,27 @@ def _states(recorder: Recorder) -> list[Tensor]:
 def _check_randomness(recorder: Recorder, before: RandomState) -> None:
     """Make all draws again from the state before the run: same bits, and the state after the run."""
     if not before.is_python_unchanged():
-        raise CaptureError("the program draws random numbers from Python or NumPy; draw them with torch.")
+        raise CaptureError(
+            "the program, or another thread meanwhile, draws random numbers from Python or NumPy; draw them with torch."
+        )
     recorder.fresh.check()
+    if not (_draws_again(recorder, before) if recorder.draws else _drew_nothing(recorder, before)):
+        raise CaptureError(
+            "the program uses random numbers that fxsolve did not see being drawn, or another thread drew some "
+            "meanwhile."
+        )
+
+
+def _draws_again(recorder: Recorder, before: RandomState) -> bool:
     after, explicit = read_random_state(), _states(recorder)
     _restore_randomness(recorder, before)
     same = all(same_bits(draw.sample(), noise) for draw, noise in zip(recorder.draws, recorder.noise, strict=True))
-    again = read_random_state()
-    continued = all(map(torch.equal, (again.cpu, *again.cuda, *_states(recorder)), (after.cpu, *after.cuda, *explicit)))
-    if not same or not continued:
-        raise CaptureError("the program uses random numbers that fxsolve did not see being drawn.")
+    return same and after.is_torch_unchanged() and all(map(torch.equal, _states(recorder), explicit))
+
+
+def _drew_nothing(recorder: Recorder, before: RandomState) -> bool:
+    known = (state for _, state in recorder.generators.values())
+    return before.is_torch_unchanged() and all(map(torch.equal, _states(recorder), known))
 
 
 def _finish(

@@ -119,7 +119,10 @@ def _same(now: Any, held: Any, contents: Contents) -> bool:
 
 @dataclass(frozen=True)
 class RandomState:
-    """The state of every generator that torch, Python and NumPy use by default."""
+    """The state of every generator that torch, Python and NumPy use by default.
+
+    They are those of all threads: what another one draws while a program runs may be drawn again after `restore`.
+    """
 
     cpu: Tensor
     cuda: tuple[Tensor, ...]
@@ -127,18 +130,26 @@ class RandomState:
     numpy: Any
 
     def restore(self) -> None:
-        """Put every generator back into its state."""
-        torch.set_rng_state(self.cpu)
+        """Put every generator back into its state; nothing is done to those that are in it."""
+        now = read_random_state()
+        if not torch.equal(now.cpu, self.cpu):
+            torch.set_rng_state(self.cpu)
         if self.cuda:
             torch.cuda.set_rng_state_all(list(self.cuda))
-        random.setstate(self.python)
-        if self.numpy is not None:
+        if now.python != self.python:
+            random.setstate(self.python)
+        if self.numpy is not None and str(now.numpy) != str(self.numpy):
             sys.modules["numpy"].random.set_state(self.numpy)
 
     def is_python_unchanged(self) -> bool:
         """Whether neither Python nor NumPy drew a random number since."""
         now = read_random_state()
         return now.python == self.python and str(now.numpy) == str(self.numpy)
+
+    def is_torch_unchanged(self) -> bool:
+        """Whether torch drew none."""
+        now = read_random_state()
+        return torch.equal(now.cpu, self.cpu) and all(map(torch.equal, now.cuda, self.cuda))
 
 
 def read_random_state() -> RandomState:
