@@ -191,7 +191,7 @@ def test_auto_is_never_wrong() -> None:
 
 def test_a_program_without_a_loop_is_left_alone() -> None:
     fast = warmed(torch.sin, numbers(3))
-    assert_left_alone(fast, "no loop was found")
+    assert_left_alone(fast, "no loop was found: it takes 3 equal steps and 6 calls at least")
     assert torch.equal(fast(numbers(4)), torch.sin(numbers(4)))
 
 

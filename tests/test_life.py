@@ -815,7 +815,9 @@ def test_a_state_that_differs_at_every_call_is_not_recorded_for_ever() -> None:
         original.gain = float(step)
         assert torch.equal(fast(x), original(x))
     assert len(fast.entries) == 4
-    assert "the attribute gain differs at every call" in fast.report().reason
+    reason = fast.report().reason
+    assert "the attribute gain differs at every call: 5 signatures in a row" in reason
+    assert reason.endswith("and max_entries=4 are kept")
     original.gain = 3.0
     assert_follows(fast, original, x, versions=4)
 

@@ -225,7 +225,8 @@ class Runtime:
         group = self._cache.find(call.key)
         if group is None and self._unused >= self.options.max_entries and call.key != self._newest_key:
             part = changed_part(self._newest_key or call.key, call.key)
-            unseen = f"{self._unused} signatures in a row were not seen again"
+            most = self.options.max_entries
+            unseen = f"{self._unused} signatures in a row were not seen again, and max_entries={most} are kept"
             changes = f"{part} differs at every call: {self._refused[-1] if self._refused else unseen}"
             reason = self._communicates or changes
             self._newest_key = call.key

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
 from fxsolve.partitioner.partition import Partition
+from fxsolve.partitioner.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Check, Report
@@ -222,7 +223,8 @@ class Compilation:
         parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
         self.report = replace(self.report, notes=parts.notes)
         if not parts.system.repeats:
-            raise _LeftAloneError("no loop was found" if not parts.notes else parts.notes[0])
+            nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
+            raise _LeftAloneError(parts.notes[0] if parts.notes else nothing)
         return parts
 
     def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:

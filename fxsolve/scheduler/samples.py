@@ -57,7 +57,7 @@ def find_samples(repeat: Repeat) -> Samples:
     if loops_inside(repeat):
         raise PartitionError(f"the steps of {repeat.name} have loops of their own")
     if values_in(repeat) > MOST_LABELS:
-        raise PartitionError(f"a step of {repeat.name} holds more than {MOST_LABELS} numbers")
+        raise PartitionError(f"a step of {repeat.name} holds {values_in(repeat)} numbers, more than {MOST_LABELS}")
     body = with_examples(repeat.body)
     for size in _sizes(repeat):
         for guess in _GUESSES:

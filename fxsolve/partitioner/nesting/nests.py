@@ -128,7 +128,9 @@ def _check_picks(repeat: Repeat) -> None:
     results = repeat.body.graph.output_node().args[0]
     picked = sum(_is_picked(node) for node in results)  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
     if picked > _MOST_PICKED:
-        raise PartitionError(f"{picked} single steps of loops inside {repeat.name} are read from outside")
+        raise PartitionError(
+            f"{picked} single steps of loops inside {repeat.name} are read from outside, more than {_MOST_PICKED}"
+        )
 
 
 def _is_picked(node: fx.Node) -> bool:
