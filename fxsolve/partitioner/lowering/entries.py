@@ -8,6 +8,7 @@ from torch import Tensor, fx
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
 from fxsolve.partitioner.graphs.tables import table_tensor
+from fxsolve.partitioner.lowering.numbers import WithTensors, with_tensors
 from fxsolve.system.spec import Table
 
 aten = torch.ops.aten
@@ -60,7 +61,8 @@ def tables_to_tensors(opened: OpenRepeat) -> None:
     """Rewrite every use of a table placeholder for a 0-d tensor; PartitionError names an op that needs a number."""
     for table, read in opened.reads.items():
         if isinstance(read, Table):
-            for user in list(table.users):
+            # A function that takes one of its numbers as a tensor takes them all so.
+            for user in [one for one in table.users if not isinstance(one.target, WithTensors)]:
                 _rewrite(opened.graph, table, read, user)
 
 
@@ -74,6 +76,8 @@ def _rewrite(graph: fx.Graph, table: fx.Node, read: Table, user: fx.Node) -> Non
             number = _typed(graph, table, read, user.args[1 if user.args[0] is table else 0])
             args = tuple(number if value is table else value for value in user.args)
             made = graph.call_function(_SCALAR_OPS[user.target], args, dict(user.kwargs))
+        elif (function := with_tensors(user.target)) is not None:
+            made = graph.call_function(function, user.args, dict(user.kwargs))
         else:
             where = user.meta.get("source", "an unknown line")
             raise PartitionError(f"{user.target} at {where} takes a number that changes with the step")

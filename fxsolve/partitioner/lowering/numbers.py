@@ -1,0 +1,145 @@
+"""Ops whose numbers change with the step, as functions of a tensor in the place of each number.
+
+Under `vmap` such a function is run for all steps at once. The numbers come as tensors without dimensions, of integers
+or of doubles; results have the type that the op gives for Python numbers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+from fxsolve.ops.call import bind, name_of
+
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WithTensors:
+    """The function for an op; it takes the arguments of the op."""
+
+    target: OpOverload
+
+    @property
+    def __name__(self) -> str:
+        """What the generated code of a body calls it."""
+        return f"{name_of(self.target)}_with_tensors"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return _RULES[name_of(self.target)](bind(self.target, args, kwargs, None).arguments)
+
+
+def with_tensors(target: Any) -> WithTensors | None:
+    """The function for an op, if there is one."""
+    return WithTensors(target) if isinstance(target, OpOverload) and name_of(target) in _RULES else None
+
+
+def _beside(number: Any, x: Tensor) -> Any:
+    """A number in the type that it takes beside `x`: a float beside integers makes a float, else `x` decides."""
+    if not isinstance(number, Tensor):
+        return number
+    is_wider = number.is_floating_point() and not (x.is_floating_point() or x.is_complex())
+    return number.to(torch.get_default_dtype() if is_wider else x.dtype)
+
+
+def _times(number: Any, x: Tensor) -> Tensor:
+    return x * _beside(number, x)
+
+
+def _filled(number: Any, like: Tensor | None, shape: Any, dtype: torch.dtype | None) -> Tensor:
+    value = torch.as_tensor(number)
+    of_number = torch.get_default_dtype() if value.is_floating_point() else torch.int64
+    return value.to(dtype or (of_number if like is None else like.dtype)).expand(tuple(shape))
+
+
+def _pointwise(function: Callable[..., Tensor], *names: str) -> Callable[[Arguments], Tensor]:
+    """A function of the first argument and of numbers, which may be tensors as they are."""
+
+    def rule(given: Arguments) -> Tensor:
+        x = next(iter(given.values()))
+        return function(x, *(_beside(given[name], x) for name in names))
+
+    return rule
+
+
+def _combined(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Arguments], Tensor]:
+    """x + alpha * y and the like, where `function` combines x and the second term."""
+
+    def rule(given: Arguments) -> Tensor:
+        x, y, alpha = given["self"], given["other"], given["alpha"]
+        return function(x, _times(alpha, y))
+
+    return rule
+
+
+def _clamp(given: Arguments) -> Tensor:
+    x, low, high = given["self"], given["min"], given["max"]
+    x = x if low is None else torch.maximum(x, torch.as_tensor(_beside(low, x), dtype=x.dtype))
+    return x if high is None else torch.minimum(x, torch.as_tensor(_beside(high, x), dtype=x.dtype))
+
+
+def _softplus(given: Arguments) -> Tensor:
+    x = given["self"]
+    beta, threshold = (_beside(given[name], x) for name in ("beta", "threshold"))
+    return torch.where(x * beta > threshold, x, torch.log1p(torch.exp(x * beta)) / beta)
+
+
+def _roll(given: Arguments) -> Tensor:
+    x, (shift,), (dim,) = given["self"], given["shifts"], given["dims"]
+    places = (torch.arange(x.shape[dim], device=x.device) - shift) % x.shape[dim]
+    return x.index_select(dim, places)
+
+
+def _select_scatter(given: Arguments) -> Tensor:
+    x, dim = given["self"], given["dim"] % given["self"].dim()
+    here = torch.arange(x.shape[dim], device=x.device) == given["index"] % x.shape[dim]
+    return torch.where(here.view([-1 if k == dim else 1 for k in range(x.dim())]), given["src"].unsqueeze(dim), x)
+
+
+def _triangle(compare: Callable[[Tensor, Any], Tensor]) -> Callable[[Arguments], Tensor]:
+    def rule(given: Arguments) -> Tensor:
+        x = given["self"]
+        rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
+        return torch.where(compare(columns - rows[:, None], given["diagonal"]), x, torch.zeros_like(x))
+
+    return rule
+
+
+_RULES: Mapping[str, Callable[[Arguments], Tensor]] = {
+    "full": lambda given: _filled(given["fill_value"], None, given["size"], given["dtype"]),
+    "full_like": lambda given: _filled(given["fill_value"], given["self"], given["self"].shape, given["dtype"]),
+    "new_full": lambda given: _filled(given["fill_value"], given["self"], given["size"], given["dtype"]),
+    "fill": lambda given: _filled(given["value"], given["self"], given["self"].shape, None),
+    "scalar_tensor": lambda given: _filled(given["s"], None, (), given["dtype"] or torch.get_default_dtype()),
+    "add": _combined(torch.add),
+    "sub": _combined(torch.sub),
+    "rsub": lambda given: _beside(given["other"], given["self"]) - _times(given["alpha"], given["self"]),
+    "lerp": lambda given: given["self"] + _times(given["weight"], given["end"] - given["self"]),
+    "addcmul": lambda given: given["self"] + _times(given["value"], given["tensor1"]) * given["tensor2"],
+    "addcdiv": lambda given: given["self"] + _times(given["value"], given["tensor1"]) / given["tensor2"],
+    "clamp": _clamp,
+    "hardtanh": lambda given: _clamp({"self": given["self"], "min": given["min_val"], "max": given["max_val"]}),
+    "clamp_min": lambda given: _clamp({**given, "max": None}),
+    "clamp_max": lambda given: _clamp({**given, "min": None}),
+    "leaky_relu": _pointwise(lambda x, slope: torch.where(x > 0, x, x * slope), "negative_slope"),
+    "masked_fill": lambda given: torch.where(given["mask"], _beside(given["value"], given["self"]), given["self"]),
+    "softplus": _softplus,
+    "fmod": _pointwise(torch.fmod, "other"),
+    "remainder": _pointwise(torch.remainder, "other"),
+    "floor_divide": _pointwise(torch.floor_divide, "other"),
+    "pow": lambda given: torch.pow(*(torch.as_tensor(one) for one in _power(given))),
+    "roll": _roll,
+    "select_scatter": _select_scatter,
+    "tril": _triangle(torch.le),
+    "triu": _triangle(torch.ge),
+}
+
+
+def _power(given: Arguments) -> tuple[Any, Any]:
+    base, exponent = given["self"], given["exponent"]
+    if isinstance(base, Tensor) and base.dim():
+        return base, _beside(exponent, base)
+    return _beside(base, exponent), exponent
