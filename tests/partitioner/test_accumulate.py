@@ -442,3 +442,21 @@ def test_gradients_are_right_for_all_shapes(
     )
     _, backward = recurrences(direct)
     assert len(ops_of(backward)) == 3
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_gradients_of_a_norm_on_the_state_leave_the_recurrence(norm: str) -> None:
+    def loss(x: Tensor, w: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        h = x[0]
+        for x_t in x:
+            z = torch.tanh(h @ w + x_t)
+            h = F.layer_norm(z, (H,), scale, shift) if norm == "layer" else F.group_norm(z, 2, scale, shift)
+        return h.square().sum()
+
+    program = gradients_of(loss, [numbers(T, B, H)], [numbers(H, H), numbers(H), numbers(H) + 1])
+    system = system_of(program)
+    sums = [repeat for repeat in system.repeats if is_sum(repeat)]
+    assert sum(isinstance(read, Lag) for repeat in sums for read in repeat.reads) == 3  # the weight, scale and shift
+    found = evaluate(folded(system), given_values(program))
+    for ours, recorded in zip(found, program.example.outputs, strict=False):
+        torch.testing.assert_close(ours, recorded, rtol=BOUND, atol=BOUND)

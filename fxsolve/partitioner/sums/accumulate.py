@@ -8,6 +8,8 @@ The second loop runs the same operations in the same order, so it is still the p
 direct solution. Gradients of shared parameters are such sums: autograd adds one term in each step of a backward loop.
 """
 
+import math
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -103,9 +105,26 @@ def _private(opened: OpenRepeat, found: list[Accumulator]) -> set[fx.Node]:
     wanted = [node for node in (*opened.steps.values(), *opened.lasts.values()) if node not in results]
     needed = ancestors([*fed, *wanted])
     inside = {node for node in ancestors(results) - needed if node.op == "call_function"}
+    inside -= {node for node in inside if _is_light_result(node, inside)}
     while views := {node for node in _border(inside, found) if is_view(node) and not is_contiguous(node.meta["spec"])}:
         inside |= views
     return inside
+
+
+def _is_light_result(node: fx.Node, inside: set[fx.Node]) -> bool:
+    """Whether a call is one of several results of a call that the rest needs too, and may cross by itself.
+
+    All steps of it are kept then, so it must be no larger than what the rest needs of that call: scales of norms are
+    not, but the weights of a layer most often are.
+    """
+    if node.target is not operator.getitem or node.all_input_nodes[0] in inside:
+        return False
+    others = [user for user in node.all_input_nodes[0].users if user not in inside]
+    return _entries(node) <= max(map(_entries, others), default=0)
+
+
+def _entries(node: fx.Node) -> int:
+    return math.prod(node.meta["spec"].shape)
 
 
 def _border(inside: set[fx.Node], found: list[Accumulator]) -> list[fx.Node]:
