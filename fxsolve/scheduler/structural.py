@@ -16,9 +16,11 @@ from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.thin import unknown_outputs
 from fxsolve.scheduler.examples import with_examples
 from fxsolve.system.spec import (
+    AllSteps,
     Block,
     Invariant,
     Lag,
+    LastStep,
     Prefix,
     Repeat,
     Slices,
@@ -62,12 +64,19 @@ def _of_block(block: Block, values: Known) -> Known:
 
 
 def _of_repeat(repeat: Repeat, values: Known) -> Known:
-    """The stacked results of steps that do not read one another."""
+    """The results of steps that do not read one another, stacked or the last one."""
     try:
         sweep = batch(repeat, repeat.length)
     except PartitionError:
         return {}
-    return _told(outputs_of(repeat), label_outputs(sweep, label_inputs(repeat, sweep, values, [NEVER] * repeat.length)))
+    stacks = label_outputs(sweep, label_inputs(repeat, sweep, values, [NEVER] * repeat.length))
+    results: dict[str, Tensor | Entries] = {}
+    for write in repeat.writes:
+        if isinstance(write, AllSteps):
+            results[write.name] = stacks[write.output]
+        elif isinstance(write, LastStep):
+            results[write.name] = _moved(stacks[write.output], lambda part: part[-1])
+    return _told(results, results.values())
 
 
 def label_outputs(graph: fx.GraphModule, inputs: Sequence[Tensor | Entries]) -> Any:
