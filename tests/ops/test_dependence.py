@@ -244,6 +244,16 @@ def test_sums_and_softmaxes_reach_the_latest_entry() -> None:
     assert labels_after(lambda x: torch.softmax(x, 0)) == columns.tolist()
 
 
+@pytest.mark.parametrize("limit", [-100.0, 0.0], ids=["all", "some"])
+def test_what_a_mask_of_values_picks_depends_on_the_whole_mask(limit: float) -> None:
+    table = torch.rand(T, T, dtype=torch.float64)
+    steps = torch.linspace(-1, 1, T, dtype=torch.float64)[:, None].expand(T, T)
+    graph = make_fx(lambda x: table[x[:, 0] > limit].sum(0).expand(T, T) + table[x[:, 0] > limit][:1])(steps)
+    assert label(graph, columns.t()).tolist() == [[T - 1] * T] * T
+    graph = make_fx(lambda x: table[x[:, 0] > limit][:1].expand(T, T))(steps)
+    assert label(graph, columns.t()).tolist() == [[T - 1] * T] * T
+
+
 def test_an_op_without_a_rule_mixes_everything() -> None:
     assert labels_after(lambda x: torch.linalg.inv(x)) == [[T - 1] * T] * T
 

@@ -53,7 +53,12 @@ def indexed(call: Call) -> Entries:
     if len(given) != 1 or call.example is None:
         raise NotImplementedError
     dim, places = given[0]
-    found = _taken(value, dim, places.latest.reshape(-1))
+    if call.example.shape != (*value.shape[:dim], *places.shape, *value.shape[dim + 1 :]):
+        raise NotImplementedError  # a mask: how many entries it picks is not known
+    labels = places.latest.reshape(-1)
+    if places.shape == value.shape[dim : dim + 1]:  # maybe a mask, of which all places tell where an entry comes to be
+        labels = labels.amax().expand(labels.shape)
+    found = _taken(value, dim, labels)
     return found.all_alike(lambda part: part.unflatten(dim, places.shape or (1,)).reshape(call.example.shape))
 
 
