@@ -153,3 +153,30 @@ def test_the_cost_of_a_check_is_told() -> None:
     seconds = dict(fast.report().seconds)
     assert "run" in seconds
     assert any("against one run of the program, which took" in note for note in fast.report().notes)
+
+
+class WritesAtLongInputs(nn.Module):
+    """Counts long inputs in a tensor that is neither a parameter nor a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.long_inputs = torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 8:
+            self.long_inputs.add_(1)
+        h = torch.zeros_like(x[0])
+        for x_t in x:
+            h = torch.tanh(h * 0.5 + x_t)
+        return h
+
+
+@torch.no_grad()
+def test_a_write_into_an_attribute_at_a_new_length_is_made_once() -> None:
+    ours, theirs = WritesAtLongInputs(), WritesAtLongInputs()
+    fast = fxsolve.compile(ours, schedule="gs", backend="eager")
+    for length in (5, 7, 11, 11, 12):
+        x = torch.randn(length, 2)
+        assert torch.equal(fast(x), theirs(x))
+        assert ours.long_inputs == theirs.long_inputs
+    assert fast.report().status == "emitted"

@@ -17,8 +17,10 @@ from fxsolve.tracer.gate import Earlier
 from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
 from fxsolve.tracer.pause import paused_collector
-from fxsolve.tracer.reach import Reach, name_tensors
+from fxsolve.tracer.places import tensors_in
+from fxsolve.tracer.reach import Reach
 from fxsolve.tracer.reads import ReadWatch, check_literal
+from fxsolve.tracer.state import take_snapshot
 from fxsolve.tracer.statistics import updates_statistics
 from fxsolve.tracer.stream import Entry, Listener
 
@@ -99,10 +101,8 @@ class Witness:
     """Watches runs of a program that reaches `reach` and the `inputs`."""
 
     def __init__(self, reach: Reach, inputs: Iterable[Tensor]) -> None:
-        held = [tensor for tensor, _, _ in name_tensors(reach).values()]
-        found = [place.read() for place in reach.places]
-        tensors = [value for value in (*inputs, *held, *found) if isinstance(value, Tensor)]
-        self._mode = _Witness({storage_of(tensor) for tensor in tensors if tensor.layout == torch.strided})
+        held = (tensor for slot in take_snapshot(reach).slots for tensor in tensors_in(slot.held))
+        self._mode = _Witness({storage_of(tensor) for tensor in (*inputs, *held) if tensor.layout == torch.strided})
 
     @property
     def entries(self) -> tuple[Entry, ...]:
