@@ -19,13 +19,18 @@ from tests.table.row import Row
 def found(row: Row) -> tuple[Program, System] | CaptureError:
     """The program and the system of the first call, or why it could not be captured."""
     with row.mode():
-        args = _given(row, row.calls[0])
-        torch.manual_seed(1)
-        try:
-            program = capture(row.build(), *args, **row.kwargs(row.calls[0]))
-        except CaptureError as error:
-            return error
-        return program, partition(program).system
+        program = captured(row)
+        return program if isinstance(program, CaptureError) else (program, partition(program).system)
+
+
+def captured(row: Row) -> Program | CaptureError:
+    """The program of the first call, recorded in the mode that is set, or why it could not be."""
+    args = _given(row, row.calls[0])
+    torch.manual_seed(1)
+    try:
+        return capture(row.build(), *args, **row.kwargs(row.calls[0]))
+    except CaptureError as error:
+        return error
 
 
 def describe(repeat: Repeat) -> str:

@@ -49,10 +49,11 @@ def assert_same(found: Any, expected: Any, tolerance: float) -> None:
         for fact in ("shape", "dtype", "device", "requires_grad", "is_leaf"):
             assert getattr(one, fact) == getattr(other, fact), f"{path}.{fact}"
         assert one.stride() == other.stride(), path
-        assert _is_close(one, other, tolerance), f"{path}: {one} is not {other}"
+        assert is_close(one, other, tolerance), f"{path}: {one} is not {other}"
 
 
-def _is_close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+def is_close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether two tensors are bitwise equal, or within `tolerance` of the largest entry."""
     if other.is_meta or same_bits(one, other):
         return True
     if not tolerance or not (other.is_floating_point() or other.is_complex()):

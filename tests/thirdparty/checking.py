@@ -1,10 +1,8 @@
 """Compare a program of another library with its compiled forms, and keep what was found as a text file."""
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +13,8 @@ from torch.utils import _pytree as pytree
 import fxsolve
 from fxsolve.report.report import Report
 from fxsolve.system.text import pattern_text
+from tests.goldens import check_golden, without_paths
 
-GOLDEN = Path(__file__).parent.parent / "golden"
-UPDATE = "FXSOLVE_UPDATE_GOLDEN"  # set to 1 to write the text files anew
 _AUTO_TOLERANCE = 1e-5  # of the largest entry; solves in single precision stop at 1e-6
 _HONEST = "sequential is best here"
 
@@ -54,7 +51,7 @@ def check_left_alone(name: str, case: Case, reason: str) -> None:
     report, schedule = _run(case, "gs", exact=True)
     assert schedule == "original"
     assert re.search(reason, report.reason or ""), report.reason
-    check_golden(name, f"left alone: {_without_paths(report.reason or '')}\n")
+    check_golden(name, f"left alone: {without_paths(report.reason or '')}\n")
 
 
 def check_equal(case: Case) -> None:
@@ -62,15 +59,6 @@ def check_equal(case: Case) -> None:
     for schedule in ("gs", "auto"):
         report, _ = _run(case, schedule, exact=schedule == "gs")
         assert report.guards, report.reason
-
-
-def check_golden(name: str, text: str) -> None:
-    """Compare with the kept text, or keep this one."""
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get(UPDATE) == "1":
-        path.write_text(text)
-    assert path.exists(), f"no {path.name}: run the tests with {UPDATE}=1"
-    assert text == path.read_text(), f"what was found is not what {path.name} says; {UPDATE}=1 writes it anew"
 
 
 def _run(case: Case, schedule: str, exact: bool) -> tuple[Report, str]:
@@ -100,13 +88,9 @@ def _describe(case: Case, report: Report) -> str:
     """What was recorded and found: nothing that is measured, and no file names or line numbers."""
     with torch.no_grad():
         system = fxsolve.partition(fxsolve.capture(case.program, *case.inputs)).system
-    notes = [f"note: {_without_paths(note)}" for note in report.notes]
+    notes = [f"note: {without_paths(note)}" for note in report.notes]
     head = f"recorded: {report.calls} ops, {report.draws} draws, {report.guards} guards"
     return "\n".join([head, pattern_text(system), *notes, ""])
-
-
-def _without_paths(text: str) -> str:
-    return re.sub(r"\S*/([\w.]+\.py):\d+", r"\1", text)
 
 
 def two_inputs(*shapes: tuple[int, ...], draw: Callable[..., Tensor] = torch.randn) -> tuple[tuple[Tensor, ...], ...]:

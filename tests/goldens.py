@@ -1,0 +1,38 @@
+"""Texts that are kept in tests/golden, one file each: what was found, without anything that is measured."""
+
+import os
+import re
+from pathlib import Path
+
+GOLDEN = Path(__file__).parent / "golden"
+UPDATE = "FXSOLVE_UPDATE_GOLDEN"  # set to 1 to write the text files anew
+
+
+def check_golden(name: str, text: str) -> None:
+    """Compare with the kept text, or keep this one."""
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get(UPDATE) == "1":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert path.exists(), f"no {name}.txt: run the tests with {UPDATE}=1"
+    assert text == path.read_text(), f"what was found is not what {name}.txt says; {UPDATE}=1 writes it anew"
+
+
+def check_names(folder: str, names: set[str]) -> None:
+    """No text is kept in a folder that no test compares with; updating removes such texts."""
+    kept = {str(path.relative_to(GOLDEN / folder).with_suffix("")) for path in (GOLDEN / folder).rglob("*.txt")}
+    if os.environ.get(UPDATE) == "1":
+        for name in kept - names:
+            (GOLDEN / folder / f"{name}.txt").unlink(missing_ok=True)
+        return
+    assert kept <= names, f"no test compares with these any more; {UPDATE}=1 removes them"
+
+
+def without_paths(text: str) -> str:
+    """The text with the names of files alone, without folders and line numbers."""
+    return re.sub(r"\S*/([\w.]+\.py):\d+", r"\1", text)
+
+
+def with_few_digits(text: str) -> str:
+    """The text with four digits of long numbers: the last ones depend on the vector units of the machine."""
+    return re.sub(r"\d+\.\d{5,}(e[-+]?\d+)?", lambda found: f"{float(found[0]):.4g}", text)
