@@ -1,6 +1,10 @@
 """From a program to its equations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+
+from torch import fx
 
 from fxsolve.partitioner.graphs.idle_writes import drop_idle_writes
 from fxsolve.partitioner.graphs.memory import pin_layouts, resolve_flags
@@ -11,7 +15,7 @@ from fxsolve.partitioner.loops import find_loops
 from fxsolve.partitioner.nesting.lift import lift_loops
 from fxsolve.partitioner.nesting.nests import nested_system
 from fxsolve.partitioner.rewriting.prune import prune
-from fxsolve.partitioner.rewriting.rewrite import rewrite
+from fxsolve.partitioner.rewriting.rewrite import REWRITES
 from fxsolve.system.spec import System
 from fxsolve.system.verify import verify_system
 from fxsolve.tracer.program import Program
@@ -29,12 +33,18 @@ class Partition:
     rested: tuple[str, ...] = ()
 
 
+# In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
+# a graph or a system that computes the same; tests look at what stands between any two.
+GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (drop_idle_writes, read_unbound, join_growth)
+SYSTEM_PASSES: tuple[Callable[[System], System], ...] = (*REWRITES, lift_loops, prune)
+
+
 def partition(program: Program) -> Partition:
     """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts."""
     pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
     settled = settle_writes(pinned, program)
-    found = find_loops(join_growth(read_unbound(drop_idle_writes(settled.graph))))
+    found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, settled.graph))
     nests = nested_system(found.graph, found.calls, found.rolling.loops)
-    system = prune(lift_loops(rewrite(nests.system)))
+    system = reduce(lambda made, step: step(made), SYSTEM_PASSES, nests.system)
     verify_system(system)
     return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), settled.rested)

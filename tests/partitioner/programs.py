@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.stages import capture
-from fxsolve.tracer.program import Program, attribute_of
+from fxsolve.tracer.program import Program, recorded_attribute
 
 T, B, N = 7, 2, 3
 
@@ -409,10 +409,10 @@ SAMPLES = [value for value in list(globals().values()) if isinstance(value, Samp
 
 
 def given_values(program: Program) -> dict[str, Tensor]:
-    """A value for every input of the system of `program`: its example, and what the model owns."""
-    arriving = iter((*program.example.inputs, *program.example.noise))
+    """A value for every input of the system of `program`: its example, and what the model owned before it."""
+    arriving = iter((*program.example.inputs, *program.example.noise, *program.example.cotangents))
     return {
-        node.name: next(arriving) if node.op == "placeholder" else attribute_of(program, str(node.target))
+        node.name: next(arriving) if node.op == "placeholder" else recorded_attribute(program, str(node.target))
         for node in program.module.graph.nodes
         if node.op in ("placeholder", "get_attr")
     }

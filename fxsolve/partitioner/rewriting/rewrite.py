@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 
 from fxsolve.partitioner.graphs.bodies import close_repeat, open_repeat
 from fxsolve.partitioner.rewriting.copies import simplify_copies
@@ -16,9 +17,9 @@ from fxsolve.partitioner.rewriting.slices import lift_slices
 from fxsolve.system.spec import Equation, Repeat, System
 
 
-def rewrite(system: System) -> System:
-    """The system with its repeats simplified and split, without what nothing reads."""
-    return prune(_split(prune(_rewrite(system, _simplify))))
+def simplify(system: System) -> System:
+    """The system with the reads and writes of its repeats in their simplest form."""
+    return _rewrite(system, _simplify)
 
 
 def hoist_invariants(system: System) -> System:
@@ -33,8 +34,8 @@ def _rewrite(system: System, rule: Callable[[Repeat], list[Equation]]) -> System
     return replace(system, equations=tuple(equations))
 
 
-def _split(system: System) -> System:
-    """Every repeat in its parts; what a repeat only hands on is read where it comes from."""
+def split(system: System) -> System:
+    """The system with every repeat in its parts; what a repeat only hands on is read where it comes from."""
     origins = Origins()
     equations: list[Equation] = []
     for equation in map(origins.read_through, system.equations):
@@ -43,6 +44,15 @@ def _split(system: System) -> System:
             origins.note(part)
             equations.append(part)
     return replace(system, equations=tuple(equations))
+
+
+# In this order; every one leaves a system that is well formed and computes the same.
+REWRITES: tuple[Callable[[System], System], ...] = (simplify, prune, split, prune)
+
+
+def rewrite(system: System) -> System:
+    """The system with its repeats simplified and split, without what nothing reads."""
+    return reduce(lambda rewritten, step: step(rewritten), REWRITES, system)
 
 
 def _simplify(repeat: Repeat) -> list[Equation]:
