@@ -1,0 +1,121 @@
+"""A module stands in for the program where it gives the recorded result, and where it is not slower."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fxsolve.runtime.gradients import Original
+from fxsolve.runtime.modes import runs_as_written
+from fxsolve.runtime.trial import race, run_example, run_original, seconds_of, time_emitted
+from fxsolve.stages import emit, partition, schedule
+from fxsolve.tracer.bits import same_bits
+from tests.runtime.building import differentiable, numbers, recorded, recurrence, wanted
+
+
+def played(*seconds: float) -> tuple[Callable[[], float], list[float]]:
+    """A function that takes these times in turn, and those that it has taken."""
+    left: Iterator[float] = iter(seconds)
+    taken: list[float] = []
+
+    def run() -> float:
+        taken.append(next(left))
+        return taken[-1]
+
+    return run, taken
+
+
+def test_of_several_cheap_runs_the_shortest_count() -> None:
+    original, slow = played(0.02, 0.01, 0.03, 0.04, 0.05)
+    emitted, fast = played(0.04, 0.009, 0.008, 0.007, 0.006, 0.02)
+    found = race(original, emitted, 0.02)
+    assert (found.original, found.emitted) == (0.01, 0.006)
+    assert (len(slow), len(fast)) == (5, 6)
+
+
+def test_a_clear_gain_needs_no_run_of_the_original() -> None:
+    original, slow = played()
+    emitted, _ = played(0.1)
+    assert race(original, emitted, 0.31).original is None
+    assert slow == []
+
+
+@pytest.mark.parametrize("expected", [0.29, 0.0])
+def test_a_slow_program_is_timed_once_where_the_gain_is_not_clear(expected: float) -> None:
+    original, slow = played(0.5)
+    emitted, fast = played(0.1, 0.12)
+    found = race(original, emitted, expected)
+    assert (found.original, found.emitted) == (0.5, 0.12)
+    assert (len(slow), len(fast)) == (1, 2)
+
+
+def test_seconds_are_those_of_the_call() -> None:
+    assert seconds_of(lambda: time.sleep(0.02)) >= 0.02
+
+
+class Writes(nn.Module):
+    """A running state, and an argument that is written into."""
+
+    state: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("state", numbers(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(6):
+            self.state.mul_(0.5).add_(x)
+        x.zero_()
+        return self.state.clone()
+
+
+@torch.no_grad()
+def test_a_trial_gives_the_recorded_run_and_leaves_everything_as_it_was() -> None:
+    model, x = Writes(), numbers(2)
+    program = recorded(model, x)
+    state, argument = model.state.clone(), x.clone()
+    parts = partition(program)
+    emitted = emit(program, parts, schedule(program, parts, "gs", "eager"))
+    outputs, seconds = run_example(emitted, program)
+    for found, expected in zip(outputs, program.example.outputs, strict=True):
+        assert same_bits(found, expected)
+    assert seconds > 0
+    assert time_emitted(emitted, program, Original(model, (x,), {})) > 0
+    assert torch.equal(model.state, state)
+    assert torch.equal(x, argument)
+
+
+@torch.no_grad()
+def test_the_original_is_timed_as_written_and_leaves_everything_as_it_was() -> None:
+    model, x = Writes(), numbers(2)
+    program = recorded(model, x)
+    state, argument = model.state.clone(), x.clone()
+    seen: list[bool] = []
+
+    def watched(x: Tensor) -> Tensor:
+        seen.append(runs_as_written())
+        return model(x)
+
+    assert run_original(Original(watched, (x,), {}), program, (x,)) > 0
+    assert seen == [True]
+    assert torch.equal(model.state, state)
+    assert torch.equal(x, argument)
+
+
+def test_a_trial_of_passes_gives_the_gradients_too() -> None:
+    function, program = differentiable(recurrence, wanted(6, 2))
+    outputs, _ = run_example(function, program)
+    assert len(outputs) == len(program.example.outputs) == 2
+    for found, expected in zip(outputs, program.example.outputs, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_timing_passes_leaves_no_gradient() -> None:
+    x = wanted(6, 2)
+    function, program = differentiable(recurrence, x)
+    original = Original(recurrence, (x,), {})
+    assert time_emitted(function, program, original) > 0
+    assert run_original(original, program, (x,)) > 0
+    assert x.grad is None
