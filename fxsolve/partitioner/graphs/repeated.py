@@ -113,8 +113,10 @@ class _Numbering:
         above = 0
         for one in inputs:
             above |= one.above | 1 << one.number
-        again = self._applied_before(node, args, kwargs)
-        if again is None and node.target in _WRITES:
+        again = None
+        if is_drawn:  # constants are no state: steps that scale them alike stay alike
+            again = self._applied_before(node, args, kwargs)
+        if again is None and is_drawn and node.target in _WRITES:
             again = self._same_as_before(node, args, above, sources)
         if again is None:
             return self._new(key, node, is_drawn, sources, above)
