@@ -137,7 +137,7 @@ class CallsCounted(Double):
         return h
 
 
-@row(SEQUENCE, recordings=2, ran="original", reason="CallsRead.calls is read at")
+@row(SEQUENCE, recordings=0, ran="original", reason="CallsRead.calls is read at")
 class CallsRead(Double):
     def prepare(self) -> None:
         self.calls = 0
@@ -154,7 +154,7 @@ class CallsRead(Double):
     SEQUENCE,
     "6: lag 1, slices",
     stores=1,
-    recordings=2,
+    recordings=1,
     ran="original",
     reason="the program changes ResultsRemembered.seen",
 )

@@ -108,7 +108,7 @@ class AttentionInEvaluation(Double):
 # State on modules.
 
 
-@row(SEQUENCE, "5: lag 1, slices", calls=(1, 2, 3), stores=1, recordings=2)
+@row(SEQUENCE, "5: lag 1, slices", calls=(1, 2, 3), stores=1)
 class StateKeptOnAModule(Double):
     """A spiking layer that keeps its membrane potential: the inner module is called once per step."""
 

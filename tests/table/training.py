@@ -50,7 +50,7 @@ def trained_two_steps_back(x: Tensor):
 
 @row(
     SEQUENCE,
-    "5: prefix, slices, table",
+    "5: lag 1, slices",
     "3: lag 1, slices, table",
     "3: lag 1, slices, table",
     affine=2,

@@ -214,9 +214,7 @@ class Weights(nn.Module):
         return h, self.w, self.b
 
 
-outputs_that_are_parameters = row(
-    SEQUENCE, "6: invariant, lag 1, slices", ran="original", reason="the result wants gradients"
-)(Weights)
+outputs_that_are_parameters = row(SEQUENCE, "6: invariant, lag 1, slices")(Weights)
 
 
 # What is refused.
