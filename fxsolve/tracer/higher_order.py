@@ -5,13 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops import utils
 from torch._ops import HigherOrderOperator
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.source import user_line
-from fxsolve.tracer.together import Together, Undo
 
 _Leaves = tuple[Any, ...]
 
@@ -92,25 +90,3 @@ def _stack(rows: list[list[Any]]) -> list[Any]:
 def _rebuild(leaves: list[Any], spec: TreeSpec | None) -> Any:
     assert spec is not None
     return tree_unflatten(leaves, spec)
-
-
-def _call_directly(is_here: Callable[[], bool]) -> Undo:
-    """Let torch call these operators, where they are recorded, without compiling around them.
-
-    Where a dispatch mode is active the compiler gives up on torch's own wrapper function, and remembers that: in the
-    whole process the operator would fail from then on.
-    """
-    compile_and_call = getattr(utils, "_hop_compile_and_call", None)
-    if compile_and_call is None:  # an older torch
-        return lambda: None
-
-    def call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-        if is_here() and torch._C._len_torch_dispatch_stack():
-            return function(*args, **(kwargs or {}))
-        return compile_and_call(function, args, kwargs)
-
-    utils._hop_compile_and_call = call
-    return lambda: setattr(utils, "_hop_compile_and_call", compile_and_call)
-
-
-called_directly = Together(_call_directly)

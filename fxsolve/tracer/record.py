@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
 from fxsolve.tracer.arguments import unchanged
+from fxsolve.tracer.as_written import as_written
 from fxsolve.tracer.backward import Pass, record_backward
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.changes import Changes, find_changes
@@ -22,7 +23,6 @@ from fxsolve.tracer.externals import copy_of, find_aliases
 from fxsolve.tracer.fast_paths import fast_paths
 from fxsolve.tracer.feeds import feed
 from fxsolve.tracer.generators import find_generators, restore_generators
-from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.pause import paused_collector
 from fxsolve.tracer.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
@@ -132,7 +132,7 @@ def _refuse_iterators(reach: Reach) -> None:
 
 def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
-        with paused_collector(), called_directly(), fast_paths(), watched_doors(), recorder, ReadWatch(recorder):
+        with paused_collector(), as_written(), fast_paths(), watched_doors(), recorder, ReadWatch(recorder):
             result = program(*args, **kwargs)
     except Exception:
         if recorder.error is not None and not recorder.line.used:

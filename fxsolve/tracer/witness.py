@@ -9,12 +9,12 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.tracer.as_written import as_written
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.fast_paths import fast_paths
 from fxsolve.tracer.gate import Earlier
-from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
 from fxsolve.tracer.pause import paused_collector
 from fxsolve.tracer.places import tensors_in
@@ -120,7 +120,7 @@ class Witness:
         Raises:
             CaptureError: it reads or writes what a recording of it would refuse; nothing has been written then.
         """
-        with paused_collector(), called_directly(), fast_paths(), watched_doors(), self._mode, ReadWatch(self._mode):
+        with paused_collector(), as_written(), fast_paths(), watched_doors(), self._mode, ReadWatch(self._mode):
             result = run()
         if self._mode.error is not None:
             raise self._mode.error

@@ -98,9 +98,17 @@ def test_the_backward_pass_of_a_scan_is_rolled_and_affine() -> None:
             h, ys = scanned(x, w)
             return torch.autograd.grad(ys.square().sum() + h.sum(), x)[0]
 
+    # The scan of torch 2.11 has a wrong gradient wherever its `init` needs none, so a loop says what is right.
+    def by_loop(x: Tensor, w: Tensor) -> Tensor:
+        x, h, ys = x.detach().requires_grad_(), torch.zeros(B, N), []
+        for x_t in x:
+            h = torch.tanh(h @ w + x_t)
+            ys.append(h * 2)
+        return torch.autograd.grad(torch.stack(ys).square().sum() + h.sum(), x)[0]
+
     fast = fxsolve.compile(program, schedule="gs", backend="eager")
     for seed in (1, 2):
-        torch.testing.assert_close(fast(*inputs(seed)), program(*inputs(seed)), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(fast(*inputs(seed)), by_loop(*inputs(seed)), rtol=1e-5, atol=1e-5)
     deep = [loop.affine for loop in fast.report().loops if (loop.depth or 1) > 1]
     assert deep == [False, True, True], str(fast.report())  # forward, backward, and the sum of the gradient's parts
 

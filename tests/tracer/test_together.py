@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch._higher_order_ops import utils
+from torch._dynamo import eval_frame
 
 from fxsolve.partitioner.lowering import batch
+from fxsolve.tracer.as_written import as_written
 from fxsolve.tracer.fast_paths import fast_paths
-from fxsolve.tracer.higher_order import called_directly
 from fxsolve.tracer.pause import paused_collector
 from fxsolve.tracer.together import Together
 
 CHANGES = {
     "collector": (paused_collector, gc.isenabled),
-    "operators": (called_directly, lambda: utils._hop_compile_and_call),
+    "compiler": (as_written, lambda: eval_frame._stance),
     "layers": (fast_paths, lambda: torch.overrides.has_torch_function),
     "log": (batch._without_log, lambda: list(logging.getLogger("torch._subclasses.fake_tensor").filters)),
 }
