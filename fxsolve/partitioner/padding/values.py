@@ -119,7 +119,8 @@ class Padder:
         key = (self.position, self.count)
         self.count += 1
         if key not in self._specs:  # the shapes are those of every step
-            self._specs[key] = _infer_spec(node)
+            spec = _infer_spec(node)
+            self._specs[key] = _with_types(spec, self.call.meta["spec"]) if target is self.call.target else spec
         node.meta.update({**self.call.meta, "spec": self._specs[key]})
         return node
 
@@ -174,6 +175,19 @@ def _infer_spec(node: fx.Node) -> Any:
         raise NoRuleError(f"cannot take a buffer: {str(error).splitlines()[0]}") from error
     device = next((s.meta["spec"].device for s in node.all_input_nodes), node.kwargs.get("device"))
     return _spec_of(result, device)
+
+
+def _with_types(spec: Any, recorded: Any) -> Any:
+    """The spec with the recorded types, which are the right ones: some meta kernels are wrong.
+
+    In torch 2.11 that of attention says of the log of the sum of doubles that it is a float.
+    """
+    if isinstance(spec, TensorSpec):
+        return spec._replace(dtype=recorded.dtype)
+    return tuple(
+        one if one is None or known is None else _with_types(one, known)
+        for one, known in zip(spec, recorded, strict=True)
+    )
 
 
 def _spec_of(result: Any, device: Any) -> Any:
