@@ -1,10 +1,12 @@
 """Tests that Triton's interpreter must run: `test_scan_kernels.py` starts them with TRITON_INTERPRET=1."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from triton.runtime import interpreter
 
 from fxsolve.solvers.affine_scan import scan_dense, scan_diagonal
 from fxsolve.solvers.scan_kernels import scan_dense_kernel, scan_diagonal_kernel
@@ -13,6 +15,18 @@ FLOAT, DOUBLE = torch.float32, torch.float64
 LENGTHS = [1, 2, 5, 17]
 # NumPy, which the interpreter computes with, warns.
 overflows = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def integers_as_in_triton_3_7(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The interpreter of Triton 3.6 makes an int of an array of one entry, which NumPy >= 2.5 refuses.
+    patch = interpreter._patch_lang_tensor
+
+    def patch_too(tensor: Any, scope: Any) -> None:
+        patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.squeeze()))
+
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", patch_too)
 
 
 def examples(T: int, N: int, n: int | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
