@@ -39,3 +39,7 @@ class GradientError(FxSolveError, RuntimeError):
 
 class InputError(FxSolveError):
     """A file, factory or option given by the user cannot be used."""
+
+
+class TorchVersionError(FxSolveError, ImportError):
+    """This version of torch does not have something private that fxsolve relies on."""
