@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from fxsolve.errors import FxSolveError, InputError
+from fxsolve.torch_compat.trees import pytree
 
 NOT_THE_USERS = (Path(__file__).resolve().parent, Path(sysconfig.get_paths()["stdlib"]))
 
@@ -34,7 +34,7 @@ class Subject:
 
     def inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Copies of (args, kwargs), so that a program may write into them."""
-        return tree_map_only(Tensor, Tensor.clone, (self.args, dict(self.kwargs)))
+        return pytree.tree_map_only(Tensor, Tensor.clone, (self.args, dict(self.kwargs)))
 
     def state(self) -> list[Tensor]:
         """The tensors of the model, into which it may write."""

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
-from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.picks import take_apart
 from fxsolve.partitioner.lowering.arguments import Arguments, Values
@@ -17,6 +16,7 @@ from fxsolve.partitioner.lowering.readable import readable_target
 from fxsolve.solvers.guard import check_guards
 from fxsolve.solvers.owned import Owned
 from fxsolve.system.spec import Block, Equation, Stacked, System, inputs_of, read_names
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.names import Names
 from fxsolve.tracer.program import Program, attribute_of
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import fx
 from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 
 from fxsolve.ops.call import Call, bind
+from fxsolve.torch_compat.trees import pytree
 
 
 class Domain(ABC):

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
 from fxsolve.report.report import Check
 from fxsolve.solvers.bitwise import differs
+from fxsolve.torch_compat.trees import pytree
 
 
 def compare(result: Any, expected: Any, tolerance: float) -> Check:
@@ -16,8 +16,8 @@ def compare(result: Any, expected: Any, tolerance: float) -> Check:
 
     NaN equals NaN; leaves that are not tensors are compared with ==.
     """
-    leaves, spec = tree_flatten(result)
-    references, wanted = tree_flatten(expected)
+    leaves, spec = pytree.tree_flatten(result)
+    references, wanted = pytree.tree_flatten(expected)
     if spec != wanted:
         return Check(math.inf, bitwise=False, tolerance=tolerance)
     pairs = list(zip(leaves, references, strict=True))

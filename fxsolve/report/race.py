@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from fxsolve.report.difference import compare
 from fxsolve.report.report import Check
 from fxsolve.report.units import digits, time_text
+from fxsolve.torch_compat.trees import pytree
 
 Program = Callable[..., Any]
 Inputs = Callable[[], tuple[tuple[Any, ...], Mapping[str, Any]]]
@@ -41,7 +41,7 @@ def race(
     for seed in range(calls):
         before = _copies(state)
         expected = _timed(original, inputs, seed, times[0])
-        expected, after = tree_map_only(Tensor, torch.clone, expected), _copies(state)
+        expected, after = pytree.tree_map_only(Tensor, torch.clone, expected), _copies(state)
         for tensor, value in zip(state, before, strict=True):
             tensor.data.copy_(value)
         result = _timed(emitted, inputs, seed, times[1])

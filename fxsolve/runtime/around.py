@@ -6,13 +6,13 @@ from types import new_class
 from typing import Any, TypeGuard, final
 
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from fxsolve.report.report import Report
 from fxsolve.runtime.cache import EntryInfo, Variant
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.signature import is_observed
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.capture import name_of
 
 Inside = Callable[[nn.Module], tuple[nn.Module, Runtime]]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError, FxSolveError, GuardError
 from fxsolve.report.difference import compare, within
@@ -24,6 +23,7 @@ from fxsolve.runtime.signature import UNSEEN, Call, Reader, changed_part, descri
 from fxsolve.runtime.tokens import State
 from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.capture import name_of
 from fxsolve.tracer.mutations import as_before, copy_result, is_apart, is_laid_out, is_read_live, keep
 from fxsolve.tracer.program import Program

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.runtime.gradients import Original
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.externals import version_of
 from fxsolve.tracer.mutations import Effects
 from fxsolve.tracer.reach import Reach, find_reach, name_tensors

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
@@ -29,6 +28,7 @@ from fxsolve.scheduler.schedule import is_iterative
 from fxsolve.scheduler.tolerance import loosest_stop
 from fxsolve.solvers.requests import certificates, unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.mutations import note_mutations
 from fxsolve.tracer.program import Program
 

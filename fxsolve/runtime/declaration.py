@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 from torch.export import Dim
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import InputError
+from fxsolve.torch_compat.trees import pytree
 
 # The types of torch.export.Dim.AUTO, and of 2 * Dim("n"), have no public names.
 _Hint = type(Dim.AUTO)

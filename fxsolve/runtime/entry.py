@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.partitioner.lengths.counting import Lengths
@@ -22,6 +21,7 @@ from fxsolve.runtime.made import find_made
 from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.capture import capture, name_of
 from fxsolve.tracer.communication import HappenedError, Outcome
 from fxsolve.tracer.output import rebuild

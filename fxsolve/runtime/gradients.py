@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree
 
 from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.runtime.modes import as_written
 from fxsolve.solvers.solution import Solution
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.gate import Gated
 from fxsolve.tracer.mutations import Effects, effects_of, separate
 from fxsolve.tracer.output import flatten_result

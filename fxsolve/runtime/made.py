@@ -1,10 +1,10 @@
 """Places that a program sets at each call before it looks at them: what is in them makes no difference to it."""
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.trial import run_original
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.places import Place
 from fxsolve.tracer.program import Program
 from fxsolve.tracer.reach import find_reach

@@ -6,13 +6,13 @@ from itertools import combinations, islice
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import FxSolveError, InputError
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.runtime.family import Member, find_lengths, sizes_of
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.stages import Clock
+from fxsolve.torch_compat.trees import pytree
 
 _MAX_TRIED = 2  # pairs; each costs one run of the program
 

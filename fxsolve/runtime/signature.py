@@ -11,7 +11,6 @@ from torch._C import _autograd, _functorch  # pyright: ignore[reportAttributeAcc
 from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
 from torch.overrides import _get_current_function_mode_stack
-from torch.utils import _pytree as pytree
 from torch.utils._device import DeviceContext
 
 from fxsolve.errors import CaptureError, CommunicationError
@@ -19,6 +18,7 @@ from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
 from fxsolve.runtime.tokens import PLAIN, State, callable_token, token_of
 from fxsolve.runtime.watch import Watch
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.communication import communicates
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.places import is_container

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.runtime.modes import plain_autograd
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.backward import draw_cotangent
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import Counters

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import fx
 from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 
 from fxsolve.system.spec import Lag, Prefix, Repeat
+from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
 

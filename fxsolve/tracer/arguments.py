@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import SideEffectError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.places import Container, container_of, containers_in
 

@@ -6,10 +6,10 @@ from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.externals import version_of

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import fx
 from torch.fx._lazy_graph_module import _LazyGraphModule
-from torch.utils import _pytree as pytree
 
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import CountsError
 from fxsolve.tracer.functionalize import functionalize

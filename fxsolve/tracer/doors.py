@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from fxsolve.errors import CommunicationError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arrays import Follower
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.together import Together, Undo

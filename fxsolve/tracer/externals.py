@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fxsolve.errors import SideEffectError
 from fxsolve.solvers.memory import span_of
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.program import Alias, Mutation
 from fxsolve.tracer.source import user_line
 

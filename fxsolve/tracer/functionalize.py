@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
 from fxsolve.tracer.pause import paused_collector
 from fxsolve.tracer.program import TensorSpec

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import HigherOrderOperator
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import TreeSpec, pytree
 from fxsolve.tracer.source import user_line
 
 _Leaves = tuple[Any, ...]
@@ -31,7 +31,7 @@ def _scan(combine: Callable[..., Any], init: _Leaves, xs: tuple[Tensor, ...], ad
     """
     carry, rows, spec = tuple(init), [], None
     for t in range(xs[0].shape[0]):
-        outputs, spec = tree_flatten(combine(*carry, *(x.select(0, t) for x in xs), *additional_inputs))
+        outputs, spec = pytree.tree_flatten(combine(*carry, *(x.select(0, t) for x in xs), *additional_inputs))
         carry, row = outputs[: len(init)], outputs[len(init) :]
         rows.append(row)
     return _rebuild([*carry, *_stack(rows)], spec)
@@ -76,7 +76,7 @@ def _iterate(
 ) -> tuple[list[list[Any]], TreeSpec | None]:
     values, spec, rows = list(carried), None, []
     while condition(*values, *additional):
-        values, spec = tree_flatten(body(*values, *additional))
+        values, spec = pytree.tree_flatten(body(*values, *additional))
         rows.append(values)
     if not rows:
         raise CaptureError(f"{user_line()}: a while_loop that makes no step is not recorded.")
@@ -89,4 +89,4 @@ def _stack(rows: list[list[Any]]) -> list[Any]:
 
 def _rebuild(leaves: list[Any], spec: TreeSpec | None) -> Any:
     assert spec is not None
-    return tree_unflatten(leaves, spec)
+    return pytree.tree_unflatten(leaves, spec)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
-from torch.utils import _pytree as pytree
 
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.externals import copy_of, is_dense, storage_of
 from fxsolve.tracer.program import Alias, Mutation, Program, attribute_of
 from fxsolve.tracer.stores import Added, Held, Stores, hold, make_view, settle, store

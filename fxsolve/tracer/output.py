@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.plain import refuse_unusual
 from fxsolve.tracer.program import Output
 

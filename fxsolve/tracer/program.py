@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import TreeSpec
 
+from fxsolve.torch_compat.trees import TreeSpec
 from fxsolve.tracer.stores import NO_STORES, NOTHING_HELD, Held, Stores, View
 from fxsolve.tracer.stream import NO_STREAM, Stream
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
 from fxsolve.tracer.checked import CHECKED
 from fxsolve.tracer.differentiation import BACKWARD_PASSES

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arguments import unchanged
 from fxsolve.tracer.as_written import as_written
 from fxsolve.tracer.backward import Pass, record_backward

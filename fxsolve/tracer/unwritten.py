@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.source import user_line
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.ops.access import Cumulative, Reduced, Softmax
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import NEVER, Entries, broadcast, entries, entries_of, is_free, latest_of
 from fxsolve.ops.facts import fact_of
+from fxsolve.torch_compat.trees import pytree
 
 _KEEP_ZERO = frozenset({"sum", "nansum", "mean", "amax", "amin", "linalg_vector_norm"})  # 0 of zeros alone
 

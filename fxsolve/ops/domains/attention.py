@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import LOW, NEVER, Entries, entries, entries_of, is_free
+from fxsolve.torch_compat.trees import pytree
 
 
 def attention(call: Call) -> Any:

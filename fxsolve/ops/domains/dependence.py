@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.ops import access
 from fxsolve.ops.call import Call
@@ -19,6 +18,7 @@ from fxsolve.ops.domains import along, attention, moves, places, pointwise, prod
 from fxsolve.ops.domains.entries import Entries, abstract_in, is_free, latest_in, unknown
 from fxsolve.ops.facts import fact_of
 from fxsolve.ops.interpret import Domain
+from fxsolve.torch_compat.trees import pytree
 
 _TRANSFERS: Mapping[type, Callable[[Call], Any]] = {
     access.SamePlace: pointwise.same_place,

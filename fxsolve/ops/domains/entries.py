@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from fxsolve.torch_compat.trees import pytree
 
 NEVER = -1
 LOW = -1e8  # masks of attention are below; no score that is meant to count is

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.ops.access import Joined, Moved
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import LOW, Entries, abstract_in, entries_of
 from fxsolve.ops.facts import fact_of
+from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import LOW, Entries, broadcast, entries, entries_of, latest_of, tells
+from fxsolve.torch_compat.trees import pytree
 
 _SLACK = 1024  # a mask that is scaled down by up to this is one still
 

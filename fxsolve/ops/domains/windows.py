@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils import _pytree as pytree
 
 from fxsolve.ops.access import Pool
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import NEVER, Entries, entries, entries_of, is_free
 from fxsolve.ops.domains.products import latest_reached
 from fxsolve.ops.facts import fact_of
+from fxsolve.torch_compat.trees import pytree
 
 
 def convolution(call: Call) -> Entries:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.program import Program, attribute_of
 
 aten = torch.ops.aten

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import PartitionError
+from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.tape import Tape, spec_of
 
 
