@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch._ops import OpOverload
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Call:
     def run(self, replaced: Mapping[str, Any]) -> Any:
         """The result with some arguments replaced, by name."""
         given = {**self.arguments, **replaced}
-        positional = [given[one.name] for one in self.target._schema.arguments if not one.kwarg_only]
-        named = {one.name: given[one.name] for one in self.target._schema.arguments if one.kwarg_only}
+        positional = [given[one.name] for one in schema_of(self.target).arguments if not one.kwarg_only]
+        named = {one.name: given[one.name] for one in schema_of(self.target).arguments if one.kwarg_only}
         return self.target(*positional, **named)
 
 
 def name_of(target: OpOverload) -> str:
     """`aten::add` without its namespace."""
-    return target._schema.name.partition("::")[2]
+    return schema_of(target).name.partition("::")[2]
 
 
 def bind(target: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], example: Any) -> Call:
     """The call with its defaults filled in."""
     given: dict[str, Any] = {}
-    for k, argument in enumerate(target._schema.arguments):
+    for k, argument in enumerate(schema_of(target).arguments):
         default = argument.default_value if argument.has_default_value() else None
         given[argument.name] = args[k] if k < len(args) else kwargs.get(argument.name, default)
     return Call(target, given, example)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch._ops import OpOverload
 
 from fxsolve.ops.access import (
     Access,
@@ -38,6 +37,7 @@ from fxsolve.ops.access import (
     Softmax,
 )
 from fxsolve.ops.call import name_of
+from fxsolve.torch_compat.operators import OpOverload
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import fx
-from torch._ops import OpOverload
 
 from fxsolve.ops.call import Call, bind
+from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.trees import pytree
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 
 from fxsolve.system.spec import Lag, Prefix, Repeat
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
@@ -106,8 +106,8 @@ def _rule(node: fx.Node) -> _Rule:
 
 def _is_backward(target: OpOverload) -> bool:
     """Whether an op is a vector-Jacobian product, which is linear in the cotangent, its first argument."""
-    arguments = target._schema.arguments
-    return "_backward" in target._schema.name and bool(arguments) and arguments[0].name.startswith("grad")
+    arguments = schema_of(target).arguments
+    return "_backward" in schema_of(target).name and bool(arguments) and arguments[0].name.startswith("grad")
 
 
 def _is_continuous(node: fx.Node) -> bool:

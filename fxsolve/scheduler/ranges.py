@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 
 from fxsolve.system.spec import Repeat
+from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 

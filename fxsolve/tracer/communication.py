@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
 
 from fxsolve.errors import CommunicationError
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.reach import Found, Reach, name_tensors, walk
 from fxsolve.tracer.source import user_line
 
@@ -84,7 +84,7 @@ def called(what: str) -> str:
 @cache
 def is_communication(function: OpOverload) -> bool:
     """Whether an operator is a collective, or one that is given a group of processes."""
-    arguments = function._schema.arguments
+    arguments = schema_of(function).arguments
     return function.namespace in _NAMESPACES or any(".c10d." in str(argument.type) for argument in arguments)
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 from torch.utils._python_dispatch import _disable_current_modes
 
 from fxsolve.errors import SideEffectError
 from fxsolve.solvers.memory import span_of
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.program import Alias, Mutation
 from fxsolve.tracer.source import user_line
@@ -243,7 +243,7 @@ def _problem(
     joins = torch.is_grad_enabled() and _returns_target(function) and not _has_own_graph(target, tensor)
     if joins and any(t.requires_grad for t in _tensors((args, kwargs))):
         return "and lets gradients flow through it"
-    out = [argument.name for argument in function._schema.arguments if argument.is_out]
+    out = [argument.name for argument in schema_of(function).arguments if argument.is_out]
     if out and torch.Tag.nondeterministic_seeded in function.tags:
         return "and draws random numbers"
     if out and not _fits(function, out, args, kwargs):
@@ -258,7 +258,7 @@ def _has_own_graph(target: Tensor, tensor: Tensor) -> bool:
 
 def _returns_target(function: OpOverload) -> bool:
     """Whether autograd treats the target as a result; running statistics are none."""
-    returns = function._schema.returns
+    returns = schema_of(function).returns
     return not returns or any(result.alias_info is not None for result in returns)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
 from fxsolve.tracer.pause import paused_collector
@@ -105,9 +105,9 @@ class _Rewriter(TorchDispatchMode, Tape):
     def _write_step(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         spec = self.step.meta["spec"]
         step = self.step.target
-        if not (isinstance(step, OpOverload) and step._schema.is_mutable and is_dense(spec)):
+        if not (isinstance(step, OpOverload) and schema_of(step).is_mutable and is_dense(spec)):
             result = self._append(function, args, kwargs, empty_like_spec(spec), device_of(spec))
-            if isinstance(step, OpOverload) and step._schema.name.endswith("_"):
+            if isinstance(step, OpOverload) and schema_of(step).name.endswith("_"):
                 self.node_of(result).meta[WRITE] = step
             return result
         # A write keeps the strides of its target. They decide in which order later sums add up, so they are kept too,
@@ -139,8 +139,8 @@ class _Rewriter(TorchDispatchMode, Tape):
     def _is_step(self, function: OpOverload) -> bool:
         """Whether `function` is the raw operator of the step, or its form without mutation."""
         target = self.step.target
-        variant = isinstance(target, OpOverload) and target._schema.name.removesuffix("_") == function._schema.name
-        return variant and not function.is_view and "spec" in self.step.meta
+        name = schema_of(target).name.removesuffix("_") if isinstance(target, OpOverload) else None
+        return name == schema_of(function).name and not function.is_view and "spec" in self.step.meta
 
     def node_of(self, tensor: Tensor) -> fx.Node:
         node = self.find(tensor)

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import HigherOrderOperator
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import HigherOrderOperator
 from fxsolve.torch_compat.trees import TreeSpec, pytree
 from fxsolve.tracer.source import user_line
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
+from fxsolve.torch_compat.operators import OpOverload, can_decompose, has_kernel, schema_of
 from fxsolve.tracer import noise, reads, statistics
 from fxsolve.tracer.communication import is_communication
 
@@ -37,15 +37,15 @@ def kind_of(function: OpOverload) -> Kind:
         return Kind.REMARK
     if is_communication(function):
         return Kind.COMMUNICATION
-    if function._can_decompose() and not _has_own_kernel(function):
+    if can_decompose(function) and not _has_own_kernel(function):
         return Kind.COMPOSITE
     if function is aten.lift_fresh.default:
         return Kind.LIFT
     if noise.is_random(function):
         return Kind.RANDOM
-    if any("Storage" in str(argument.type) for argument in function._schema.arguments):
+    if any("Storage" in str(argument.type) for argument in schema_of(function).arguments):
         return Kind.STORAGE
-    if function._schema.is_mutable:
+    if schema_of(function).is_mutable:
         return Kind.MUTATION
     if statistics.keeps_statistics(function):
         return Kind.STATISTICS
@@ -61,12 +61,12 @@ def _has_own_kernel(function: OpOverload) -> bool:
     taken apart all the same.
     """
     keys = ("CompositeImplicitAutograd", "CPU", "FuncTorchBatched")
-    return all(torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), key) for key in keys)
+    return all(has_kernel(function.name(), key) for key in keys)
 
 
 @cache
 def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
-    arguments = enumerate(function._schema.arguments)
+    arguments = enumerate(schema_of(function).arguments)
     return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.generators import address_of
 from fxsolve.tracer.program import TensorSpec
@@ -54,7 +54,7 @@ def _fill(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: 
 
 
 def _as_it_is(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> Any:
-    record = recorder.mutate if function._schema.is_mutable else recorder.call
+    record = recorder.mutate if schema_of(function).is_mutable else recorder.call
     return record(function, args, kwargs)
 
 
@@ -122,7 +122,7 @@ def _overloads(rule: _Rule, *packets: Any) -> dict[OpOverload, _Rule]:
 
 
 def _has_out(function: OpOverload) -> bool:
-    return any(argument.is_out for argument in function._schema.arguments)
+    return any(argument.is_out for argument in schema_of(function).arguments)
 
 
 _RULES: Mapping[OpOverload, _Rule] = {
@@ -185,7 +185,7 @@ def _prove(
     generator: torch.Generator,
     rule: _Rule | None,
 ) -> Any:
-    if function._schema.is_mutable:
+    if schema_of(function).is_mutable:
         recorder.allow_mutation(function, args, kwargs)
     before = generator.get_state()
     expected = _copies(function(*args, **kwargs))

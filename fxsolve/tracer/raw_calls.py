@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
@@ -44,7 +44,7 @@ def stays_whole(node: fx.Node) -> bool:
     target = node.target
     if not (isinstance(target, OpOverload) and node.all_input_nodes and "spec" in node.meta):
         return False
-    return not (target.is_view or target._schema.is_mutable)
+    return not (target.is_view or schema_of(target).is_mutable)
 
 
 def changes_shape(target: Any) -> bool:

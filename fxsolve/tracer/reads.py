@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch._ops import HigherOrderOperator, OpOverload
 from torch.overrides import TorchFunctionMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import HigherOrderOperator, OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
 from fxsolve.tracer.checked import CHECKED
@@ -70,7 +70,7 @@ _METADATA = frozenset(
 
 
 def _returns_tensor(function: OpOverload) -> bool:
-    return any("Tensor" in str(value.type) for value in function._schema.returns)
+    return any("Tensor" in str(value.type) for value in schema_of(function).returns)
 
 
 def is_read(function: OpOverload) -> bool:

@@ -5,11 +5,11 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 from torch.autograd.graph import Node
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError, CommunicationError
+from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer import noise, reads, statistics
 from fxsolve.tracer.communication import Line, called, is_inside_distributed

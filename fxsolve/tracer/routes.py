@@ -5,10 +5,10 @@ from collections.abc import Container
 from typing import Any
 
 from torch import Tensor, fx
-from torch._ops import OpOverload
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import get_gradient_edge
 
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.raw_calls import changes_shape, is_view
 from fxsolve.tracer.stores import Route, Step
 
@@ -41,12 +41,12 @@ def written_node(node: fx.Node) -> fx.Node:
 
 def _written_argument(node: fx.Node) -> fx.Node | None:
     function: Any = node.target
-    if not isinstance(function, OpOverload) or not function._schema.is_mutable or changes_shape(function):
+    if not isinstance(function, OpOverload) or not schema_of(function).is_mutable or changes_shape(function):
         return None
-    returned = [one.alias_info for one in function._schema.returns]
+    returned = [one.alias_info for one in schema_of(function).returns]
     if len(returned) != 1 or returned[0] is None:
         return None
-    written = [(k, one) for k, one in enumerate(function._schema.arguments) if one.is_write]
+    written = [(k, one) for k, one in enumerate(schema_of(function).arguments) if one.is_write]
     if len(written) != 1:
         return None
     number, argument = written[0]

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.tracer.source import user_line
 
 aten = torch.ops.aten

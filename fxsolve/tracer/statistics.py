@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
 from fxsolve.errors import SideEffectError
+from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.tracer.source import user_line
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
+from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.tracer.places import MISSING, Container, Place, containers_in, refill
 
 _number_of = attrgetter("_cdata")

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.program import TensorSpec
 
 
 @cache
 def _node_name(function: OpOverload) -> str:
-    return function._schema.name.split("::")[-1].rstrip("_") or "call"
+    return schema_of(function).name.split("::")[-1].rstrip("_") or "call"
 
 
 def spec_of(tensor: Tensor, device: torch.device | None = None) -> TensorSpec:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import OpOverload, operator_name_of
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.externals import storage_of
 from fxsolve.tracer.source import user_line
@@ -70,7 +70,7 @@ class Unwritten:
 
     def check(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Raise `CaptureError` if a call reads values that nothing has written."""
-        name = function._opname
+        name = operator_name_of(function)
         if function.is_view or function in _COPIES or any(part in name for part in _METADATA):
             return
         for value in pytree.tree_leaves((args[1:] if name in _WRITES else args, kwargs)):

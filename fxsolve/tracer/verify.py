@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.program import Program, recorded_attribute
 
@@ -54,7 +54,7 @@ def _known(arguments: Any, values: dict[fx.Node, Any]) -> Any:
 
 def _check_functional(program: Program) -> None:
     for node in program.module.graph.nodes:
-        if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
+        if isinstance(node.target, OpOverload) and schema_of(node.target).is_mutable:
             raise CaptureError(f"{node.meta['source']}: {node.target} is left in the captured {program.name}.")
 
 

@@ -5,10 +5,10 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.as_written import as_written
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.doors import watched_doors
@@ -91,7 +91,7 @@ class _Witness(TorchDispatchMode):
             self.literals.append(args[0].clone())
         if kind is Kind.STORAGE or (kind is Kind.STATISTICS and updates_statistics(function, args)):
             raise CaptureError(f"{function} may write into a tensor that outlives the call.")
-        if function._schema.is_mutable and any(
+        if schema_of(function).is_mutable and any(
             storage_of(tensor) in self._kept for tensor in mutated_tensors(function, args, kwargs)
         ):
             raise CaptureError(f"{function} writes into a tensor that outlives the call.")

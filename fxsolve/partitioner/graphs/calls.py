@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.torch_compat.operators import OpOverload
+
 aten = torch.ops.aten
 
 
@@ -20,13 +22,13 @@ def join_dim(node: fx.Node) -> int:
 
 def is_view(node: fx.Node) -> bool:
     """Whether a call looks at a tensor in another way."""
-    return isinstance(node.target, torch._ops.OpOverload) and node.target.is_view
+    return isinstance(node.target, OpOverload) and node.target.is_view
 
 
 def computes(node: fx.Node) -> bool:
     """Whether a call does arithmetic, rather than look at a tensor in another way."""
     target = node.target
-    return isinstance(target, torch._ops.OpOverload) and not (target.is_view or target is aten._unsafe_view.default)
+    return isinstance(target, OpOverload) and not (target.is_view or target is aten._unsafe_view.default)
 
 
 def dead_views(graph: fx.Graph) -> set[fx.Node]:

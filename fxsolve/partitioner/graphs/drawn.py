@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 
+from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.program import Program, attribute_of
 

@@ -17,6 +17,7 @@ from torch import fx
 from fxsolve.partitioner.graphs.calls import arguments
 from fxsolve.partitioner.graphs.strides import contiguous, without_dim
 from fxsolve.partitioner.growing.chains import Chain, Part, find_chains, width_of
+from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 
@@ -57,7 +58,7 @@ def _returned_views(graph: fx.Graph) -> set[fx.Node]:
 def _is_fresh(node: fx.Node) -> bool:
     """Whether a call always makes new memory: `reshape` and its like may, and `getitem` never does."""
     target = node.target
-    return isinstance(target, torch._ops.OpOverload) and not target.is_view and target is not aten.reshape.default
+    return isinstance(target, OpOverload) and not target.is_view and target is not aten.reshape.default
 
 
 def _read_pieces(graph: fx.Graph, chain: Chain, returned: set[fx.Node]) -> None:

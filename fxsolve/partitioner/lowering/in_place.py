@@ -8,9 +8,9 @@ import operator
 from typing import Any
 
 from torch import fx
-from torch._ops import OpOverload
 
 from fxsolve.partitioner.graphs.calls import aten, computes
+from fxsolve.torch_compat.operators import OpOverload, overload_name_of, schema_of
 from fxsolve.tracer.functionalize import WRITE
 
 _SPLITS = frozenset({aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default})
@@ -38,9 +38,9 @@ def writes_of(graph: fx.Graph) -> dict[fx.Node, OpOverload]:
 
 def _is_without_write(target: Any, write: OpOverload) -> bool:
     """Whether a call still is what became of the write: graphs that were rewritten hand meta data on."""
-    if not isinstance(target, OpOverload) or target._overloadname != write._overloadname:
+    if not isinstance(target, OpOverload) or overload_name_of(target) != overload_name_of(write):
         return False
-    return target._schema.name + "_" == write._schema.name
+    return schema_of(target).name + "_" == schema_of(write).name
 
 
 def _is_like(node: fx.Node, target: fx.Node) -> bool:
@@ -59,4 +59,4 @@ def _is_own_part(node: fx.Node) -> bool:
 def _is_new(node: fx.Node) -> bool:
     """Whether a call gives tensors that share no memory with others."""
     made: Any = node.target
-    return computes(node) and made not in _SPLITS and not made._schema.is_mutable
+    return computes(node) and made not in _SPLITS and not schema_of(made).is_mutable

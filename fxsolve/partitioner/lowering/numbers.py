@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 
 from fxsolve.ops.call import bind, name_of
+from fxsolve.torch_compat.operators import OpOverload
 
 Arguments = Mapping[str, Any]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._C import _nn  # pyright: ignore[reportAttributeAccessIssue]
 
 from fxsolve.solvers.rnn_layer import rnn_layer, rnn_layer_backward
+from fxsolve.torch_compat.operators import OpOverload, functions_of_layers, operator_name_of, schema_of
 
 
 def readable(module: fx.GraphModule) -> fx.GraphModule:
@@ -28,20 +28,20 @@ def readable_copy(body: fx.GraphModule) -> fx.GraphModule:
 
 def readable_target(target: Any) -> Any:
     """The function of `torch` or `torch.nn.functional`'s C bindings with the arguments of an ATen overload, if any."""
-    if not isinstance(target, torch._ops.OpOverload) or target.namespace != "aten":
+    if not isinstance(target, OpOverload) or target.namespace != "aten":
         return target
     if target in _LIKE:
         return _LIKE[target]
-    name = target._opname
+    name = operator_name_of(target)
     if name in _KEPT or name.startswith("_") or _has_reduction(target):
         return target
-    function = getattr(torch, name, None) or getattr(_nn, name, None)
+    function = getattr(torch, name, None) or getattr(functions_of_layers, name, None)
     return function if isinstance(function, BuiltinFunctionType) else target
 
 
-def _has_reduction(target: torch._ops.OpOverload) -> bool:
+def _has_reduction(target: OpOverload) -> bool:
     """Whether a loss may be left without its `reduction`, which is the mean for ATen and none for the bindings."""
-    return any(argument.name == "reduction" for argument in target._schema.arguments)
+    return any(argument.name == "reduction" for argument in schema_of(target).arguments)
 
 
 # What a solver hands over may lie in memory in another way than what was recorded, and a view of it has to be a copy.

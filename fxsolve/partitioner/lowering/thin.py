@@ -8,6 +8,7 @@ from torch import fx
 
 from fxsolve.partitioner.graphs.strides import contiguous
 from fxsolve.system.spec import Lag, Prefix, Repeat
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.program import TensorSpec
 
 _SHAPES = ("size", "shape")  # what ops call the shape of their result
@@ -61,7 +62,7 @@ def _thin_spec(spec: TensorSpec, dim: int, size: int) -> TensorSpec:
 def _shrink_shapes(node: fx.Node, dim: int, whole: int, size: int) -> None:
     """Write the new size into the shapes that an op is told of."""
     target: Any = node.target
-    names = [argument.name for argument in target._schema.arguments] if hasattr(target, "_schema") else []
+    names = [argument.name for argument in schema_of(target).arguments] if isinstance(target, OpOverload) else []
     for position, name in enumerate(names[: len(node.args)]):
         given: Any = node.args[position]
         if name in _SHAPES and len(given) > dim and given[dim] == whole:

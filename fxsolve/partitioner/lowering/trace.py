@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import PartitionError
+from fxsolve.torch_compat.operators import OpOverload, has_kernel
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.tape import Tape, spec_of
 
@@ -114,7 +114,7 @@ def check_rules(function: Callable[..., Any], inputs: Sequence[Tensor], is_share
 @cache
 def _has_rule(function: OpOverload) -> bool:
     keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition")
-    return any(torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), key) for key in keys)
+    return any(has_kernel(function.name(), key) for key in keys)
 
 
 def _tensors(value: Any) -> list[Tensor]:

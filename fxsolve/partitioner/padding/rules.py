@@ -37,6 +37,7 @@ from fxsolve.partitioner.padding.views import (
     pad_unsqueeze,
     pad_view,
 )
+from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 
@@ -95,7 +96,7 @@ def pad_call(p: Padder, node: fx.Node) -> Value | tuple[fx.Node, list[Dims]]:
         return _pad_triangle(p, node)
     if node.target in _RULES:
         return _RULES[node.target](p, node)
-    if isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags:
+    if isinstance(node.target, OpOverload) and torch.Tag.pointwise in node.target.tags:
         return _pad_pointwise(p, node)
     raise NoRuleError("has no rule for a dimension that grows")
 

@@ -1,0 +1,25 @@
+"""Operators: the overloads that a recorder sees, and what torch knows of each."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import torch
+
+from fxsolve.torch_compat.checks import getter, lookup, relied_on
+
+with relied_on():
+    from torch._C import _dispatch_has_kernel_for_dispatch_key as has_kernel
+    from torch._C import _nn as _functions  # pyright: ignore[reportAttributeAccessIssue]
+    from torch._ops import HigherOrderOperator, OpOverload
+
+__all__ = ["HigherOrderOperator", "OpOverload", "can_decompose", "functions_of_layers", "has_kernel"]
+
+_EXAMPLE = torch.ops.aten.add.Tensor
+
+schema_of: Callable[[OpOverload], torch.FunctionSchema] = getter(_EXAMPLE, "_schema")
+# Of `aten.add.Tensor` these are "add" and "Tensor".
+operator_name_of: Callable[[OpOverload], str] = getter(_EXAMPLE, "_opname")
+overload_name_of: Callable[[OpOverload], str] = getter(_EXAMPLE, "_overloadname")
+can_decompose: Callable[[OpOverload], bool] = lookup(OpOverload, "_can_decompose")
+# The C bindings behind `torch.nn.functional`.
+functions_of_layers: ModuleType = _functions
