@@ -28,6 +28,7 @@ from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.some import choose, differentiate_some
 from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
+from fxsolve.torch_compat.tensors import write_count_of
 from fxsolve.tracer.externals import version_of
 from fxsolve.tracer.mutations import counting_nothing
 
@@ -129,7 +130,7 @@ class Call:
                 raise
             saved = None
         reads, first = read_by(self.function, self.tensors), len(self.returned)
-        changed = [k for k in self.function.needed if reads[k]._version != self.versions[first + k]]
+        changed = [k for k in self.function.needed if write_count_of(reads[k]) != self.versions[first + k]]
         if changed:
             raise GradientError(
                 f"a tensor needed for the gradient {self._modified(changed)}; call backward() before that, or write "

@@ -17,6 +17,7 @@ from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tenso
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.solvers.lazy import as_lazy
+from fxsolve.torch_compat.tensors import hooks_of, is_view
 from fxsolve.tracer.externals import storage_of, storages_of, version_of
 
 with torch.inference_mode(False):
@@ -68,9 +69,9 @@ def _own_memory(values: Tensors, saved: Tensors, tensors: Tensors, function: Dif
         if number in handed or shared[storage_of(value)] > 1:
             return value  # as it is in the program; torch refuses what it cannot follow
         if storage_of(value) in kept:
-            is_copied = value._is_view() or function.learned.writes or not function.is_repeatable
+            is_copied = is_view(value) or function.learned.writes or not function.is_repeatable
             return as_lazy(value.clone(), value.is_conj(), value.is_neg()) if is_copied else value
-        return value.data if value._is_view() else value
+        return value.data if is_view(value) else value
 
     return tuple(own(number, value) for number, value in enumerate(values))
 
@@ -123,5 +124,5 @@ class _Outputs(torch.autograd.Function):
 
 def _is_observed(tensors: Tensors) -> bool:
     """Whether the gradient of one of them is looked at, or may be: where only some gradients are asked for."""
-    looked_at = any(tensor._backward_hooks or tensor.retains_grad for tensor in tensors)
+    looked_at = any(hooks_of(tensor) or tensor.retains_grad for tensor in tensors)
     return looked_at or not torch._C._will_engine_execute_node(_PROBE_NODE)

@@ -14,7 +14,8 @@ from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.nodes import run
 from fxsolve.scheduler.decision import Decision
 from fxsolve.solvers.solution import Solution
-from fxsolve.tracer.generators import Known, address_of, restore_generators
+from fxsolve.torch_compat.tensors import address_of_generator, write_count_of
+from fxsolve.tracer.generators import Known, restore_generators
 from fxsolve.tracer.mutations import Effects, effects_of, hand_on, write
 from fxsolve.tracer.noise import generator_of
 from fxsolve.tracer.output import rebuild
@@ -33,7 +34,7 @@ class Watched:
     memory: Tensor
 
     def has_changed(self) -> bool:
-        return self.tensor._version != self.version or self.tensor.data_ptr() != self.memory.data_ptr()
+        return write_count_of(self.tensor) != self.version or self.tensor.data_ptr() != self.memory.data_ptr()
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def make_ready(
     """
     tensors = [*_proof_tensors(program, decision), *(attribute_of(program, target) for target in rested)]
     distinct = {id(tensor): tensor for tensor in tensors}.values()
-    watched = tuple(Watched(tensor, tensor._version, tensor.detach()) for tensor in distinct)
+    watched = tuple(Watched(tensor, write_count_of(tensor), tensor.detach()) for tensor in distinct)
     used, effects = generators_of(program), effects_of(program)
     return Ready(emitted, program.draws, program.output, program.guards, used, watched, effects)
 
@@ -124,4 +125,4 @@ def generators_of(program: Program) -> tuple[torch.Generator, ...]:
     """The generators that the draws use: those named in their arguments, and the default ones of their devices."""
     draws = zip(program.draws, program.example.noise, strict=True)
     used = [draw.generator or generator_of(noise.device) for draw, noise in draws]
-    return tuple({address_of(generator): generator for generator in used}.values())
+    return tuple({address_of_generator(generator): generator for generator in used}.values())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import CaptureError, CommunicationError, SideEffectError
+from fxsolve.torch_compat.tensors import accumulation_hooks_of, hooks_of
 from fxsolve.tracer.communication import Line, in_group
 from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import External
@@ -195,12 +196,12 @@ def draw_cotangent(result: Tensor) -> Tensor:
 def _check_hooks(wanted: list[External], results: list[Tensor]) -> None:
     """A hook on a tensor that outlives the call runs on its whole gradient, at every backward pass."""
     for one in wanted:
-        if in_group() and (one.tensor._backward_hooks or one.tensor._post_accumulate_grad_hooks):
+        if in_group() and (hooks_of(one.tensor) or accumulation_hooks_of(one.tensor)):
             raise CommunicationError(
                 f"{one.label} has a gradient hook before the call; in a group of processes it may communicate, in the "
                 "order of the program's own backward pass."
             )
-        if one.tensor._backward_hooks or one.tensor.retains_grad:
+        if hooks_of(one.tensor) or one.tensor.retains_grad:
             raise CaptureError(f"{one.label} has a gradient hook, or retains its gradient, before the call.")
     known = {id(one.tensor) for one in wanted}
     if any(result.retains_grad or (result.is_leaf and id(result) not in known) for result in results):

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -13,11 +12,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 from fxsolve.errors import SideEffectError
 from fxsolve.solvers.memory import span_of
 from fxsolve.torch_compat.operators import OpOverload, schema_of
+from fxsolve.torch_compat.tensors import address_of_storage, base_of, is_view, write_count_of
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.program import Alias, Mutation
 from fxsolve.tracer.source import user_line
-
-_number_of = attrgetter("_cdata")
 
 
 class External(NamedTuple):
@@ -41,19 +39,19 @@ class Written:
     def undo(self) -> None:
         """Put the old values back, unseen by autograd."""
         tensor = self.external.tensor
-        if tensor.requires_grad and not self.wanted_grad and not tensor._is_view():
+        if tensor.requires_grad and not self.wanted_grad and not is_view(tensor):
             tensor.detach_()
         with torch.no_grad():
             tensor.data.copy_(self.before)
 
     def mutation(self, output: int) -> Mutation:
-        is_counted = self.version is None or self.external.tensor._version != self.version
+        is_counted = self.version is None or write_count_of(self.external.tensor) != self.version
         return Mutation(self.external.place, output, is_counted)
 
 
 def storage_of(tensor: Tensor) -> int:
     """A number that tensors on the same memory share."""
-    return tensor.untyped_storage()._cdata
+    return address_of_storage(tensor.untyped_storage())
 
 
 def is_same_memory(one: Tensor, other: Tensor) -> bool:
@@ -67,12 +65,12 @@ def is_same_memory(one: Tensor, other: Tensor) -> bool:
 
 def storages_of(tensors: Iterable[Tensor]) -> Iterator[int]:
     """`storage_of` of many tensors."""
-    return map(_number_of, map(Tensor.untyped_storage, tensors))
+    return map(address_of_storage, map(Tensor.untyped_storage, tensors))
 
 
 def version_of(tensor: Tensor) -> int | None:
     """How often autograd saw a write into the tensor; None where it does not count."""
-    return None if tensor.is_inference() else tensor._version
+    return None if tensor.is_inference() else write_count_of(tensor)
 
 
 @dataclass(frozen=True)
@@ -253,7 +251,7 @@ def _problem(
 
 def _has_own_graph(target: Tensor, tensor: Tensor) -> bool:
     """Whether autograd takes `target` for no part of `tensor`, as what `.data` and `detach` give is none."""
-    return not tensor.requires_grad and target is not tensor and target._base is not tensor
+    return not tensor.requires_grad and target is not tensor and base_of(target) is not tensor
 
 
 def _returns_target(function: OpOverload) -> bool:

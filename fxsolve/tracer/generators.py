@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.tensors import address_of_generator
 from fxsolve.tracer.reach import Reach
 
 _LARGEST_SEED = 2**32
@@ -25,11 +26,6 @@ class Known(NamedTuple):
     state: Tensor
 
 
-def address_of(generator: torch.Generator) -> int:
-    """What tells generators apart."""
-    return generator._cdata  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def restore_generators(known: Iterable[Known]) -> None:
     """Put every one back into its state."""
     for generator, state in known:
@@ -41,7 +37,7 @@ def find_generators(reach: Reach, arguments: tuple[Any, ...]) -> dict[int, Known
     held = [*arguments, *(place.read() for place in reach.places)]
     held += [value for root in reach.modules.values() for part in root.modules() for value in vars(part).values()]
     found = [generator for value in held for generator in _generators(value)]
-    return {address_of(generator): Known(generator, generator.get_state()) for generator in found}
+    return {address_of_generator(generator): Known(generator, generator.get_state()) for generator in found}
 
 
 def _generators(value: Any) -> Iterator[torch.Generator]:
@@ -60,7 +56,7 @@ class FreshGenerators:
         seed = generator.initial_seed()
         if seed >= _LARGEST_SEED and seed != _DEFAULT_SEED:
             raise CaptureError(f"{source}: a generator with a seed of more than 32 bits may be seeded by chance.")
-        self._sources.setdefault(address_of(generator), source)
+        self._sources.setdefault(address_of_generator(generator), source)
 
     def check(self) -> None:
         """Raises CaptureError if one of them is still held: then it may have been there before."""
@@ -68,8 +64,9 @@ class FreshGenerators:
             return
         gc.collect()
         for held in gc.get_referents(*gc.get_objects()):
-            if type(held) is torch.Generator and address_of(held) in self._sources:
+            source = self._sources.get(address_of_generator(held)) if type(held) is torch.Generator else None
+            if source is not None:
                 raise CaptureError(
-                    f"{self._sources[address_of(held)]}: random numbers are drawn from a generator that outlives the "
-                    "call; pass it as an argument, or keep it as an attribute of the module."
+                    f"{source}: random numbers are drawn from a generator that outlives the call; pass it as an "
+                    "argument, or keep it as an attribute of the module."
                 )

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.torch_compat.tensors import overlaps_itself
 from fxsolve.tracer.program import TensorSpec
 from fxsolve.tracer.tape import spec_of
 
@@ -20,7 +21,7 @@ def empty_like_spec(spec: Any) -> Any:
 
 def scattered(target: Tensor) -> Tensor:
     """What writing into a part of `target` gives; torch's own rule says the same, in Python and ten times as slowly."""
-    if torch._debug_has_internal_overlap(target) == 1:  # pyright: ignore[reportPrivateImportUsage]
+    if overlaps_itself(target):
         return target.clone()
     return torch.empty_strided(target.shape, target.stride(), dtype=target.dtype, device=META)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
+from fxsolve.torch_compat.tensors import uncounted_writes
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.externals import copy_of, is_dense, storage_of
 from fxsolve.tracer.program import Alias, Mutation, Program, attribute_of
@@ -158,7 +158,7 @@ def rewound(program: Program, inputs: tuple[Tensor, ...]) -> Iterator[None]:
     contents = tuple(map(copy_of, left))
     counted = [tensor for tensor in kept.tensors if not tensor.is_inference()]
     # In the end they are what the recorded run left: its result can still be differentiated. No public name says so.
-    with _unsafe_preserve_version_counter(tuple(counted)):
+    with uncounted_writes(tuple(counted)):
         try:
             with as_before(program):
                 _overwrite(kept.tensors, tuple(_before(program, mutation) for mutation in program.mutations))

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fxsolve.errors import CaptureError
 from fxsolve.torch_compat.operators import OpOverload, schema_of
+from fxsolve.torch_compat.tensors import address_of_generator
 from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.generators import address_of
 from fxsolve.tracer.program import TensorSpec
 from fxsolve.tracer.source import user_line
 from fxsolve.tracer.tape import spec_of
@@ -164,7 +164,7 @@ def split(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: 
         CaptureError: there is no rule for the operator, or its rule does not give the same bits on this device.
     """
     explicit = kwargs.get("generator")
-    if explicit is not None and address_of(explicit) not in recorder.generators:
+    if explicit is not None and address_of_generator(explicit) not in recorder.generators:
         recorder.fresh.add(explicit, user_line())
     rule = _RULES.get(function)
     if rule is _itself:

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from fxsolve.errors import CaptureError
 from fxsolve.torch_compat.operators import HigherOrderOperator, OpOverload, schema_of
+from fxsolve.torch_compat.tensors import typed_storage
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arrays import MAX_VALUES, READS, Arrays, Follower
 from fxsolve.tracer.checked import CHECKED
@@ -127,7 +128,7 @@ _BYPASSES = {
         ),
         "reads",
     ),
-    **dict.fromkeys((Tensor.untyped_storage, Tensor._typed_storage, Tensor.storage), "reads or writes"),
+    **dict.fromkeys((Tensor.untyped_storage, typed_storage, Tensor.storage), "reads or writes"),
     **dict.fromkeys(
         (Tensor.apply_, Tensor.map_, Tensor.map2_),  # pyright: ignore[reportAttributeAccessIssue]
         "writes",

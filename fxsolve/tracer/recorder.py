@@ -10,12 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.torch_compat.tensors import address_of_generator
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer import noise, reads, statistics
 from fxsolve.tracer.communication import Line, called, is_inside_distributed
 from fxsolve.tracer.externals import External, Externals, storage_of
 from fxsolve.tracer.gate import Earlier
-from fxsolve.tracer.generators import FreshGenerators, Known, address_of
+from fxsolve.tracer.generators import FreshGenerators, Known
 from fxsolve.tracer.kinds import Kind, kind_of, mutated_tensors
 from fxsolve.tracer.names import Names
 from fxsolve.tracer.plain import refuse_unusual
@@ -265,7 +266,7 @@ class Recorder(TorchDispatchMode, Tape):
 
     def _continues(self, generator: torch.Generator | None) -> bool:
         """Whether the next run draws on from where a generator is now; one made in the call starts anew."""
-        return generator is None or address_of(generator) in self.generators
+        return generator is None or address_of_generator(generator) in self.generators
 
     def guard(self, tensor: Tensor, expected: bool | int | float | complex) -> None:
         """The program read `expected` from the one-element `tensor`."""

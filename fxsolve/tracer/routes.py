@@ -9,6 +9,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import get_gradient_edge
 
 from fxsolve.torch_compat.operators import OpOverload, schema_of
+from fxsolve.torch_compat.tensors import hooks_of
 from fxsolve.tracer.raw_calls import changes_shape, is_view
 from fxsolve.tracer.stores import Route, Step
 
@@ -72,7 +73,7 @@ def is_plain(view: Tensor, base: Tensor) -> bool:
 
     A function whose backward is written in Python may do something else.
     """
-    if not base.requires_grad or view._backward_hooks or view.retains_grad:
+    if not base.requires_grad or hooks_of(view) or view.retains_grad:
         return False
     wanted = get_gradient_edge(base)
     node: Any

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from fxsolve.errors import SideEffectError
 from fxsolve.solvers.memory import span_of
+from fxsolve.torch_compat.tensors import base_of
 from fxsolve.tracer.externals import External, Externals, is_dense, is_within, storage_of
 from fxsolve.tracer.routes import is_plain, route_of
 from fxsolve.tracer.stores import DETACH, Fresh, Route, Same, Step
@@ -73,10 +74,10 @@ def common_bases(outputs: Sequence[Tensor], given: Iterable[Tensor]) -> tuple[Te
     distinct = {id(output): output for output in outputs}
     views: dict[int, list[Tensor]] = defaultdict(list)
     for output in distinct.values():
-        base = output._base
+        base = base_of(output)
         if base is not None and id(base) not in distinct and storage_of(base) not in known:
             views[id(base)].append(output)
-    return tuple(ones[0]._base for ones in views.values() if len(ones) > 1)  # pyright: ignore[reportReturnType]
+    return tuple(base_of(ones[0]) for ones in views.values() if len(ones) > 1)  # pyright: ignore[reportReturnType]
 
 
 def _links(handed: Handed, distinct: frozenset[int]) -> Iterator[Same]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import reduce
-from operator import add, attrgetter
+from operator import add
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.torch_compat.tensors import address_of_storage, is_view
 from fxsolve.tracer.places import MISSING, Container, Place, containers_in, refill
 
-_number_of = attrgetter("_cdata")
 _counting = Lock()  # two calls that count in one place at the same time count twice
 
 DETACH = torch.ops.aten.detach.default
@@ -210,7 +210,7 @@ def settle(
     taken = _counts((*inputs, *attributes.values(), *own)) if stores.fresh else {}
     for one in stores.fresh:
         own = _own(results[one.output], one, taken)
-        results[one.output] = own if one.wants_grad or not (own.requires_grad or own._is_view()) else own.detach()
+        results[one.output] = own if one.wants_grad or not (own.requires_grad or is_view(own)) else own.detach()
     for same in stores.shared:
         bases: Any = {"input": inputs, "attribute": attributes, "output": results}[same.kind]
         results[same.output] = _follow(same, bases[same.base])
@@ -246,14 +246,14 @@ def _follow(same: Same, base: Tensor) -> Tensor:
 def _counts(tensors: Iterable[Tensor]) -> Mapping[int, int]:
     """How many different tensors there are on each memory."""
     distinct = {id(tensor): tensor for tensor in tensors}.values()
-    return Counter(map(_number_of, map(Tensor.untyped_storage, distinct)))
+    return Counter(map(address_of_storage, map(Tensor.untyped_storage, distinct)))
 
 
 def _own(tensor: Tensor, fresh: Fresh, taken: Mapping[int, int]) -> Tensor:
     """A tensor on memory that nothing else uses, which it fills."""
     storage, strides = tensor.untyped_storage(), fresh.strides
     is_laid_out = strides is None or tensor.stride() == strides
-    if is_laid_out and storage.nbytes() == fresh.size and taken[storage._cdata] <= 1:
+    if is_laid_out and storage.nbytes() == fresh.size and taken[address_of_storage(storage)] <= 1:
         return tensor
     if strides is None:
         return tensor.clone()
