@@ -18,6 +18,7 @@ from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.scheduler.schedule import Schedule
+from fxsolve.torch_compat.dispatch import is_exporting
 
 
 class Compiled:
@@ -43,7 +44,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # First of all: torch.compile and torch.export follow these lines, and must not follow the last one.
         if torch.compiler.is_compiling():
-            if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            if torch.compiler.is_dynamo_compiling() and not is_exporting():
                 return run_between_graphs(self, args, kwargs)
             return self._runtime.program(*args, **kwargs)
         return self._runtime.call(args, kwargs)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from fxsolve.solvers.bitwise import to_bits
+from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.tracer.externals import version_of
 from fxsolve.tracer.places import tensors_in
 from fxsolve.tracer.reach import Reach, name_tensors
@@ -17,7 +18,7 @@ def contents_of(reach: Reach) -> tuple[Hashable, ...]:
     """A mark of each tensor that the program keeps: the sum of its bits as integers."""
     kept = [tensor for tensor, _, _ in name_tensors(reach).values()]
     kept += [tensor for slot in take_snapshot(reach).slots for tensor in tensors_in(slot.held)]
-    with torch.no_grad(), torch._C.DisableTorchFunction():
+    with torch.no_grad(), WithoutTorchFunction():
         return tuple(_mark(tensor) for tensor in {id(tensor): tensor for tensor in kept}.values())
 
 

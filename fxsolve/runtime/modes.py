@@ -6,6 +6,8 @@ from contextvars import ContextVar
 
 import torch
 
+from fxsolve.torch_compat.dispatch import is_any_autocast_enabled
+
 AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 _as_written: ContextVar[bool] = ContextVar("fxsolve_as_written", default=False)
@@ -28,7 +30,7 @@ def runs_as_written() -> bool:
 
 def plain_torch() -> AbstractContextManager[None]:
     """No gradients and no autocast: what was recorded holds the casts that autocast made."""
-    return _plain_torch() if torch._C._is_any_autocast_enabled() else torch.no_grad()  # entered at every call
+    return _plain_torch() if is_any_autocast_enabled() else torch.no_grad()  # entered at every call
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def _plain_torch() -> Iterator[None]:
 @contextmanager
 def plain_autograd() -> Iterator[None]:
     """No autocast, as autograd runs a backward pass."""
-    enabled = torch._C._is_any_autocast_enabled()
+    enabled = is_any_autocast_enabled()
     devices = [device for device in AUTOCAST_DEVICES if enabled and torch.is_autocast_enabled(device)]
     for device in devices:
         torch.set_autocast_enabled(device, False)

@@ -7,17 +7,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C import _autograd, _functorch  # pyright: ignore[reportAttributeAccessIssue]
-from torch.autograd import forward_ad
 from torch.nn.modules import module as nn_module
-from torch.overrides import _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
 
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
 from fxsolve.runtime.tokens import PLAIN, State, callable_token, token_of
 from fxsolve.runtime.watch import Watch
+from fxsolve.torch_compat.dispatch import (
+    DeviceContext,
+    count_dispatch_modes,
+    count_function_modes,
+    current_transform,
+    function_modes,
+    has_hooks_on_saved_tensors,
+    is_any_autocast_enabled,
+    is_forward_mode,
+    tracing_state,
+)
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.communication import communicates
 from fxsolve.tracer.externals import storage_of
@@ -171,19 +178,19 @@ def is_observed() -> bool:
     """
     return (
         runs_as_written()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or _functorch.peek_interpreter_stack() is not None
+        or count_dispatch_modes() > 0
+        or current_transform() is not None
         or torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or forward_ad._current_level >= 0
+        or tracing_state() is not None
+        or is_forward_mode()
         or torch.is_anomaly_enabled()
-        or _autograd._top_saved_tensors_default_hooks(False) is not None
-        or (torch._C._len_torch_function_stack() > 0 and not _default_device_only())
+        or has_hooks_on_saved_tensors()
+        or (count_function_modes() > 0 and not _default_device_only())
     )
 
 
 def _default_device_only() -> bool:
-    return all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+    return all(isinstance(mode, DeviceContext) for mode in function_modes())
 
 
 def _flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Iterable[Any], Hashable]:
@@ -227,14 +234,14 @@ def _value(leaf: Any) -> Hashable:
 
 def _modes(grad: bool) -> Hashable:
     inference, dtype = torch.is_inference_mode_enabled(), torch.get_default_dtype()
-    device = torch.get_default_device() if torch._C._len_torch_function_stack() else None
+    device = torch.get_default_device() if count_function_modes() else None
     hooks = tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS) if any(_GLOBAL_HOOKS) else ()
     deterministic = torch.are_deterministic_algorithms_enabled()
     return (grad, inference, dtype, deterministic, _autocast(), device, hooks)
 
 
 def _autocast() -> Hashable:
-    if not torch._C._is_any_autocast_enabled():
+    if not is_any_autocast_enabled():
         return ()
     enabled = (device for device in AUTOCAST_DEVICES if torch.is_autocast_enabled(device))
     return tuple((device, torch.get_autocast_dtype(device)) for device in enabled)

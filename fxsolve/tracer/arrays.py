@@ -6,9 +6,9 @@ from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.dispatch import without_modes
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.communication import Line
@@ -99,7 +99,7 @@ class Arrays:
 
     def changed(self) -> CaptureError | None:
         """The reason to refuse the run: a tensor and its array are no longer what they were, and may have been read."""
-        with _disable_current_modes():
+        with without_modes():
             for source in _changed(self._given):
                 return CaptureError(
                     f"{source}: the program writes into a tensor that it has read as a NumPy array; read a clone of it."

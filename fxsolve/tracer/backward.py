@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import CaptureError, CommunicationError, SideEffectError
+from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.torch_compat.tensors import accumulation_hooks_of, hooks_of
 from fxsolve.tracer.communication import Line, in_group
 from fxsolve.tracer.doors import watched_doors
@@ -146,7 +147,7 @@ def _differentiate(
 def _backward_phase(recorder: Recorder, cotangents: tuple[Tensor, ...]) -> Iterator[None]:
     """In the body, calls are recorded as those of the backward pass, which autograd runs outside of autocast."""
     devices = [device for device in ("cpu", "cuda") if torch.is_autocast_enabled(device)]
-    with torch._C.DisableTorchFunction():
+    with WithoutTorchFunction():
         for number, cotangent in enumerate(cotangents):
             recorder.add_cotangent(cotangent, number)
     line, recorder.line = recorder.line, Line(is_open=False)

@@ -7,10 +7,10 @@ from functools import partial
 from operator import is_
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fxsolve.errors import SideEffectError
+from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.tracer.counters import Counter, CountsError
 from fxsolve.tracer.externals import Moved, storage_of
 from fxsolve.tracer.places import (
@@ -73,12 +73,12 @@ def find_changes(
     writer = _Writer(snapshot, returned, counted)
     writes = tuple(Store(slot.place, writer.write(slot)) for slot in changed)
     moved = recorder.externals.moved
-    with torch._C.DisableTorchFunction():
+    with WithoutTorchFunction():
         moves = tuple(
             Move(one.external.place, writer.number(_data_of(recorder, one)), one.memory.stride()) for one in moved
         )
     stored = frozenset(writer.stored)
-    with torch._C.DisableTorchFunction():
+    with WithoutTorchFunction():
         for number in stored:
             recorder.node_of(writer.tensors[number])
         bases = common_bases(writer.tensors, (one.tensor for one in recorder.externals.all()))

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from fxsolve.errors import CommunicationError
+from fxsolve.torch_compat.dispatch import dispatch_modes
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arrays import Follower
 from fxsolve.tracer.communication import Line
@@ -72,7 +72,7 @@ def _waiting(function: _Function) -> _Function:
 
 def _followers() -> Iterator[Follower]:
     """What follows the operators of this thread."""
-    for mode in _get_current_dispatch_mode_stack():
+    for mode in dispatch_modes():
         if isinstance(getattr(mode, "line", None), Line):
             yield mode  # pyright: ignore[reportReturnType]
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.utils._python_dispatch import _disable_current_modes
 
 from fxsolve.errors import SideEffectError
 from fxsolve.solvers.memory import span_of
+from fxsolve.torch_compat.dispatch import without_modes
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.tensors import address_of_storage, base_of, is_view, write_count_of
 from fxsolve.torch_compat.trees import pytree
@@ -150,7 +150,7 @@ class Externals:
                 f"{user_line()}: the program sets the data of {external.label}, which outlives the call and was "
                 "computed with gradients; set that of a detached one."
             )
-        with _disable_current_modes():
+        with without_modes():
             memory = tensor.detach()
         self._moved[id(tensor)] = Moved(external, memory, tensor.requires_grad)
         left = external._replace(tensor=memory)

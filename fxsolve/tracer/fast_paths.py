@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.torch_compat.dispatch import function_modes
 from fxsolve.tracer.reads import ReadWatch
 from fxsolve.tracer.together import Together, Undo
 
@@ -25,7 +26,7 @@ def _tell_layers(is_here: Callable[[], bool]) -> Undo:
             return _asked(given)
         # Others, such as torch's operators that take functions, ask for the sake of modes.
         is_layer = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch.nn.modules.")
-        modes = torch.overrides._get_current_function_mode_stack()
+        modes = function_modes()
         if not is_layer or [*map(type, modes)] != [ReadWatch]:
             return _asked(given)
         return any(hasattr(type(one), "__torch_function__") and type(one) not in _PLAIN for one in given)

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
@@ -32,18 +32,14 @@ WRITE = "write"  # where the meta data of a call has the write that it was, if t
 _SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default, aten.diagonal_scatter.default})
 
 
-class _Rewriter(TorchDispatchMode, Tape):
+class _Rewriter(LightMode, Tape):
     """Writes the calls that come out of functionalization; `step` is the raw call that is being replayed.
 
     `has_parts` says whether a raw call gives several views at once, as `unbind` does.
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # no user code runs here that could be under compilation; skipping costs 3 us a call
-
     def __init__(self, step: fx.Node, has_parts: bool) -> None:
-        TorchDispatchMode.__init__(self)
+        LightMode.__init__(self)
         Tape.__init__(self)
         self.step = step
         self._has_parts = has_parts

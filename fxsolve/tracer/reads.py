@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.torch_compat.operators import HigherOrderOperator, OpOverload, schema_of
 from fxsolve.torch_compat.tensors import typed_storage
 from fxsolve.torch_compat.trees import pytree
@@ -187,7 +188,7 @@ class ReadWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _read(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with torch._C.DisableTorchFunction():
+        with WithoutTorchFunction():
             if args[0].numel() > MAX_VALUES:
                 self._refuse(f"Tensor.{_name(function)} of more than {MAX_VALUES} entries reads tensor values")
             return self._arrays.read(self.recorder, function, args, kwargs)
@@ -195,7 +196,7 @@ class ReadWatch(TorchFunctionMode):
     def _set_data(self, tensor: Tensor, value: Tensor) -> None:
         """Set `tensor.data`; what it holds then is a view of `value` that no gradient flows through."""
         data = value.detach()
-        with torch._C.DisableTorchFunction():
+        with WithoutTorchFunction():
             try:
                 refuse_unusual(value, "what the program sets the data of a tensor to")
                 if is_same_memory(tensor, data):
@@ -225,7 +226,7 @@ class ReadWatch(TorchFunctionMode):
             self.recorder.literal_is_checked = False
 
     def _is_recorded(self, value: Any) -> bool:
-        with torch._C.DisableTorchFunction():
+        with WithoutTorchFunction():
             return isinstance(value, Tensor) and (
                 self.recorder.find(value) is not None or id(value) in self.recorder.names
             )

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.dispatch import WithoutTorchFunction, count_dispatch_modes, current_transform
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arguments import unchanged
 from fxsolve.tracer.as_written import as_written
@@ -116,7 +116,7 @@ def record(
 
 
 def _refuse_nesting() -> None:
-    if torch._C._len_torch_dispatch_stack() or _functorch.peek_interpreter_stack() is not None:
+    if count_dispatch_modes() or current_transform() is not None:
         raise CaptureError("another dispatch mode or function transform is active; capture the program outside of it.")
 
 
@@ -194,7 +194,7 @@ def _finish(
     rewind: Callable[[], None],
 ) -> Record:
     gradients = backward.found if backward else ()
-    with torch._C.DisableTorchFunction():
+    with WithoutTorchFunction():
         nodes = [recorder.node_of(tensor) for tensor in tensors]
         gradient_nodes = [recorder.node_of(tensor) for tensor in gradients]
     recorder.externals.check()

@@ -6,9 +6,9 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx
 from torch.autograd.graph import Node
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError, CommunicationError
+from fxsolve.torch_compat.dispatch import TorchDispatchMode, WithoutTorchFunction
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.tensors import address_of_generator
 from fxsolve.torch_compat.trees import pytree
@@ -80,7 +80,7 @@ class Recorder(TorchDispatchMode, Tape):
         if self.line.used:
             return func(*args, **(kwargs or {}))
         # Without this each attribute of a tensor read below would go through the watch for reads.
-        with torch._C.DisableTorchFunction():
+        with WithoutTorchFunction():
             try:
                 node = self._earlier.running()
                 if node is not None:

@@ -5,9 +5,9 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.dispatch import LightMode, WithoutTorchFunction
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.as_written import as_written
 from fxsolve.tracer.communication import Line
@@ -25,12 +25,8 @@ from fxsolve.tracer.statistics import updates_statistics
 from fxsolve.tracer.stream import Entry, Listener
 
 
-class _Witness(TorchDispatchMode):
+class _Witness(LightMode):
     """Lists every call, about 8 us each, and refuses those that would write into `kept` memory."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as for the recorder's rewriter: skipping costs more than the call
 
     supports_higher_order_operators = True
 
@@ -64,7 +60,7 @@ class _Witness(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        with torch._C.DisableTorchFunction():
+        with WithoutTorchFunction():
             try:
                 if self._earlier.running() is None:
                     self._examine(func, args, kwargs or {})

@@ -10,28 +10,24 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import PartitionError
+from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, has_kernel
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.tape import Tape, spec_of
 
 
-class _Writer(TorchDispatchMode, Tape):
+class _Writer(LightMode, Tape):
     """Runs every call, on tensors without values, and appends it to a graph; `meta["val"]` has what it returns."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
-        TorchDispatchMode.__init__(self)
+        LightMode.__init__(self)
         Tape.__init__(self)
         self._alive: list[Any] = []  # the identity of a tensor is that of its Python object
         for number, tensor in enumerate(inputs):
             node = self.placeholder(f"arg{number}_1", spec_of(tensor), "")
             self._keep(tensor, node)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # no user code runs here that could be under compilation; skipping costs 3 us a call
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -72,7 +68,7 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMod
     return fx.GraphModule({}, writer.graph)
 
 
-class _Rules(TorchDispatchMode):
+class _Rules(LightMode):
     """Refuses calls without a batching rule on what depends on the `batched` tensors."""
 
     def __init__(self, batched: Iterable[Tensor], shared: Iterable[Tensor]) -> None:
@@ -80,10 +76,6 @@ class _Rules(TorchDispatchMode):
         self._alive = [*batched]
         self._batched = {id(tensor) for tensor in self._alive}
         self._shared = {id(tensor): tensor for tensor in shared}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # as above
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
