@@ -28,6 +28,7 @@ from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.some import choose, differentiate_some
 from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
+from fxsolve.torch_compat.gradients import current_pass
 from fxsolve.torch_compat.tensors import write_count_of
 from fxsolve.tracer.externals import version_of
 from fxsolve.tracer.mutations import counting_nothing
@@ -50,7 +51,7 @@ class Call:
 
     def keep(self, number: int, total: Tensor | None) -> Tensor | None:
         """Note what came to an output from outside of the program: the total without what was handed back to it."""
-        task = torch._C._current_graph_task_id()
+        task = current_pass()
         handed = self.handed.pop((task, number), [])
         if total is None or (len(handed) == 1 and handed[0] is total):
             return None
@@ -63,14 +64,14 @@ class Call:
         given = tuple(own if k == number else None for k in range(len(self.function.cotangents)))
         totals = zip(self.function.backward.inner, self.derive(root, given).totals, strict=True)
         found = {one.cotangent: total for one, total in totals}
-        task = torch._C._current_graph_task_id()
+        task = current_pass()
         for k in before:
             self.handed[task, k] += [one for one in (found[k],) if one is not None]
         return tuple(found[k] for k in before)
 
     def collect(self) -> Gradients:
         """The cotangents of this backward pass."""
-        own = self.own.pop(torch._C._current_graph_task_id(), {})
+        own = self.own.pop(current_pass(), {})
         return tuple(own.get(number) for number in range(len(self.function.cotangents)))
 
     def derive(self, root: Any, cotangents: Gradients) -> Derivatives:

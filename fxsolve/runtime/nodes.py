@@ -17,6 +17,7 @@ from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tenso
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.solvers.lazy import as_lazy
+from fxsolve.torch_compat.gradients import will_run
 from fxsolve.torch_compat.tensors import hooks_of, is_view
 from fxsolve.tracer.externals import storage_of, storages_of, version_of
 
@@ -125,4 +126,4 @@ class _Outputs(torch.autograd.Function):
 def _is_observed(tensors: Tensors) -> bool:
     """Whether the gradient of one of them is looked at, or may be: where only some gradients are asked for."""
     looked_at = any(hooks_of(tensor) or tensor.retains_grad for tensor in tensors)
-    return looked_at or not torch._C._will_engine_execute_node(_PROBE_NODE)
+    return looked_at or not will_run(_PROBE_NODE)

@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from fxsolve.torch_compat.gradients import current_node, current_pass, next_number, number_of
+
 
 class Earlier:
     """The nodes of autograd's graph that are there now; what they saved is not for a record of what comes next."""
 
     def __init__(self) -> None:
-        self._next = torch.autograd._get_sequence_nr()  # pyright: ignore[reportPrivateImportUsage]
+        self._next = next_number()
 
     def running(self) -> Node | None:
         """The one that a backward pass runs now, if it is one of them."""
-        node = torch._C._current_autograd_node()
-        return node if node is not None and node._sequence_nr() < self._next else None
+        node = current_node()
+        return node if node is not None and number_of(node) < self._next else None
 
 
 class _Start(torch.autograd.Function):
@@ -34,7 +36,7 @@ class _Start(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[None, Tensor]:  # pyright: ignore
-        ctx.passes.add(torch._C._current_graph_task_id())
+        ctx.passes.add(current_pass())
         return None, cotangent
 
 
@@ -63,4 +65,4 @@ class Gated:
 
     def _end(self, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
         """What a node is handed that a given tensor came from: nothing, in a pass of these results."""
-        return (None,) * len(gradients) if torch._C._current_graph_task_id() in self._passes else gradients
+        return (None,) * len(gradients) if current_pass() in self._passes else gradients

@@ -9,6 +9,7 @@ from torch.autograd.graph import Node
 
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.torch_compat.dispatch import TorchDispatchMode, WithoutTorchFunction
+from fxsolve.torch_compat.gradients import current_node, next_number, number_of
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.tensors import address_of_generator
 from fxsolve.torch_compat.trees import pytree
@@ -173,12 +174,12 @@ class Recorder(TorchDispatchMode, Tape):
     def _line(self) -> str:
         """The user's line behind a call; for a call of the backward pass, the line that it differentiates."""
         if self.backward:
-            node = torch._C._current_autograd_node()
-            return self._lines.get(node._sequence_nr(), "") if node is not None else ""
+            node = current_node()
+            return self._lines.get(number_of(node), "") if node is not None else ""
         line = user_line()
         if torch.is_grad_enabled():
             # Autograd has made its node for this call just before.
-            self._lines[torch.autograd._get_sequence_nr() - 1] = line  # pyright: ignore[reportPrivateImportUsage]
+            self._lines[next_number() - 1] = line
         return line
 
     def mutate(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
