@@ -7,36 +7,36 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 
 import torch
-from torch import Tensor, _add_batch_dim, _remove_batch_dim  # pyright: ignore[reportPrivateImportUsage]
-from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch import Tensor
 
 from fxsolve.runtime.gradients import Derivatives, Gradients
+from fxsolve.torch_compat.batches import as_batch, enter_level, entries_of_batch, is_batch, leave_level
 
 
 def are_batched(cotangents: Gradients) -> bool:
     """Whether one of them stands for several."""
-    return any(one is not None and _functorch.is_legacy_batchedtensor(one) for one in cotangents)
+    return any(one is not None and is_batch(one) for one in cotangents)
 
 
 def derive_each(derive: Callable[[Gradients], Derivatives], cotangents: Gradients) -> Derivatives:
     """What `derive` gives for each entry of the innermost batch, as one batch again."""
-    level = torch._C._vmapmode_increment_nesting() - 1
-    torch._C._vmapmode_decrement_nesting()
+    level = enter_level() - 1
+    leave_level()
     size = max(len(_entries(one, level, 1)) for one in cotangents if one is not None)
     columns = [repeat(None, size) if one is None else _entries(one, level, size) for one in cotangents]
-    torch._C._vmapmode_decrement_nesting()  # the entries may be batches themselves, of the next level
+    leave_level()  # the entries may be batches themselves, of the next level
     try:
         found = [derive(given) for given in zip(*columns, strict=True)]
         gradients = [_stack(column) for column in zip(*(one.gradients for one in found), strict=True)]
         totals = [_stack(column) for column in zip(*(one.totals for one in found), strict=True)]
     finally:
-        torch._C._vmapmode_increment_nesting()
+        enter_level()
     return Derivatives(_as_batch(gradients, level), _as_batch(totals, level))
 
 
 def _entries(cotangent: Tensor, level: int, size: int) -> tuple[Tensor, ...]:
     """Those of a batch; `size` times the same of a tensor that is none."""
-    return _remove_batch_dim(cotangent, level, size, 0).unbind()
+    return entries_of_batch(cotangent, level, size, 0).unbind()
 
 
 def _stack(column: Sequence[Tensor | None]) -> Tensor | None:
@@ -45,4 +45,4 @@ def _stack(column: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _as_batch(stacked: Sequence[Tensor | None], level: int) -> Gradients:
-    return tuple(None if one is None else _add_batch_dim(one, 0, level) for one in stacked)
+    return tuple(None if one is None else as_batch(one, 0, level) for one in stacked)

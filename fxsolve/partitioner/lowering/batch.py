@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.bodies import open_repeat
@@ -18,6 +17,7 @@ from fxsolve.partitioner.lowering.entries import tables_to_tensors
 from fxsolve.partitioner.lowering.trace import check_rules, trace
 from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import Invariant, Prefix, Read, Repeat, Table
+from fxsolve.torch_compat.batches import FakeTensorMode
 from fxsolve.tracer.together import Together, Undo
 
 aten = torch.ops.aten
@@ -164,7 +164,7 @@ def _drop_unit_factors(graph: fx.Graph) -> None:
 
 def _silence(is_here: Callable[[], bool]) -> Undo:
     """What cannot be traced is refused with a reason: torch's own account of it, in the log, would only alarm."""
-    log = logging.getLogger("torch._subclasses.fake_tensor")
+    log = logging.getLogger(FakeTensorMode.__module__)
 
     def is_shown(_: logging.LogRecord) -> bool:
         return not is_here()
