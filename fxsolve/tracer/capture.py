@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from torch import fx
-from torch.fx._lazy_graph_module import _LazyGraphModule
 
+from fxsolve.torch_compat.graphs import LazyGraphModule
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import CountsError
@@ -71,7 +71,7 @@ def _build(record: Record, name: str) -> Program:
     if record.backward is not None:
         bring_forward(record.graph, record.backward)
     # Generating code for a long graph takes longer than recording it, and is only needed if the module is called.
-    module: fx.GraphModule = _LazyGraphModule(record.root, record.graph, name)
+    module: fx.GraphModule = LazyGraphModule(record.root, record.graph, name)
     return Program(
         module=module,
         roles=record.roles,

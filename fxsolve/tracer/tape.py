@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.torch_compat.graphs import update_arguments
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.tracer.program import TensorSpec
 
@@ -95,7 +96,7 @@ class Tape:
     def _call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> fx.Node:
         # Given to create_node, each argument would be searched for symbolic numbers: a third of the time of recording.
         node = self.graph.create_node("call_function", function, name=name)
-        node._update_args_kwargs(args, kwargs)
+        update_arguments(node, args, kwargs)
         if self.backward:
             node.meta["backward"] = True
         return node
