@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as nn_module
 
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
@@ -25,6 +24,7 @@ from fxsolve.torch_compat.dispatch import (
     is_forward_mode,
     tracing_state,
 )
+from fxsolve.torch_compat.modules import GLOBAL_HOOKS
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.communication import communicates
 from fxsolve.tracer.externals import storage_of
@@ -34,7 +34,6 @@ from fxsolve.tracer.stores import Stores
 UNSEEN = "not called yet, or only under checkpointing, transforms or modes, where the original runs"
 _MAX_WATCHES = 8
 _LEAVES = frozenset({*PLAIN, Tensor, nn.Parameter})
-_GLOBAL_HOOKS = (nn_module._global_forward_hooks, nn_module._global_forward_pre_hooks)
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,7 @@ def _value(leaf: Any) -> Hashable:
 def _modes(grad: bool) -> Hashable:
     inference, dtype = torch.is_inference_mode_enabled(), torch.get_default_dtype()
     device = torch.get_default_device() if count_function_modes() else None
-    hooks = tuple(tuple(hooks) for hooks in _GLOBAL_HOOKS) if any(_GLOBAL_HOOKS) else ()
+    hooks = tuple(tuple(hooks) for hooks in GLOBAL_HOOKS) if any(GLOBAL_HOOKS) else ()
     deterministic = torch.are_deterministic_algorithms_enabled()
     return (grad, inference, dtype, deterministic, _autocast(), device, hooks)
 

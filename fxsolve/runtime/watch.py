@@ -12,13 +12,12 @@ from fxsolve.errors import CommunicationError
 from fxsolve.runtime.live import LiveSet
 from fxsolve.runtime.snapshot import FORMS, Pairs, Snapshot, look_into
 from fxsolve.runtime.tokens import Identities, State, may_change, token_of
+from fxsolve.torch_compat.modules import CHILDREN, HOOKS, TENSORS
 from fxsolve.tracer.communication import communicating_part
 from fxsolve.tracer.places import Place, attributes_of, is_data, tensors_in
 from fxsolve.tracer.reach import Found, Reach, find_reach, walk
 
-_TENSORS = ("_parameters", "_buffers")
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_PARTS = (*_TENSORS, "_modules", *_HOOKS)
+_PARTS = (*TENSORS, CHILDREN, *HOOKS)
 _LIVE = "live"
 _MAX_SNAPSHOTS = 4
 
@@ -126,10 +125,10 @@ def _describe(
     modules = tuple(
         (
             type(module),
-            tuple((name, number.get(id(child))) for name, child in vars(module).get("_modules", {}).items()),
-            tuple(tokens(part, part.items()) for part in (vars(module).get(name, {}) for name in _TENSORS)),
+            tuple((name, number.get(id(child))) for name, child in vars(module).get(CHILDREN, {}).items()),
+            tuple(tokens(part, part.items()) for part in (vars(module).get(name, {}) for name in TENSORS)),
             tokens(vars(module), attributes_of(module)),
-            tuple((name, tuple(vars(module)[name])) for name in _HOOKS if vars(module).get(name)),
+            tuple((name, tuple(vars(module)[name])) for name in HOOKS if vars(module).get(name)),
         )
         for _, module in found.modules
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fxsolve.errors import SideEffectError
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
+from fxsolve.torch_compat.modules import BUFFERS, CHILDREN
 from fxsolve.tracer.counters import Counter, CountsError
 from fxsolve.tracer.externals import Moved, storage_of
 from fxsolve.tracer.places import (
@@ -32,8 +33,6 @@ from fxsolve.tracer.routes import written_node
 from fxsolve.tracer.sharing import Handed, common_bases, find_sharing
 from fxsolve.tracer.state import Slot, Snapshot
 from fxsolve.tracer.stores import Added, Constant, Filled, Held, Move, Read, Recipe, Store, Stored, Stores
-
-_BUFFERS = "_buffers"  # of a module: each buffer in it is a place of its own
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,8 @@ def _data_of(recorder: Recorder, moved: Moved) -> Tensor:
 
 def _changed(snapshot: Snapshot, counted: Mapping[tuple[int, str], Counter]) -> Iterator[Slot]:
     """The slots to be set, also those that a run from other numbers would change."""
-    found = {slot.place.identity: slot for slot in snapshot.changed() if slot.place.key != _BUFFERS}
+    # Each buffer is a place of its own.
+    found = {slot.place.identity: slot for slot in snapshot.changed() if slot.place.key != BUFFERS}
     yield from found.values()
     yield from (slot for slot in snapshot.slots if slot.place.identity in counted and slot.place.identity not in found)
 
@@ -129,7 +129,7 @@ def _refuse_graphs(recorder: Recorder, changed: tuple[Slot, ...], tensors: tuple
 def _refuse_machinery(slot: Slot) -> None:
     """Raise SideEffectError for a change of what a module is made of, or of a gradient."""
     place = slot.place
-    is_of_module = isinstance(place.owner, dict) and place.key in MACHINERY and "_modules" in place.owner
+    is_of_module = isinstance(place.owner, dict) and place.key in MACHINERY and CHILDREN in place.owner
     if is_of_module or isinstance(place.owner, Tensor):
         raise _not_again(slot)
 
@@ -253,7 +253,7 @@ def _candidates(
     """The tensors that were in rebound places, and in no other ones."""
     contents = snapshot.contents()
     rebound = {slot.place.identity for slot in changed} | known
-    others = (one for one in snapshot.slots if one.place.identity not in rebound and one.place.key != _BUFFERS)
+    others = (one for one in snapshot.slots if one.place.identity not in rebound and one.place.key != BUFFERS)
     fixed = {id(tensor) for slot in others for tensor in tensors_in(slot.held)}
     for slot in changed:
         for path, value in paths_in(slot.held, contents):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.modules import CHILDREN, HOOKS
 from fxsolve.tracer.names import Names
 from fxsolve.tracer.places import (
     MAX_DEPTH,
@@ -73,7 +74,7 @@ def _refuse_scripted(module: nn.Module) -> None:
 
 
 def _hooks(module: nn.Module) -> Iterator[Any]:
-    for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
+    for name in HOOKS:
         yield from vars(module).get(name, {}).values()
 
 
@@ -191,7 +192,7 @@ def walk(reach: Reach) -> Found:
 
 def _held_by_module(name: str, module: nn.Module) -> Iterator[tuple[str, Any, int]]:
     prefix = f"{name}." if name else ""
-    for key, child in vars(module).get("_modules", {}).items():
+    for key, child in vars(module).get(CHILDREN, {}).items():
         yield f"{prefix}{key}", child, 0
     for key, held in attributes_of(module):
         yield f"{prefix}{key}", held, 0

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fxsolve.torch_compat.modules import BUFFERS
 from fxsolve.tracer.places import (
     MISSING,
     Container,
@@ -81,7 +82,7 @@ def take_snapshot(reach: Reach) -> Snapshot:
     owners: list[Owner] = []
     for name, module in found.modules:
         label = f"{type(module).__name__} {name}".strip()
-        owners += [Owner(label, vars(module), True), Owner(label, vars(module).get("_buffers", {}), True)]
+        owners += [Owner(label, vars(module), True), Owner(label, vars(module).get(BUFFERS, {}), True)]
         parameters = module.named_parameters(recurse=False)  # torch warns where others are asked for their gradients
         slots += [_slot(f"{label}.{key}.grad", p, "grad") for key, p in parameters if p.is_leaf or p.retains_grad]
     owners += [Owner(f"{type(one).__name__} {name}".strip(), vars(one), False) for name, one in found.objects]
