@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-import torch
-from torch import Tensor
+from fxsolve.torch_compat import overrides
 
 
 def _without_look(function: Any) -> Callable[..., Any]:
     code = function.__code__
-    looks = {name: lambda *_: False for name in code.co_names if name.startswith("has_torch_function")}
+    looks = {name: lambda *_: False for name in overrides.questions_of(code)}
     scope = {**function.__globals__, **looks}
     copied = FunctionType(code, scope, function.__name__, function.__defaults__, function.__closure__)
     copied.__kwdefaults__ = function.__kwdefaults__
@@ -22,5 +21,5 @@ def _without_look(function: Any) -> Callable[..., Any]:
 
 
 BACKWARD_PASSES: Mapping[Any, Callable[..., Any]] = {
-    function: _without_look(function) for function in (torch.autograd.grad, torch.autograd.backward, Tensor.backward)
+    function: _without_look(function) for function in overrides.BACKWARD_PASSES
 }

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.torch_compat.dispatch import function_modes
+from fxsolve.torch_compat.overrides import MODULES_OF_LAYERS
 from fxsolve.tracer.reads import ReadWatch
 from fxsolve.tracer.together import Together, Undo
 
@@ -25,7 +26,7 @@ def _tell_layers(is_here: Callable[[], bool]) -> Undo:
         if torch.compiler.is_dynamo_compiling() or not is_here():
             return _asked(given)
         # Others, such as torch's operators that take functions, ask for the sake of modes.
-        is_layer = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch.nn.modules.")
+        is_layer = str(sys._getframe(1).f_globals.get("__name__")).startswith(MODULES_OF_LAYERS)
         modes = function_modes()
         if not is_layer or [*map(type, modes)] != [ReadWatch]:
             return _asked(given)
