@@ -8,11 +8,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from fxsolve.torch_compat.processes import default_store
 from fxsolve.tracer.communication import in_group
 from fxsolve.tracer.program import Program
 from fxsolve.tracer.stream import split_entry
@@ -58,7 +59,7 @@ class Ballot:
         if not self.key:
             return None
         try:
-            store = _store()
+            store = default_store()
             return _read(store.get(self.key)) if store.check([self.key]) else None
         except Exception:  # whatever a store raises whose other end is gone
             return None
@@ -69,7 +70,7 @@ class Ballot:
             return own
         named = replace(own, rank=torch.distributed.get_rank())
         try:
-            return _read(_store().compare_set(self.key, "", json.dumps(asdict(named))))
+            return _read(default_store().compare_set(self.key, "", json.dumps(asdict(named))))
         except Exception:
             return own
 
@@ -86,11 +87,6 @@ def ballot_about(program: Program, *settings: object) -> Ballot:
 
 def _form(tensor: Tensor) -> tuple[object, ...]:
     return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device.type
-
-
-def _store() -> Any:
-    # There is no public name for the store behind `init_process_group`.
-    return torch.distributed.distributed_c10d._get_default_store()
 
 
 def _read(text: bytes) -> Verdict:

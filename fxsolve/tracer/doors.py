@@ -1,15 +1,14 @@
 """Ways to other processes and threads that pass no operator: remote procedure calls, futures, averaged gradients."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fxsolve.errors import CommunicationError
 from fxsolve.torch_compat.dispatch import dispatch_modes
+from fxsolve.torch_compat.processes import VALUES_OF_FUTURES, remote_calls
 from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.arrays import Follower
 from fxsolve.tracer.communication import Line
@@ -35,18 +34,11 @@ watched_doors = Together(_watch)
 def _calls() -> Iterator[tuple[Any, str, Callable[[_Function], _Function]]]:
     # Its backward pass averages gradients only if this has prepared it.
     yield nn.parallel.DistributedDataParallel, "forward", partial(_calling, "DistributedDataParallel")
-    rpc: Any = sys.modules.get("torch.distributed.rpc")
-    if rpc is not None and rpc.is_available():
-        # Every function of this module asks this first, however the program has imported it.
-        yield rpc.api, "_is_current_rpc_agent_set", partial(_calling, _REMOTE)
-        yield torch._C._distributed_rpc.PyRRef, "to_here", partial(_calling, _REMOTE)  # pyright: ignore[reportAttributeAccessIssue]
+    yield from ((owner, name, partial(_calling, _REMOTE)) for owner, name in remote_calls())
 
 
 def _values() -> Iterator[tuple[Any, str, Callable[[_Function], _Function]]]:
-    """Where a future gives its value; the last one is what `torch.jit.wait` calls."""
-    yield torch._C.Future, "wait", _waiting
-    yield torch._C.Future, "value", _waiting
-    yield torch._C, "wait", _waiting
+    yield from ((owner, name, _waiting) for owner, name in VALUES_OF_FUTURES)
 
 
 def _calling(what: str, function: _Function) -> _Function:
