@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.torch_compat.compilers import compile_by_inductor, inductor_settings
+
 MOST_KEPT = 128
 
 _kept: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
@@ -24,17 +26,12 @@ def compile_graph(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[...
     key = (str(module.code), *map(_layout, inputs), *_settings())
     with _lock:
         if key not in _kept:
-            _kept[key] = _compile(module, inputs)
+            with torch.no_grad():
+                _kept[key] = compile_by_inductor(copy.deepcopy(module), list(inputs))
         _kept.move_to_end(key)
         while len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)
         return _kept[key]
-
-
-def _compile(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
-    """Without the guards of `torch.compile`; inductor may rewrite what it is given."""
-    with torch.no_grad():
-        return torch._inductor.compile(copy.deepcopy(module), list(inputs))  # pyright: ignore
 
 
 def _layout(value: Tensor) -> Hashable:
@@ -51,12 +48,10 @@ def _autocast(kind: str) -> torch.dtype | None:
 
 def _settings() -> tuple[Hashable, ...]:
     """What else goes into compiled code."""
-    from torch._inductor import config  # takes a second to import
-
     return (
         torch.get_num_threads(),
         torch.get_default_dtype(),
         torch.get_float32_matmul_precision(),
         torch.are_deterministic_algorithms_enabled(),
-        config.get_hash(),  # pyright: ignore[reportAttributeAccessIssue]
+        inductor_settings(),
     )

@@ -8,6 +8,7 @@ uncompiled, from then on.
 from collections.abc import Callable
 from typing import Any
 
+from fxsolve.torch_compat import compilers
 from fxsolve.tracer.together import Together, Undo
 
 
@@ -23,15 +24,13 @@ class _Stance:
 
 
 def _compile_nothing(is_here: Callable[[], bool]) -> Undo:
-    from torch._dynamo import eval_frame  # takes a second to import, which is spent where a program is recorded
-
-    before = eval_frame._stance
-    stance: Any = _Stance(is_here, before)
-    eval_frame._stance = stance
+    before = compilers.stance()
+    stance = _Stance(is_here, before)
+    compilers.set_stance(stance)
 
     def undo() -> None:
-        if eval_frame._stance is stance:  # no other thread has set its own meanwhile
-            eval_frame._stance = before
+        if compilers.stance() is stance:  # no other thread has set its own meanwhile
+            compilers.set_stance(before)
 
     return undo
 
