@@ -22,8 +22,10 @@ from torch._ops import OpOverload
 
 from fxsolve.partitioner.partition import partition
 from fxsolve.tracer.capture import capture
+from fxsolve.tracer.communication import Line
 from fxsolve.tracer.functionalize import functionalize
 from fxsolve.tracer.record import Record, record
+from fxsolve.tracer.stores import NO_LIVE
 
 
 class LoopGRU(nn.Module):
@@ -75,7 +77,7 @@ def measure(name: str, T: int, repeats: int) -> dict[str, Any]:
     """Microseconds per call of each stage."""
     program, x = case(name, T)
     eager, _ = seconds(lambda: program(x), repeats)
-    recording, raw = seconds(lambda: record(program, (x,), {}), repeats)
+    recording, raw = seconds(lambda: record(program, (x,), {}, NO_LIVE, Line()), repeats)
     functionalizing, _ = seconds(lambda: functionalize(raw), repeats)
     calls = count_calls(raw)
     captured = capture(program, (x,), {})
