@@ -83,6 +83,14 @@ def fibonacci(a: Tensor, b: Tensor):
     return torch.stack(values)
 
 
+@sample((T,), numbers(N), numbers(N))
+def every_second(a: Tensor, b: Tensor):
+    values = [a, b]
+    for _ in range(T):
+        values.append(torch.sin(values[-2]))
+    return torch.stack(values)
+
+
 @sample((T,), numbers(N), numbers(N), numbers(N))
 def third_order(a: Tensor, b: Tensor, c: Tensor):
     for _ in range(T):

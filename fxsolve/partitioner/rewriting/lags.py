@@ -10,15 +10,17 @@ from fxsolve.system.spec import Lag
 
 
 def unit_lags(opened: OpenRepeat) -> None:
-    """Let no step read further back than the step before; equal chains are one."""
+    """Let no step read further back than the step before; equal chains are one.
+
+    Where no step reads the one before it, chains would only tie steps together that may be solved at once.
+    """
     known = {
         (opened.feeds[node], read.initial): node
         for node, read in opened.reads.items()
         if isinstance(read, Lag) and read.distance == 1
     }
-    for node, read in list(opened.reads.items()):
-        if not isinstance(read, Lag) or read.distance == 1:
-            continue
+    longer = {node: read for node, read in opened.reads.items() if isinstance(read, Lag) and read.distance > 1}
+    for node, read in longer.items() if known else ():
         fed = opened.feeds[node]
         for first in reversed(read.initial):
             if (fed, (first,)) not in known:
