@@ -114,10 +114,11 @@ class _Numbering:
         for one in inputs:
             above |= one.above | 1 << one.number
         again = None
-        if is_drawn:  # constants are no state: steps that scale them alike stay alike
+        # Constants that steps scale alike are no state, unless each step goes on from the one before.
+        if is_drawn or self._goes_on(node, args):
             again = self._applied_before(node, args, kwargs)
-        if again is None and is_drawn and node.target in _WRITES:
-            again = self._same_as_before(node, args, above, sources)
+            if again is None and node.target in _WRITES:
+                again = self._same_as_before(node, args, above, sources)
         if again is None:
             return self._new(key, node, is_drawn, sources, above)
         self.repeated.append(node)
@@ -142,6 +143,14 @@ class _Numbering:
 
     def _canonical(self, node: fx.Node) -> tuple[Any, Any]:
         return fx.map_arg((node.args, node.kwargs), lambda one: self.fixed[one].node)  # pyright: ignore
+
+    def _goes_on(self, node: fx.Node, args: Any) -> bool:
+        """Whether a call is applied to the result of the same op with the same other arguments."""
+        first = args[0] if args else None
+        if not isinstance(first, fx.Node) or first.target is not node.target:
+            return False
+        before, _ = self._canonical(first)
+        return before[1:] == args[1:]
 
     def _applied_before(self, node: fx.Node, args: Any, kwargs: Any) -> Fixed | None:
         """What an idempotent op is applied to, if that is a result of the same call."""
