@@ -57,7 +57,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
         return 1e-7
 
     monkeypatch.setattr(compile_once, "_kept", OrderedDict())
-    monkeypatch.setattr(compile_once, "_compile", pretend)
+    monkeypatch.setattr(compile_once, "compile_by_inductor", pretend)
     monkeypatch.setattr(try_fused, "OVERHEAD_BOUND", 1.0)
     monkeypatch.setattr(try_fused, "fused_step_seconds", fast)
     monkeypatch.setattr(rules, "step_seconds", lambda *_: STEP)
@@ -108,14 +108,14 @@ def test_of_many_different_loops_a_few_are_compiled_and_a_note_tells_the_others(
 @pytest.mark.filterwarnings("ignore:`torch.jit", "ignore:.torch.jit")
 def test_what_is_shared_holds_no_values_of_the_loop_that_it_was_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[nn.Module] = []
-    real = compile_once._compile
+    real = compile_once.compile_by_inductor
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
         made.append(module)
         return real(module, inputs)
 
     monkeypatch.setattr(compile_once, "_kept", OrderedDict())
-    monkeypatch.setattr(compile_once, "_compile", count)
+    monkeypatch.setattr(compile_once, "compile_by_inductor", count)
     model = Stages((N, N, N))
     with torch.no_grad():
         recorded = fxsolve.capture(model, torch.randn(T, B, N))

@@ -154,7 +154,7 @@ def test_generation_beyond_the_context_gives_the_same_samples() -> None:
     fast, pairs = compared(GPT(block=6, steps=12).eval(), tokens)
     assert all(torch.equal(one, other) for one, other in pairs)
     assert longest(fast).length == 7
-    assert "lag 6" in longest(fast).reads[0]
+    assert sum("lag 1" in read for read in longest(fast).reads) == 6
 
 
 def test_a_cache_of_keys_and_values_is_a_buffer() -> None:

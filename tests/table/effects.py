@@ -21,7 +21,7 @@ def buffer_of_the_caller_filled(x: Tensor, out: Tensor):
         out[t] = h
 
 
-@row(SEQUENCE, "5: prefix, table", mutations=1)
+@row(SEQUENCE, "5: lag 1, slices", mutations=1)
 def columns_of_an_input_written(x: Tensor):
     for t in range(1, T):
         x[t] = torch.tanh(x[t - 1] + x[t])

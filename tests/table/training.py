@@ -40,7 +40,7 @@ def trained_backwards(x: Tensor):
     return torch.stack(states)
 
 
-@row(SEQUENCE, "6: lag 1, lag 2, slices", "5: lag 1, slices", "5: lag 1, slices, table", affine=2, **OUTSIDE)
+@row(SEQUENCE, "6: lag 1, slices", "5: lag 1, slices", "5: lag 1, slices, table", affine=2, **OUTSIDE)
 def trained_two_steps_back(x: Tensor):
     g, h = x[0], x[1]
     for t in range(T):
@@ -224,8 +224,9 @@ class TrainedLayers(Double):
     "6: invariant, lag 1, slices",
     "6: lag 1",
     "4: invariant, lag 1, slices",
+    "4: lag 1, slices",
     mutations=3,
-    affine=1,
+    affine=2,
     **OUTSIDE,
 )
 class TrainedWithRunningStatistics(Normalized):

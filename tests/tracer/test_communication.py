@@ -361,7 +361,7 @@ def test_a_process_decides_by_itself_where_the_store_is_gone(monkeypatch: pytest
         raise dist.DistStoreError("gone")
 
     own = group.Verdict("gs")
-    monkeypatch.setattr(group, "_store", gone)
+    monkeypatch.setattr(group, "default_store", gone)
     assert group.Ballot("key").settle(lambda: (own, "made"), lambda _: pytest.fail("adopted")) == (own, "made")
     assert own.note == ""
 
