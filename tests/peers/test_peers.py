@@ -44,7 +44,7 @@ _SOME = (
     "tests/norm_tests.py::TestNorms::test_norm",
     "tests/norm_tests.py::TestNorms::test_adjoint_norm",
     "tests/odeint_tests.py::TestGridConstructor",
-    "tests/odeint_tests.py::TestDiscontinuities",
+    "tests/odeint_tests.py::TestDiscontinuities::test_odeint_perturb",
     "tests/odeint_tests.py::TestCallbacks",
 )
 
