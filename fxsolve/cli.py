@@ -52,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-class _Parser(argparse.ArgumentParser):
+class _ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}\n{self.format_usage().rstrip()}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("fxsolve", description="Solve the loops of a PyTorch program in parallel, with the same values.")
+    parser = _ArgumentParser(
+        "fxsolve", description="Solve the loops of a PyTorch program in parallel, with the same values."
+    )
     commands = parser.add_subparsers(required=True, metavar="report | graph | run")
     report = _command(commands, "report", _report, "what was found, chosen and rejected, the cost, the exactness")
     form = report.add_mutually_exclusive_group()

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import fxsolve
 from fxsolve.runtime import compilation
-from fxsolve.runtime.trial import Race
+from fxsolve.runtime.trial import CallSeconds
 from tests.processes import run_together
 
 STEPS = 20
@@ -295,7 +295,7 @@ def _recurrence(x: Tensor, w: Tensor) -> Tensor:
 def _decide() -> list[tuple[str, str, str, tuple[str, ...], bool]]:
     """Each process finds another form faster; the one with the number `first` decides before the other does."""
     emitted = 0.1 if dist.get_rank() == 0 else 10.0
-    compilation.race = lambda *_: Race(1.0, emitted)  # pyright: ignore[reportAttributeAccessIssue]
+    compilation.race = lambda *_: CallSeconds(1.0, emitted)  # pyright: ignore[reportAttributeAccessIssue]
     return [_decide_in_turn(first) for first in range(2)]
 
 

@@ -11,17 +11,7 @@ from fxsolve.codegen.sums import emit_sum
 from fxsolve.codegen.values import Emission
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.scheduler.depth import longest_chain
-from fxsolve.scheduler.schedule import (
-    Apply,
-    Part,
-    Scan,
-    Schedule,
-    Steps,
-    all_leaves,
-    leaves,
-    parts_of,
-    steps_of,
-)
+from fxsolve.scheduler.schedule import Apply, Part, Scan, Schedule, Steps, all_leaves, leaves, parts_of, steps_of
 from fxsolve.scheduler.tolerance import stop_of
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.nested import Nested, loops_inside, with_solvers

@@ -22,7 +22,7 @@ Expected = Number | tuple[Number, ...]
 
 
 @dataclass(frozen=True)
-class Watched:
+class GuardedRead:
     """A named value, and what must be read from it: one number, or all of its entries.
 
     With `steps` only these entries are read, of a stack of steps.
@@ -50,7 +50,7 @@ class Guards:
             emission.call(check_guards, values, expected, tuple(watched.number for watched in ready))
 
 
-def _gather(system: System, names: tuple[str, ...], expected: tuple[Expected, ...]) -> Iterator[Watched]:
+def _gather(system: System, names: tuple[str, ...], expected: tuple[Expected, ...]) -> Iterator[GuardedRead]:
     """One entry for each stack of steps that guards pick from, and one for each other guard."""
     picked = _picked(system)
     stacks: dict[str, list[int]] = defaultdict(list)
@@ -58,11 +58,11 @@ def _gather(system: System, names: tuple[str, ...], expected: tuple[Expected, ..
         if name in picked and not isinstance(expected[number], tuple):
             stacks[picked[name][0]].append(number)
         else:
-            yield Watched(name, number, expected[number])
+            yield GuardedRead(name, number, expected[number])
     for stack, numbers in stacks.items():
         steps = tuple(picked[names[number]][1] for number in numbers)
         read: Any = tuple(expected[number] for number in numbers)
-        yield Watched(stack, numbers[0], read, steps)
+        yield GuardedRead(stack, numbers[0], read, steps)
 
 
 def _picked(system: System) -> dict[str, tuple[str, int]]:
@@ -79,7 +79,7 @@ def _picked(system: System) -> dict[str, tuple[str, int]]:
     return picked
 
 
-def _value(emission: Emission, watched: Watched) -> fx.Node:
+def _value(emission: Emission, watched: GuardedRead) -> fx.Node:
     node, steps = emission.values[watched.name], watched.steps
     if steps is None:
         return node
@@ -88,7 +88,7 @@ def _value(emission: Emission, watched: Watched) -> fx.Node:
     return emission.call(operator.getitem, node, list(steps))
 
 
-def _expected(emission: Emission, watched: Watched) -> fx.Node | Number:
+def _expected(emission: Emission, watched: GuardedRead) -> fx.Node | Number:
     if not isinstance(watched.expected, tuple):
         return watched.expected
     dtype = _CARRIERS[type(watched.expected[0])]

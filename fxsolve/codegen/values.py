@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
 from fxsolve.codegen.picks import take_apart
-from fxsolve.partitioner.lowering.arguments import Arguments, Values
+from fxsolve.partitioner.lowering.arguments import SolverArguments, Values
 from fxsolve.partitioner.lowering.in_place import writes_of
 from fxsolve.partitioner.lowering.readable import readable_target
 from fxsolve.solvers.guard import check_guards
@@ -155,10 +155,10 @@ class Emission:
         return Values(named, stacks, lists, constant)
 
     @staticmethod
-    def nodes(arguments: Arguments) -> Arguments:
+    def nodes(arguments: SolverArguments) -> SolverArguments:
         """Solver arguments made of proxies, as arguments of a graph node."""
         parts = pytree.tree_map_only(fx.Proxy, lambda proxy: proxy.node, arguments.flat())
-        return Arguments(*parts)
+        return SolverArguments(*parts)
 
     def finish(self, outputs: Iterable[str], name: str) -> fx.GraphModule:
         """The emitted module, without what nothing reads; parameters in it are the model's own objects."""

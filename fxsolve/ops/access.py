@@ -22,12 +22,12 @@ class SamePlace:
 
 
 @dataclass(frozen=True)
-class Filled:
+class ConstantFill:
     """y is a constant; of the first argument only the form is read."""
 
 
 @dataclass(frozen=True)
-class Moved:
+class Rearranged:
     """y holds entries of the first argument at other places, and the constant in `fill` elsewhere."""
 
     fill: str = ""
@@ -155,7 +155,7 @@ class Put:
 
 
 Access = (
-    Opaque | SamePlace | Filled | Moved | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
-    | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered | Indexed
-    | Placed | Copied | Scattered | Put
+    Opaque | SamePlace | ConstantFill | Rearranged | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm
+    | BatchNorm | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered
+    | Indexed | Placed | Copied | Scattered | Put
 )  # fmt: skip

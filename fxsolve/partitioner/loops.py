@@ -13,7 +13,7 @@ from fxsolve.partitioner.rolling.signature import Calls, is_renamed, read_calls
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLoops:
     """The loops of `calls`, which are those of `graph`, and the notes of what could not be rolled."""
 
     graph: fx.Graph
@@ -49,7 +49,7 @@ class _Padded:
     notes: tuple[str, ...]
 
 
-def find_loops(graph: fx.Graph) -> Found:
+def find_loops(graph: fx.Graph) -> FoundLoops:
     """The loops of `graph`; loops whose tensors grow are found in a copy of it, where they work on buffers.
 
     Each of these has a note: that its sums may round differently, or why it was not rolled.
@@ -68,12 +68,12 @@ def find_loops(graph: fx.Graph) -> Found:
     return _with_notes(found, (*padded.notes, *useless))
 
 
-def _found(graph: fx.Graph) -> Found:
+def _found(graph: fx.Graph) -> FoundLoops:
     calls = read_calls(graph, dead_views(graph))
-    return Found(graph, calls, roll(calls))
+    return FoundLoops(graph, calls, roll(calls))
 
 
-def _with_notes(found: Found, notes: tuple[str, ...]) -> Found:
+def _with_notes(found: FoundLoops, notes: tuple[str, ...]) -> FoundLoops:
     return replace(found, rolling=replace(found.rolling, notes=(*found.rolling.notes, *notes)))
 
 

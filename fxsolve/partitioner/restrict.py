@@ -61,7 +61,7 @@ class _State:
         builder = BlockBuilder(block.name)
         names = dict(zip(block.body.graph.find_nodes(op="placeholder"), block.inputs, strict=True))
         copied = {n: builder.read(name, n.meta.get("spec")) for n, name in names.items() if name not in self.missing}
-        body = _Body(
+        body = _RestrictedBody(
             builder.graph, copied, {node for node, name in names.items() if name in self.dependent},
             {node for node, name in names.items() if name in self.missing},
         )  # fmt: skip
@@ -83,7 +83,7 @@ class _State:
         missing = self._missing_reads(opened)
         self._fill(opened, missing, zeros)
         dependent = {node for node, read in opened.reads.items() if self._depends(opened, node, read)}
-        body = _Body(opened.graph, {}, dependent, missing)
+        body = _RestrictedBody(opened.graph, {}, dependent, missing)
         body.run_in_place(opened)
         for results in (opened.steps, opened.lasts):
             for name in [name for name, node in results.items() if node in body.missing]:
@@ -104,7 +104,7 @@ class _State:
         }
         while True:
             dependent = {node for node, read in opened.reads.items() if self._depends(opened, node, read)}
-            gone = _Body(opened.graph, {}, dependent, set(missing)).find()
+            gone = _RestrictedBody(opened.graph, {}, dependent, set(missing)).find()
             filled = {node for node in missing if node in opened.feeds and opened.feeds[node] not in gone}
             if not filled:
                 return missing
@@ -131,7 +131,7 @@ class _State:
 
 
 @dataclass
-class _Body:
+class _RestrictedBody:
     """The calls of one graph: which of them are missing, and the others as copies in another graph."""
 
     graph: fx.Graph

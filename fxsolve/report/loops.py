@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.report.reads import describe_reads
-from fxsolve.report.report import Candidate, LoopReport
+from fxsolve.report.report import CandidateReport, LoopReport
 from fxsolve.scheduler import decision
 from fxsolve.scheduler.decision import Decision
 from fxsolve.scheduler.depth import longest_chain
@@ -51,5 +51,5 @@ def _row(repeat: Repeat, decided: Decision, outer: str) -> LoopReport:
     )
 
 
-def _candidate(candidate: decision.Candidate) -> Candidate:
-    return Candidate(candidate.schedule, candidate.backend, candidate.seconds, candidate.basis, candidate.reason)
+def _candidate(candidate: decision.Candidate) -> CandidateReport:
+    return CandidateReport(candidate.schedule, candidate.backend, candidate.seconds, candidate.basis, candidate.reason)

@@ -9,7 +9,7 @@ Basis = Literal["measured", "derived", "not tried"]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateReport:
     """One schedule that was weighed for a loop; `seconds` is one run of the whole loop."""
 
     schedule: str
@@ -37,8 +37,8 @@ class LoopReport:
     length: int
     calls: int
     reads: tuple[str, ...]
-    chosen: Candidate
-    rejected: tuple[Candidate, ...] = ()
+    chosen: CandidateReport
+    rejected: tuple[CandidateReport, ...] = ()
     depth: int | None = None
     causal: str = ""
     affine: bool = False
@@ -63,7 +63,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Run:
+class SolveReport:
     """One solve in the last call: `prefix` leading steps are final, `change` is max |s_new - s_old|."""
 
     loop: str
@@ -103,7 +103,7 @@ class Report:
     check: Check | None = None
     gradient_check: Check | None = None
     stop: float = 0.0
-    runs: tuple[Run, ...] = ()
+    runs: tuple[SolveReport, ...] = ()
     certificates: tuple[Certificate, ...] = ()
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
-from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
 from fxsolve.report.units import count, digits, place, span, time_text
 from fxsolve.solvers.certificate import Certificate
 
@@ -179,13 +179,13 @@ def _candidates(loop: LoopReport, best: str, head: box.Box) -> Table:
     return table
 
 
-def _candidate(verdict: str, candidate: Candidate) -> tuple[Text, ...]:
+def _candidate(verdict: str, candidate: CandidateReport) -> tuple[Text, ...]:
     cells = (verdict, time_text(candidate.seconds), candidate.basis, candidate.backend)
     what = Text.assemble((candidate.schedule, "bold"), f"\n{candidate.reason}" if candidate.reason else "")
     return (*(Text(cell) for cell in cells), what)
 
 
-def _runs(runs: tuple[Run, ...], head: box.Box) -> Table:
+def _runs(runs: tuple[SolveReport, ...], head: box.Box) -> Table:
     """Solves of one loop that ended alike share a row."""
     table = _table(head)
     table.add_column("loop", overflow="fold")
@@ -194,7 +194,7 @@ def _runs(runs: tuple[Run, ...], head: box.Box) -> Table:
         table.add_column(numbers, no_wrap=True, justify="right")
     table.add_column("change", no_wrap=True, justify="right")
     table.add_column("ended", overflow="fold")
-    groups: dict[tuple[str, str, str], list[Run]] = {}
+    groups: dict[tuple[str, str, str], list[SolveReport]] = {}
     for run in runs:
         groups.setdefault((run.loop, run.method, run.status), []).append(run)
     for (loop, method, status), group in groups.items():
@@ -202,7 +202,7 @@ def _runs(runs: tuple[Run, ...], head: box.Box) -> Table:
     return table
 
 
-def _solves(runs: list[Run]) -> tuple[str, ...]:
+def _solves(runs: list[SolveReport]) -> tuple[str, ...]:
     steps, final = sum(run.length for run in runs), sum(run.prefix for run in runs)
     change = max(run.change for run in runs)
     residual = "0" if change == 0 else f"{change:.1e}"

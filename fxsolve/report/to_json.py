@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fxsolve.errors import InputError
-from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
 
@@ -54,7 +54,7 @@ def _report(data: dict[str, Any]) -> Report:
             "check": _check(data["check"]),
             "gradient_check": _check(data["gradient_check"]),
             "certificates": tuple(_certificate(entry) for entry in data["certificates"]),
-            "runs": tuple(Run(**{**run, "change": float(run["change"])}) for run in data["runs"]),
+            "runs": tuple(SolveReport(**{**run, "change": float(run["change"])}) for run in data["runs"]),
         }
     )
 
@@ -78,8 +78,8 @@ def _certificate(data: dict[str, Any]) -> Certificate:
     return Certificate(**{**data, **numbers, "solution": Solution(**solution)})
 
 
-def _candidate(data: dict[str, Any]) -> Candidate:
-    return Candidate(**{**data, "seconds": _number(data["seconds"])})
+def _candidate(data: dict[str, Any]) -> CandidateReport:
+    return CandidateReport(**{**data, "seconds": _number(data["seconds"])})
 
 
 def _check(data: dict[str, Any] | None) -> Check | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fxsolve.report.report import Report
 from fxsolve.runtime.compilation import Entry
 from fxsolve.runtime.family import Member
-from fxsolve.runtime.signature import Call, family_of
+from fxsolve.runtime.signature import CallKey, family_of
 from fxsolve.scheduler.schedule import Schedule
 
 MAX_VARIANTS = 4  # recordings of one signature whose guards expect different values
@@ -18,14 +18,14 @@ MAX_FAMILIES = 4  # kinds of calls that are told apart by more than the sizes of
 MAX_RECORDINGS = 16  # of one signature, over its whole life
 
 
-class Original:
+class OriginalSchedule:
     """The schedule of a program that runs as it was written."""
 
     def __str__(self) -> str:
         return "original"
 
 
-ORIGINAL = Original()
+ORIGINAL = OriginalSchedule()
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Variant:
     calls: int = 0
 
     @property
-    def schedule(self) -> Schedule | Original:
+    def schedule(self) -> Schedule | OriginalSchedule:
         return self.entry.decision.schedule if self.entry.ready and self.entry.decision else ORIGINAL
 
     @property
@@ -137,11 +137,11 @@ class Families:
     def __init__(self) -> None:
         self._members: OrderedDict[Hashable, tuple[Member, ...]] = OrderedDict()
 
-    def find(self, call: Call) -> tuple[Member, ...]:
+    def find(self, call: CallKey) -> tuple[Member, ...]:
         """The newest one last."""
         return self._members.get(family_of(call), ())
 
-    def add(self, call: Call, members: Iterable[Member]) -> None:
+    def add(self, call: CallKey, members: Iterable[Member]) -> None:
         """Keep these, as the newest ones."""
         key = family_of(call)
         for member in members:

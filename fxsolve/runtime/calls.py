@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fxsolve.errors import CaptureError, FxSolveError, GuardError
 from fxsolve.report.difference import compare, within
-from fxsolve.report.report import Report, Run
+from fxsolve.report.report import Report, SolveReport
 from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, EntryInfo, Families, Group, Variant
 from fxsolve.runtime.compilation import Entry, Options
@@ -19,8 +19,8 @@ from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.modes import as_written
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
-from fxsolve.runtime.signature import UNSEEN, Call, Reader, changed_part, describe_call, is_observed
-from fxsolve.runtime.tokens import State
+from fxsolve.runtime.signature import UNSEEN, CallKey, Reader, changed_part, describe_call, is_observed
+from fxsolve.runtime.tokens import HashedState
 from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.torch_compat.trees import pytree
@@ -41,14 +41,14 @@ class Runtime:
         self.program = program
         self.options = options
         self.latest: Variant | None = None
-        self._runs: tuple[Run, ...] = ()
+        self._runs: tuple[SolveReport, ...] = ()
         self._cache = Cache(options.max_entries)
         self._families = Families()
         shapes = options.dynamic_shapes
         self._rehearsal = Rehearsal(program, shapes) if shapes is not None else None
         self._reader = Reader(program)
         self._building = threading.RLock()
-        self._newest_key: State | None = None
+        self._newest_key: HashedState | None = None
         self._unused = 0
         self._resting = 0
         self._communicates = ""  # why the newest recording ended, if it came to that
@@ -95,7 +95,7 @@ class Runtime:
         """Every compiled version that is kept, the least recently used first."""
         return tuple(variant.info() for variant in self._cache.variants())
 
-    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | str:
+    def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallKey | str:
         """The call taken apart, or why it cannot be compiled."""
         try:
             return self._reader.read(args, kwargs)
@@ -104,7 +104,7 @@ class Runtime:
         except Exception as error:
             return internal_error("signature", error)
 
-    def _reuse(self, group: Group | None, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _reuse(self, group: Group | None, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result by a version whose guards hold, or by the original where that is settled; `_MISS` if neither."""
         if group is None:
             return _MISS
@@ -126,7 +126,7 @@ class Runtime:
         return result
 
     def _attempt(
-        self, group: Group, variant: Variant, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, group: Group, variant: Variant, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """The result by one version, or `_MISS`; the random generators are where they were, then."""
         ready = variant.entry.ready
@@ -221,7 +221,7 @@ class Runtime:
         report = replace(report, status="left alone", reason=reason, schedule="original")
         group.retire(Variant(Entry(report)))
 
-    def _record(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _record(self, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         group = self._cache.find(call.key)
         if group is None and self._unused >= self.options.max_entries and call.key != self._newest_key:
             part = changed_part(self._newest_key or call.key, call.key)
@@ -277,7 +277,7 @@ class Runtime:
         self._cache.add(filed.key, self.latest)
         return result
 
-    def _learn(self, program: Program, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _learn(self, program: Program, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallKey:
         """The call as it reads from now on, where its recording showed places that the program rebinds."""
         if not self._reader.learn(program.stores):
             return call
@@ -285,14 +285,14 @@ class Runtime:
             again = self._reader.read(args, kwargs, program.stores)
         return again if is_read_live(program, again.state.tensors) else call
 
-    def _is_for_now(self, entry: Entry, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _is_for_now(self, entry: Entry, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether a program that could not be recorded is to be recorded at a later call, as the call changed it.
 
         What cannot be recorded may be what a program does once, such as setting itself up from its first inputs.
         """
         assert entry.refusal is not None
         now, reason = self._read(args, kwargs), entry.report.reason
-        is_same = isinstance(now, Call) and now.key == call.key
+        is_same = isinstance(now, CallKey) and now.key == call.key
         if is_same and not entry.refusal.wrote:
             return False
         if reason not in self._refused and len(self._refused) < _MAX_REFUSED:
@@ -323,5 +323,5 @@ def _noted(entry: Entry, note: str) -> Entry:
     return replace(entry, report=replace(entry.report, notes=notes))
 
 
-def _run_of(one: Solution) -> Run:
-    return Run(one.name, one.method, one.sweeps, one.length, one.status, one.change, one.prefix)
+def _run_of(one: Solution) -> SolveReport:
+    return SolveReport(one.name, one.method, one.sweeps, one.length, one.status, one.change, one.prefix)

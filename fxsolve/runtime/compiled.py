@@ -13,7 +13,7 @@ from torch import fx, nn
 from fxsolve.errors import InputError
 from fxsolve.report.report import Report
 from fxsolve.runtime.around import AroundRuntime, is_around
-from fxsolve.runtime.cache import ORIGINAL, EntryInfo, Original
+from fxsolve.runtime.cache import ORIGINAL, EntryInfo, OriginalSchedule
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.opaque import run_between_graphs
@@ -64,7 +64,7 @@ class Compiled:
         return self._runtime.entries()
 
     @property
-    def schedule(self) -> Schedule | Original:
+    def schedule(self) -> Schedule | OriginalSchedule:
         """The schedule of the latest call; its text is "original" where the original ran."""
         latest = self._runtime.latest
         return ORIGINAL if latest is None else latest.schedule

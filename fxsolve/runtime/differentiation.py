@@ -14,15 +14,7 @@ from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.batched import are_batched, derive_each
 from fxsolve.runtime.changed import Changed, describe_changed
 from fxsolve.runtime.faults import stray_error
-from fxsolve.runtime.gradients import (
-    Derivatives,
-    Differentiable,
-    Gradients,
-    Original,
-    Tensors,
-    places_read,
-    read_by,
-)
+from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Original, Tensors, places_read, read_by
 from fxsolve.runtime.layouts import take
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.some import choose, differentiate_some
@@ -37,7 +29,7 @@ _LOOSE = 1e4  # a program that runs again does the same, or something else
 
 
 @dataclass
-class Call:
+class DifferentiatedCall:
     """One call: what it read and returned, and what autograd has brought back so far, by backward pass."""
 
     function: Differentiable

@@ -12,7 +12,7 @@ from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.runtime.modes import as_written
 from fxsolve.solvers.solution import Solution
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.gate import Gated
+from fxsolve.tracer.gate import BoundedResults
 from fxsolve.tracer.mutations import Effects, effects_of, separate
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.program import Backward, Draw, Program, TensorSpec
@@ -59,7 +59,7 @@ class Original:
         if not chosen:
             return Derivatives((None,) * len(places), (None,) * len(backward.inner)), outputs
         results, given = zip(*chosen, strict=True)
-        found = Gated(results, places).differentiate(wanted, given, create_graph)
+        found = BoundedResults(results, places).differentiate(wanted, given, create_graph)
         return Derivatives(found[: len(places)], found[len(places) :]), outputs
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from fxsolve.runtime.differentiation import Call
+from fxsolve.runtime.differentiation import DifferentiatedCall
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors, read_by
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.opaque import run_between_graphs
@@ -39,7 +39,7 @@ def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], origina
         values = _own_memory(values, saved, tensors, function)
         returned = tuple(value.detach() for value in values)
     versions = [version_of(tensor) for tensor in (*returned, *read_by(function, tensors))]
-    call = Call(function, tensors, original, returned, versions)
+    call = DifferentiatedCall(function, tensors, original, returned, versions)
     wanted = [function.at(place, tensors) for place in backward.places]
     names = {id(value) for value in values}
     # A tensor that is handed out must not be held by the node that it leads to.
@@ -81,7 +81,7 @@ class _Root(torch.autograd.Function):
     """Where the gradients of all outputs come together."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, saved: list[Tensor], *wanted: Tensor) -> Tensor:  # pyright: ignore
+    def forward(ctx: Any, call: DifferentiatedCall, saved: list[Tensor], *wanted: Tensor) -> Tensor:  # pyright: ignore
         ctx.call = call
         ctx.save_for_backward(*saved)
         ctx.set_materialize_grads(False)
@@ -92,7 +92,7 @@ class _Root(torch.autograd.Function):
         # torch.compile may follow a backward pass that is called between its graphs.
         if torch.compiler.is_dynamo_compiling():
             return run_between_graphs(_Root.backward, (ctx, _), {})
-        call: Call = ctx.call
+        call: DifferentiatedCall = ctx.call
         cotangents = call.collect()
         if all(one is None for one in cotangents):  # a pass that ended on the way here
             return (None, None, *(None for _ in call.function.backward.places))
@@ -104,7 +104,7 @@ class _Outputs(torch.autograd.Function):
 
     @staticmethod
     def forward(  # pyright: ignore
-        ctx: Any, call: Call, numbers: Any, values: Tensors, token: Tensor, probe: Tensor, *inner: Tensor
+        ctx: Any, call: DifferentiatedCall, numbers: Any, values: Tensors, token: Tensor, probe: Tensor, *inner: Tensor
     ) -> Tensors:
         ctx.call, ctx.numbers, ctx.root, ctx.inner = call, numbers, token.grad_fn, inner
         ctx.set_materialize_grads(False)
@@ -114,7 +114,7 @@ class _Outputs(torch.autograd.Function):
     def backward(ctx: Any, *totals: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore
         if torch.compiler.is_dynamo_compiling():
             return run_between_graphs(_Outputs.backward, (ctx, *totals), {})
-        call: Call = ctx.call
+        call: DifferentiatedCall = ctx.call
         group, before = ctx.numbers
         own = [call.keep(number, total) for number, total in zip(group, totals, strict=True)]
         handed: Gradients = (None,) * len(before)

@@ -23,7 +23,7 @@ from fxsolve.tracer.program import Draw, Guard, Output, Program, attribute_of
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedTensor:
     """A tensor whose values a proof rested on, how often it was written to then, and a second one on its memory.
 
     As long as that one lives, no other memory gets the same address.
@@ -46,7 +46,7 @@ class Ready:
     output: Output
     guards: tuple[Guard, ...]
     generators: tuple[torch.Generator, ...]
-    watched: tuple[Watched, ...]
+    watched: tuple[WatchedTensor, ...]
     effects: Effects
 
     def run(self, tensors: tuple[Tensor, ...], original: Original) -> Any:
@@ -106,7 +106,7 @@ def make_ready(
     """
     tensors = [*_proof_tensors(program, decision), *(attribute_of(program, target) for target in rested)]
     distinct = {id(tensor): tensor for tensor in tensors}.values()
-    watched = tuple(Watched(tensor, write_count_of(tensor), tensor.detach()) for tensor in distinct)
+    watched = tuple(WatchedTensor(tensor, write_count_of(tensor), tensor.detach()) for tensor in distinct)
     used, effects = generators_of(program), effects_of(program)
     return Ready(emitted, program.draws, program.output, program.guards, used, watched, effects)
 

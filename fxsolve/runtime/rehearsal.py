@@ -24,7 +24,7 @@ _MODULUS = 8
 
 
 @dataclass(frozen=True)
-class Arguments:
+class DeclaredArguments:
     """The arguments of one call of a program with a declaration."""
 
     program: Callable[..., Any]
@@ -133,10 +133,10 @@ class Rehearsal:
         self._shapes = shapes
         self.failed: set[bool] = set()
 
-    def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        return Arguments(self._program, self._shapes, args, kwargs)
+    def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DeclaredArguments:
+        return DeclaredArguments(self._program, self._shapes, args, kwargs)
 
-    def pairs(self, given: Arguments, lengths: Mapping[str, int]) -> Iterator[tuple[Member, Member]]:
+    def pairs(self, given: DeclaredArguments, lengths: Mapping[str, int]) -> Iterator[tuple[Member, Member]]:
         """Recordings at two short lengths, if the call is longer; a second time at others, if those do not do."""
         if torch.is_grad_enabled() in self.failed or given.share_memory():
             return
@@ -147,7 +147,7 @@ class Rehearsal:
                 one, two = (self._record(given, {**lengths, name: length}) for length in short)
                 yield one, two
 
-    def _longest(self, given: Arguments, lengths: Mapping[str, int]) -> str:
+    def _longest(self, given: DeclaredArguments, lengths: Mapping[str, int]) -> str:
         """The declared length that adds most calls to the program; "" if none is long."""
         short = {name: _two_lengths(_BASES[0], length, *given.bounds(name)) for name, length in lengths.items()}
         names = [name for name, pair in short.items() if pair is not None]
@@ -158,7 +158,7 @@ class Rehearsal:
         more = {name: _count(self._record(given, {**least, name: short[name][1]})) for name in names}  # pyright: ignore
         return max(names, key=lambda name: (more[name] - fewest) * lengths[name])
 
-    def _record(self, given: Arguments, lengths: Mapping[str, int]) -> Member:
+    def _record(self, given: DeclaredArguments, lengths: Mapping[str, int]) -> Member:
         args, kwargs = given.shortened(lengths)
         torch.clear_autocast_cache()
         program = rehearse(self._program, args, kwargs)

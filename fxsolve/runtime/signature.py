@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
-from fxsolve.runtime.tokens import PLAIN, State, callable_token, token_of
+from fxsolve.runtime.tokens import PLAIN, HashedState, callable_token, token_of
 from fxsolve.runtime.watch import Watch
 from fxsolve.torch_compat.dispatch import (
     DeviceContext,
@@ -37,11 +37,11 @@ _LEAVES = frozenset({*PLAIN, Tensor, nn.Parameter})
 
 
 @dataclass(frozen=True)
-class Call:
+class CallKey:
     """One call, taken apart: its tensors in pytree order and the key under which its entry is kept."""
 
     tensors: tuple[Tensor, ...]
-    key: State
+    key: HashedState
     state: LiveState
 
 
@@ -52,9 +52,9 @@ class Reader:
         self._live = LiveSet()
         self._program = Watch(program, self._live)
         self._arguments: dict[int, tuple[Any, Watch]] = {}
-        self._key: State | None = None
+        self._key: HashedState | None = None
 
-    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], recorded: Stores | None = None) -> Call:
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], recorded: Stores | None = None) -> CallKey:
         """Flatten a call; `recorded` is what a recording of it has shown.
 
         The key holds the structure of the arguments; of each tensor the shape, stride, dtype, device and whether it
@@ -75,20 +75,20 @@ class Reader:
         others = tuple([Tensor if isinstance(leaf, Tensor) else self._token(leaf, grad) for leaf in leaves])
         arguments = (spec, others, tuple(map(_describe, tensors)), _sameness(tensors))
         parts = (arguments, _modes(grad), self._program.state(grad))
-        kind = State(parts) if self._live.made() else parts
+        kind = HashedState(parts) if self._live.made() else parts
         if recorded is not None:
             self._live.settle(kind, recorded)
         state = self._read_state(leaves, kind)
         kept = (state.tokens, tuple(map(_describe, state.tensors)))
         if state.tensors:
             kept = (*kept, _sameness((*tensors, *state.tensors)))
-        return Call(tensors, self._known((*parts, kept)), state)
+        return CallKey(tensors, self._known((*parts, kept)), state)
 
-    def _known(self, parts: tuple[Hashable, ...]) -> State:
+    def _known(self, parts: tuple[Hashable, ...]) -> HashedState:
         """The key with these parts; the very same as at the last call, where they are equal."""
         key = self._key
         if key is None or key.parts != parts:
-            self._key = key = State(parts)
+            self._key = key = HashedState(parts)
         return key
 
     def _read_state(self, leaves: Iterable[Any], kind: Hashable) -> LiveState:
@@ -124,14 +124,14 @@ class Reader:
         """Whether a part of the program was seen to communicate with other processes by itself."""
         return self._program.sees_communication()
 
-    def is_unchanged(self, call: Call) -> bool:
+    def is_unchanged(self, call: CallKey) -> bool:
         """Whether the program is in the state in which `call` found it."""
         state = self._program.state(torch.is_grad_enabled())
-        tokens = self._read_state([], State(call.key.parts[:3])).tokens
+        tokens = self._read_state([], HashedState(call.key.parts[:3])).tokens
         return state == call.key.parts[2] and tokens == call.state.tokens[: len(tokens)]
 
 
-def family_of(call: Call) -> Hashable:
+def family_of(call: CallKey) -> Hashable:
     """The key of a call without the sizes of its tensors, and without its integers.
 
     Calls of one family may be one program at several lengths.
@@ -142,12 +142,12 @@ def family_of(call: Call) -> Hashable:
     return (spec, others, sizeless, same, *rest)
 
 
-def describe_call(call: Call) -> str:
+def describe_call(call: CallKey) -> str:
     """The shapes and dtypes of the tensors of a call."""
     return ", ".join(f"{str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for t in call.tensors) or "no tensors"
 
 
-def changed_part(before: State, after: State) -> str:
+def changed_part(before: HashedState, after: HashedState) -> str:
     """What differs between the keys of two calls, in words."""
     (arguments, modes, (program, _), kept), now = before.parts, after.parts
     if arguments != now[0]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fxsolve.runtime.tokens import PLAIN, State, is_settings
+from fxsolve.runtime.tokens import PLAIN, HashedState, is_settings
 from fxsolve.tracer.places import MAX_OBJECTS, MISSING, Place, everything_in, is_container, is_filled_in_place
 
 FORMS = tuple(map(attrgetter, ("dtype", "device", "shape")))
@@ -83,7 +83,7 @@ def _holds(container: Any, items: tuple[Any, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class StateKey:
     """While all of this is as it was, the state of the program is the same.
 
     `pairs` are what was in all places but in the `live` ones, which the program rebinds, and `sizes` how many places
@@ -103,7 +103,7 @@ class Snapshot:
     deep: Deep
     live: tuple[Place, ...]
     fixed: frozenset[int]
-    state: State
+    state: HashedState
     communicates: str
 
     def is_current(self) -> bool:
@@ -130,7 +130,7 @@ class Snapshot:
         """Which of the tensors want gradients now."""
         return tuple(map(_wants_gradient, self.tensors))
 
-    def differs_in_plain_values(self, other: "Snapshot") -> bool:
+    def differs_in_plain_values(self, other: "StateKey") -> bool:
         """Whether both hold the same objects, but for numbers, flags and the like."""
         ours, theirs = ([value for part in one.pairs for value in part.values] for one in (self, other))
         pairs = zip(ours, theirs, strict=False)

@@ -18,7 +18,7 @@ Identities = frozenset[tuple[int, str]]  # of places
 form_of = attrgetter("dtype", "device", "shape")
 
 
-class Same:
+class SameObject:
     """Stands for one object by identity, without keeping it alive."""
 
     __slots__ = ("_number", "_reference")
@@ -31,13 +31,13 @@ class Same:
         return self._number
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Same):
+        if not isinstance(other, SameObject):
             return False
         value = self._reference()
         return self is other or (value is not None and value is other._reference())
 
 
-class State:
+class HashedState:
     """A hashable value that is hashed once."""
 
     __slots__ = ("_hash", "parts")
@@ -50,7 +50,7 @@ class State:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, State) and self.parts == other.parts)
+        return self is other or (isinstance(other, HashedState) and self.parts == other.parts)
 
 
 def token_of(value: Any, depth: int = 0, live: Identities = frozenset()) -> Hashable:
@@ -58,7 +58,7 @@ def token_of(value: Any, depth: int = 0, live: Identities = frozenset()) -> Hash
 
     What is in the `live` places of settings is not part of it. `depth` is how many containers `value` lies in.
     """
-    return _Reading(live).token(value, depth)
+    return _TokenMaker(live).token(value, depth)
 
 
 def callable_token(value: Any) -> Hashable:
@@ -75,7 +75,7 @@ def callable_token(value: Any) -> Hashable:
     return identity_of(value)
 
 
-class _Reading:
+class _TokenMaker:
     """Makes the token of one value; a container that is met again, perhaps in itself, is told by a number."""
 
     def __init__(self, live: Identities) -> None:
@@ -94,7 +94,7 @@ class _Reading:
         if kind is slice:
             return kind, value.start, value.stop, value.step
         if isinstance(value, Tensor):
-            return Same(value), form_of(value)
+            return SameObject(value), form_of(value)
         if is_container(value) and depth < MAX_NESTED:
             return self._items(value, depth)
         if self._settings and is_settings(value):
@@ -120,7 +120,7 @@ class _Reading:
 def identity_of(value: Any) -> Hashable:
     """A token that equals that of the same object only; of an equal value where there are no weak references to it."""
     try:
-        return Same(value)
+        return SameObject(value)
     except TypeError:
         pass
     try:

@@ -13,7 +13,7 @@ from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
 from fxsolve.scheduler.probe import synchronize
-from fxsolve.tracer.gate import Gated
+from fxsolve.tracer.gate import BoundedResults
 from fxsolve.tracer.mutations import effects_of, rewound, separate, write
 from fxsolve.tracer.program import Program
 
@@ -57,7 +57,7 @@ def _pass_through(function: Differentiable, program: Program, noise: list[Tensor
         outputs = run(function, inputs, noise, original)
     results = [outputs[number] for number in backward.outputs]
     wanted = [function.at(place, inputs) for place in backward.places]
-    Gated(results, wanted).differentiate(wanted, program.example.cotangents)
+    BoundedResults(results, wanted).differentiate(wanted, program.example.cotangents)
 
 
 def run_original(original: Original, program: Program, inputs: tuple[Tensor, ...]) -> float:
@@ -74,14 +74,14 @@ def _run(original: Original, program: Program, attributes: Mapping[str, Tensor])
 
 
 @dataclass(frozen=True)
-class Race:
+class CallSeconds:
     """Seconds of one call each; those of the original only where it was timed."""
 
     original: float | None
     emitted: float
 
 
-def race(original: Callable[[], float], emitted: Callable[[], float], expected: float) -> Race:
+def race(original: Callable[[], float], emitted: Callable[[], float], expected: float) -> CallSeconds:
     """Time the module, and the original too unless the `expected` seconds of the original already decide it.
 
     Both functions run one of the two once and return the seconds that it took. Of several runs the shortest counts:
@@ -90,11 +90,11 @@ def race(original: Callable[[], float], emitted: Callable[[], float], expected: 
     first = emitted()
     expected = max(expected, first)
     if expected > _CHEAP_SECONDS and expected > _CLEAR_GAIN * first:
-        return Race(None, first)
+        return CallSeconds(None, first)
     runs = _TIMED_RUNS if expected < _CHEAP_SECONDS else 1
     pairs = [(original(), emitted()) for _ in range(runs)]
     slow, fast = map(min, zip(*pairs, strict=True))
-    return Race(slow, fast)
+    return CallSeconds(slow, fast)
 
 
 def seconds_of(function: Callable[[], Any]) -> float:

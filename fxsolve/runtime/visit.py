@@ -13,7 +13,7 @@ from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.backward import draw_cotangent
 from fxsolve.tracer.communication import Line
 from fxsolve.tracer.counters import Counters
-from fxsolve.tracer.gate import Gated
+from fxsolve.tracer.gate import BoundedResults
 from fxsolve.tracer.output import flatten_result
 from fxsolve.tracer.program import Output, Program, attribute_of
 from fxsolve.tracer.reach import Reach, find_reach
@@ -130,7 +130,7 @@ def _differentiate(
     if any(found[k] != followers for k, followers in inner.items()):
         raise PartitionError("the results come from one another in another way at this length")
     cotangents, wanted = tuple(map(draw_cotangent, chosen)), [*places, *(chosen[k] for k in inner)]
-    gated = Gated(chosen, places)
+    gated = BoundedResults(chosen, places)
     with plain_autograd():
         gradients = watcher.watch(lambda: gated.differentiate(wanted, cotangents))
     if [one is not None for one in gradients[: len(places)]] != [k is not None for k in backward.gradients]:

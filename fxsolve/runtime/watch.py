@@ -10,12 +10,12 @@ from torch import Tensor
 
 from fxsolve.errors import CommunicationError
 from fxsolve.runtime.live import LiveSet
-from fxsolve.runtime.snapshot import FORMS, Pairs, Snapshot, look_into
-from fxsolve.runtime.tokens import Identities, State, may_change, token_of
+from fxsolve.runtime.snapshot import FORMS, Pairs, StateKey, look_into
+from fxsolve.runtime.tokens import HashedState, Identities, may_change, token_of
 from fxsolve.torch_compat.modules import CHILDREN, HOOKS, TENSORS
 from fxsolve.tracer.communication import communicating_part
 from fxsolve.tracer.places import Place, attributes_of, is_data, tensors_in
-from fxsolve.tracer.reach import Found, Reach, find_reach, walk
+from fxsolve.tracer.reach import Reach, ReachedObjects, find_reach, walk
 
 _PARTS = (*TENSORS, CHILDREN, *HOOKS)
 _LIVE = "live"
@@ -37,7 +37,7 @@ class Watch:
         self._program = program
         self._live = live
         self._seen = live.count
-        self._known: tuple[Snapshot, ...] = ()  # the latest one first
+        self._known: tuple[StateKey, ...] = ()  # the latest one first
 
     def state(self, grad: bool) -> Hashable:
         """The state now; `grad` says whether `requires_grad` matters.
@@ -57,7 +57,7 @@ class Watch:
         """The live places that are there, and the ids of the tensors that are in other ones, as of the last look."""
         return self._known[0].live, self._known[0].fixed
 
-    def _look(self) -> Snapshot:
+    def _look(self) -> StateKey:
         """The snapshot that is current: the latest one, one from before a flag was flipped, or a new one."""
         known = self._known if self._seen == self._live.count else ()
         if known and known[0].is_current():
@@ -71,7 +71,7 @@ class Watch:
         return now
 
 
-def _look(program: Callable[..., Any], known: LiveSet) -> Snapshot:
+def _look(program: Callable[..., Any], known: LiveSet) -> StateKey:
     live, made = known.identities(), frozenset(place.identity for place in known.made())
     reach = find_reach(program)
     found = walk(reach)
@@ -88,12 +88,12 @@ def _look(program: Callable[..., Any], known: LiveSet) -> Snapshot:
     deep, inside = look_into(tuple(one for one in held if not isinstance(one, Tensor) and may_change(one)), token)
     tensors = tuple({id(one): one for one in (*held, *inside) if isinstance(one, Tensor)}.values())
     dicts = (*map(vars, modules), *inner)
-    return Snapshot(
+    return StateKey(
         modules, list(map(type, modules)), dicts, list(map(len, dicts)),
         (_pairs(getitem, [*settled, *filled]), _pairs(getattr, settled)), _empty(parts),
         tensors, [list(map(form, tensors)) for form in FORMS], deep, tuple(rebound.values()),
         frozenset(id(tensor) for one in held for tensor in tensors_in(one)),
-        State(_describe(reach, found, live, made, token)), communicating_part(reach, found),
+        HashedState(_describe(reach, found, live, made, token)), communicating_part(reach, found),
     )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _empty(parts: Iterable[Place]) -> dict[str, tuple[dict[str, Any], ...]]:
 
 
 def _describe(
-    reach: Reach, found: Found, live: Identities, made: Identities, token: Callable[[Any], Hashable]
+    reach: Reach, found: ReachedObjects, live: Identities, made: Identities, token: Callable[[Any], Hashable]
 ) -> Hashable:
     number = {id(module): k for k, (_, module) in enumerate(found.modules)}
 

@@ -7,7 +7,7 @@ from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.partitioner.lowering.readable import readable_copy
 from fxsolve.scheduler.causality import reads_buffer
 from fxsolve.scheduler.decision import Choice, Decision
-from fxsolve.scheduler.ledger import Ledger
+from fxsolve.scheduler.ledger import Budget
 from fxsolve.scheduler.rules import choose
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.scheduler.structural import structural_values
@@ -33,7 +33,7 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
     leaves: list[Schedule] = []
     choices: list[Choice] = []
     sequential = 0.0
-    ledger = Ledger()
+    ledger = Budget()
     for equation in system.equations:
         if isinstance(equation, Block):
             # The calls as they are emitted: what a sweep hands over may be laid out in another way.

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.lowering.arguments import Arguments
+from fxsolve.partitioner.lowering.arguments import SolverArguments
 from fxsolve.partitioner.lowering.linearize import Jacobian, linear_loop
 from fxsolve.partitioner.lowering.lower import sweep_loop
 from fxsolve.scheduler.facts import find_facts
@@ -39,7 +39,7 @@ class SolverCall:
     layout: Layout | None = None
     samples: SampleLoops | None = None
 
-    def solve(self, arguments: Arguments) -> Any:
+    def solve(self, arguments: SolverArguments) -> Any:
         """What the solver returns."""
         extras = [extra for extra in (self.linear, self.layout, self.samples) if extra is not None]
         return self.solver(self.loop, *extras, *arguments.flat(), *self.options)

@@ -10,10 +10,7 @@ from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.thin import unknown_outputs
 from fxsolve.scheduler.structural import Known, label_inputs, label_outputs
 from fxsolve.structure.levels import depth_of_prefixes
-from fxsolve.system.spec import (
-    Prefix,
-    Repeat,
-)
+from fxsolve.system.spec import Prefix, Repeat
 
 
 @dataclass(frozen=True)

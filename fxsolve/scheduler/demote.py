@@ -54,7 +54,7 @@ def demote_unproved(program: Program, system: System, schedule: Schedule) -> Dec
     known = {repeat.name: structural for repeat in system.repeats}
     judged = {one.name: _judge(one, schedule, known.get(one.name, UNKNOWN)) for one in every_repeat(system)}
     obstacles = {name: judgement.obstacle for name, judgement in judged.items() if judgement.obstacle is not None}
-    safe = demote(schedule, frozenset(obstacles))
+    safe = legalize(schedule, frozenset(obstacles))
     choices = tuple(_choice(repeat, safe, judged[repeat.name]) for repeat in every_repeat(system))
     notes = tuple(f"{name} runs in order: {obstacle}" for name, obstacle in obstacles.items())
     depths = {name: judgement.depth for name, judgement in judged.items() if judgement.depth is not None}
@@ -104,14 +104,14 @@ def _check_chunks(repeat: Repeat, length: int) -> None:
         raise PartitionError(f"chunks of {length} steps are shorter than the longest lag, {longest}")
 
 
-def demote(schedule: Schedule, repeats: frozenset[str]) -> Schedule:
+def legalize(schedule: Schedule, repeats: frozenset[str]) -> Schedule:
     """The schedule with the steps of `repeats` in order."""
     if isinstance(schedule, GaussSeidel):
-        return GaussSeidel(tuple(demote(child, repeats) for child in schedule.children))
+        return GaussSeidel(tuple(legalize(child, repeats) for child in schedule.children))
     if isinstance(schedule, Apply):
         return schedule
     if isinstance(schedule, Steps):
-        return replace(schedule, inside=tuple(demote(child, repeats) for child in schedule.inside))
+        return replace(schedule, inside=tuple(legalize(child, repeats) for child in schedule.inside))
     return steps_of(schedule) if steps_of(schedule).repeat in repeats else schedule
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
-from fxsolve.scheduler.demote import demote
+from fxsolve.scheduler.demote import legalize
 from fxsolve.scheduler.schedule import Steps
 from fxsolve.scheduler.trial import in_order, text_of
 from fxsolve.system.nested import every_repeat, with_loops_inside
@@ -26,7 +26,7 @@ def exact_for(program: Program, system: System, decision: Decision, failed: int)
     reason = f"what the program reads at {program.guards[failed].source} came out differently"
     return replace(
         decision,
-        schedule=demote(decision.schedule, names),
+        schedule=legalize(decision.schedule, names),
         choices=tuple(_exact(choice, names, system, reason) for choice in decision.choices),
         fused={name: unroll for name, unroll in decision.fused.items() if name not in names},
         notes=(*decision.notes, *(f"{name} runs in order: {reason}" for name in sorted(names))),

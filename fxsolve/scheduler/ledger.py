@@ -17,7 +17,7 @@ BUDGET_SECONDS = 8.0
 
 
 @dataclass
-class Ledger:
+class Budget:
     """The `seconds` that were spent, the `graphs` that they were spent on, and the loops that were `left_out`.
 
     `unrolls` has the steps in one compiled call for each kind of loop that was met.

@@ -15,7 +15,7 @@ from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.scheduler.call import solver_call
 from fxsolve.scheduler.decision import Choice
 from fxsolve.scheduler.depth import longest_chain
-from fxsolve.scheduler.probe import Run
+from fxsolve.scheduler.probe import ProbeRun
 from fxsolve.scheduler.schedule import Steps
 from fxsolve.scheduler.structural import Known
 from fxsolve.scheduler.tolerance import stop_of
@@ -30,7 +30,7 @@ from fxsolve.system.spec import Repeat
 
 UNKNOWN: Known = {}  # what a loop reads differs from one step of the loop around it to the next
 
-Choose = Callable[[Situation], tuple[Choice, Run]]
+Choose = Callable[[Situation], tuple[Choice, ProbeRun]]
 Results = tuple[Tensor, ...]
 
 

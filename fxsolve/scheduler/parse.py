@@ -7,18 +7,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from fxsolve.errors import ScheduleError
-from fxsolve.scheduler.schedule import (
-    Apply,
-    Chunks,
-    GaussSeidel,
-    Jacobi,
-    Levels,
-    Newton,
-    Picard,
-    Scan,
-    Schedule,
-    Steps,
-)
+from fxsolve.scheduler.schedule import Apply, Chunks, GaussSeidel, Jacobi, Levels, Newton, Picard, Scan, Schedule, Steps
 from fxsolve.scheduler.tokens import Token, tokens_of
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.nested import loops_inside
@@ -37,14 +26,14 @@ _OPTIONS = {
 
 def parse(text: str, system: System) -> Schedule:
     """Read a schedule as it is written; a row of chunks at the top becomes one `GaussSeidel`."""
-    parser = _Parser(text, tokens_of(text), {equation.name: equation for equation in system.equations})
+    parser = _ScheduleParser(text, tokens_of(text), {equation.name: equation for equation in system.equations})
     items = parser.schedule()
     parser.take("end", "the end")
     return items[0] if len(items) == 1 else GaussSeidel(items)
 
 
 @dataclass
-class _Parser:
+class _ScheduleParser:
     text: str
     tokens: list[Token]
     equations: Mapping[str, Equation]

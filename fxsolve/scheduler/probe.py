@@ -19,7 +19,7 @@ from fxsolve.solvers.by_sample import JacobiBySample
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
 from fxsolve.solvers.gauss_seidel import gauss_seidel
-from fxsolve.solvers.jacobi import Jacobi
+from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.norms import measure
 from fxsolve.solvers.samples import SampleLoops
 from fxsolve.solvers.solution import observe
@@ -37,7 +37,7 @@ Results = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Run:
+class ProbeRun:
     """One solve: its results by name, how long it took, and how many sweeps or steps."""
 
     results: Results
@@ -45,7 +45,7 @@ class Run:
     sweeps: int
 
 
-def run_sequential(repeat: Repeat, values: Values) -> Run:
+def run_sequential(repeat: Repeat, values: Values) -> ProbeRun:
     """All steps in order."""
     loop, arguments = step_loop(repeat), step_arguments(repeat, values)
     if is_autonomous(repeat):
@@ -53,7 +53,7 @@ def run_sequential(repeat: Repeat, values: Values) -> Run:
     return _run(repeat, lambda: gauss_seidel(loop, *arguments.flat()))
 
 
-def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop) -> Run:
+def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop) -> ProbeRun:
     """All steps as the parts of a schedule say."""
     if all(isinstance(part, Steps) for part in parts):
         return run_sequential(repeat, values)
@@ -100,7 +100,7 @@ def count_sweeps(window: Window, stop: Stop, limit: int) -> int | None:
     """Sweeps until the stop test holds, or None after `limit` of them or at a non-finite value."""
     if limit < 1:
         return None
-    method = Jacobi(replace(stop, max_sweeps=limit))
+    method = JacobiSolver(replace(stop, max_sweeps=limit))
     state = method.init(window)
     while (verdict := method.terminate(state)) is None:
         state = method.step(state)
@@ -157,7 +157,7 @@ def synchronize() -> None:
         torch.accelerator.synchronize()
 
 
-def _run(repeat: Repeat, solve: Callable[[], tuple[Tensor, ...]]) -> Run:
+def _run(repeat: Repeat, solve: Callable[[], tuple[Tensor, ...]]) -> ProbeRun:
     with torch.no_grad(), observe() as solutions:
         synchronize()
         start = time.perf_counter()
@@ -165,4 +165,4 @@ def _run(repeat: Repeat, solve: Callable[[], tuple[Tensor, ...]]) -> Run:
         synchronize()
         seconds = time.perf_counter() - start
     results = {name: flat[position] for name, position in results_of(repeat).items()}
-    return Run(results, seconds, solutions[-1].sweeps)
+    return ProbeRun(results, seconds, solutions[-1].sweeps)

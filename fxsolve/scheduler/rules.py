@@ -32,7 +32,15 @@ from fxsolve.scheduler.causality import judge
 from fxsolve.scheduler.decision import Candidate, Choice
 from fxsolve.scheduler.facts import find_facts
 from fxsolve.scheduler.nests import choose_inside, solved
-from fxsolve.scheduler.probe import Run, first_window, run_parts, run_sequential, shorten, step_seconds, sweep_seconds
+from fxsolve.scheduler.probe import (
+    ProbeRun,
+    first_window,
+    run_parts,
+    run_sequential,
+    shorten,
+    step_seconds,
+    sweep_seconds,
+)
 from fxsolve.scheduler.schedule import Jacobi, Scan, Steps
 from fxsolve.scheduler.sums import try_sum
 from fxsolve.scheduler.trial import Situation, Trial, in_order, ruled_out
@@ -46,7 +54,7 @@ from fxsolve.system.spec import Repeat, Stacked
 MARGIN = 1.1
 
 
-def choose(situation: Situation) -> tuple[Choice, Run]:
+def choose(situation: Situation) -> tuple[Choice, ProbeRun]:
     """Decide for one repeat, and solve it once so that later equations can be measured."""
     repeat = situation.repeat
     if loops_inside(repeat):
@@ -63,7 +71,7 @@ def choose(situation: Situation) -> tuple[Choice, Run]:
     return _choose_recurrence(situation, step)
 
 
-def _choose_nest(situation: Situation) -> tuple[Choice, Run]:
+def _choose_nest(situation: Situation) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
     inside = choose_inside(situation, choose)
     nest = solved(repeat, inside, situation.asked)
@@ -88,7 +96,7 @@ def _copies(repeat: Repeat) -> Candidate:
     return ruled_out((Jacobi(in_order(repeat)),), reason).candidate
 
 
-def _choose_fixed_point(situation: Situation) -> tuple[Choice, Run]:
+def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
     run = run_sequential(repeat, situation.values)
     reason = f"every step is the same map: step {run.sweeps} of {repeat.length} changed nothing, bit for bit"
@@ -106,7 +114,7 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, Run]:
     return Choice(repeat.name, (in_order(repeat),), chosen, others, step_seconds=step, sweeps=run.sweeps), run
 
 
-def _choose_map(situation: Situation, step: float) -> tuple[Choice, Run]:
+def _choose_map(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
     whole = Jacobi(in_order(repeat))
     try:
@@ -124,7 +132,7 @@ def _choose_map(situation: Situation, step: float) -> tuple[Choice, Run]:
     return choice, run_parts(repeat, situation.values, (whole,), situation.stop)
 
 
-def _choose_sum(situation: Situation, step: float) -> tuple[Choice, Run]:
+def _choose_sum(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
     candidate, run = try_sum(repeat, situation.values, situation.stop)
     if run is None or run.seconds > step * repeat.length:
@@ -133,7 +141,7 @@ def _choose_sum(situation: Situation, step: float) -> tuple[Choice, Run]:
     return Choice(repeat.name, (Scan(in_order(repeat)),), candidate, (_derived(repeat, step),), step_seconds=step), run
 
 
-def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Run]:
+def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
     total = step * repeat.length
     causality = judge(repeat, situation.structural)
@@ -177,7 +185,7 @@ def _trials(situation: Situation, step: float, obstacle: str | None) -> list[Tri
     return [*trials, *try_fused(situation, step, total, best)]
 
 
-def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, Run]:
+def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, ProbeRun]:
     run = run_sequential(situation.repeat, situation.values)
     derived = _derived(situation.repeat, step)
     chosen = replace(derived, seconds=run.seconds, basis="measured", reason="nothing else is faster")

@@ -12,7 +12,7 @@ from fxsolve.partitioner.lowering.lower import results_of, sweep_loop
 from fxsolve.partitioner.lowering.readable import readable_copy
 from fxsolve.partitioner.sums.fold import fold_sums
 from fxsolve.scheduler.decision import Candidate
-from fxsolve.scheduler.probe import Results, Run, least_seconds
+from fxsolve.scheduler.probe import ProbeRun, Results, least_seconds
 from fxsolve.scheduler.schedule import Scan, Steps
 from fxsolve.scheduler.trial import step_bytes
 from fxsolve.solvers.jacobi import jacobi
@@ -23,7 +23,7 @@ _EXACT = Stop()
 _MOST_BYTES = 2 << 30
 
 
-def try_sum(repeat: Repeat, values: Values, stop: Stop) -> tuple[Candidate, Run | None]:
+def try_sum(repeat: Repeat, values: Values, stop: Stop) -> tuple[Candidate, ProbeRun | None]:
     """What it costs to add up everything at once, and the results; without results where that is ruled out."""
     name = str(Scan(Steps(repeat.name, 0, repeat.length)))
     if not may_reorder(repeat, stop):
@@ -36,7 +36,7 @@ def try_sum(repeat: Repeat, values: Values, stop: Stop) -> tuple[Candidate, Run 
     return Candidate(name, "eager", run.seconds, "measured", reason), run
 
 
-def run_sum(repeat: Repeat, values: Values) -> Run:
+def run_sum(repeat: Repeat, values: Values) -> ProbeRun:
     """All terms at once, and their sums. Raises `PartitionError` if the terms cannot be batched, or are too large."""
     equations = fold_sums(repeat)
     for part in equations:
@@ -51,7 +51,7 @@ def run_sum(repeat: Repeat, values: Values) -> Run:
         return {name: named[name] for name in outputs_of(repeat)}
 
     with torch.no_grad():
-        return Run(solve(), least_seconds(solve), 1)
+        return ProbeRun(solve(), least_seconds(solve), 1)
 
 
 def may_reorder(repeat: Repeat, stop: Stop) -> bool:

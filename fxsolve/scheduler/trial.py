@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.scheduler.decision import Candidate
-from fxsolve.scheduler.ledger import Ledger
+from fxsolve.scheduler.ledger import Budget
 from fxsolve.scheduler.schedule import GaussSeidel, Part, Steps
 from fxsolve.scheduler.structural import Known
 from fxsolve.solvers.stop import Stop
@@ -28,7 +28,7 @@ class Situation:
     backend: str
     asked: Stop | None = None
     solves: int = 1
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True)

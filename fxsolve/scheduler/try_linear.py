@@ -13,8 +13,8 @@ from fxsolve.scheduler.probe import first_window, least_seconds
 from fxsolve.scheduler.schedule import Part, Steps, steps_of
 from fxsolve.scheduler.trial import Situation, Trial, in_order, ruled_out, text_of
 from fxsolve.solvers.iterate import Method, State
-from fxsolve.solvers.newton import Newton
-from fxsolve.solvers.scan import Scan
+from fxsolve.solvers.newton import NewtonSolver
+from fxsolve.solvers.scan import ScanSolver
 from fxsolve.solvers.window import Window
 
 MOST_STATE = 16  # entries that depend on one another, unless the Jacobian is diagonal
@@ -39,8 +39,8 @@ def try_linear(situation: Situation, facts: Facts, step: float, sweep: float | N
     except PartitionError as error:
         return ruled_out(parts, str(error))
     if facts.affine:
-        return _try_scan(Scan(linear, facts.layout), window, parts, step)
-    return _try_newton(Newton(linear, facts.layout, facts.limits, situation.stop), window, parts, step)
+        return _try_scan(ScanSolver(linear, facts.layout), window, parts, step)
+    return _try_newton(NewtonSolver(linear, facts.layout, facts.limits, situation.stop), window, parts, step)
 
 
 def _parts(situation: Situation, facts: Facts) -> tuple[Part, ...]:
@@ -69,7 +69,7 @@ def _obstacle(situation: Situation, facts: Facts, total: float, sweep: float | N
     return ""
 
 
-def _try_scan(method: Scan, window: Window, parts: tuple[Part, ...], step: float) -> Trial:
+def _try_scan(method: ScanSolver, window: Window, parts: tuple[Part, ...], step: float) -> Trial:
     count = _count(method, method.init(window), window.length)
     if count is None:
         reason = f"the products of {window.length} maps are not within rounding of the steps"
@@ -79,7 +79,7 @@ def _try_scan(method: Scan, window: Window, parts: tuple[Part, ...], step: float
     return Trial(Candidate(text_of(parts), "eager", seconds, "measured", reason), parts, count)
 
 
-def _try_newton(method: Newton, window: Window, parts: tuple[Part, ...], step: float) -> Trial:
+def _try_newton(method: NewtonSolver, window: Window, parts: tuple[Part, ...], step: float) -> Trial:
     length = window.length
     first = method.init(window)
     cost = least_seconds(lambda: method.step(first))

@@ -19,7 +19,7 @@ from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 
 @dataclass(frozen=True)
-class Jacobi(Method):
+class JacobiSolver(Method):
     """S <- F(S): A = 0 in the update."""
 
     stop: Stop
@@ -52,6 +52,6 @@ def jacobi(
     meet the test within `max_sweeps`, or meets a non-finite value, is finished step by step from its exact prefix.
     Raises `ScheduleError` if `bounds` do not increase from 0 to T.
     """
-    method = Jacobi(Stop(atol, rtol, max_sweeps))
+    method = JacobiSolver(Stop(atol, rtol, max_sweeps))
     equations = receive(loop, initial, buffers, per_step, shared, method.stop, batches_between(bounds))
     return solve_windows("jacobi", method, equations, bounds)

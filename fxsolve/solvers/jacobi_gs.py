@@ -15,14 +15,14 @@ from fxsolve.errors import ScheduleError
 from fxsolve.solvers.gauss_seidel import separate
 from fxsolve.solvers.in_order import run_in_order
 from fxsolve.solvers.iterate import Solved, iterate
-from fxsolve.solvers.jacobi import Jacobi
-from fxsolve.solvers.loop import Buffer, Lag, Loop
+from fxsolve.solvers.jacobi import JacobiSolver
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Frontier, Given, Outputs, Window, advance, open_window, unknowns
 from fxsolve.solvers.windows import Initial, conclude, receive
 
 
-class Chunks(nn.Module):
+class ChunkedSteps(nn.Module):
     """n chunks of steps, in order inside each and side by side: n steps of the loop in every call of its body.
 
     Takes, for every lag, the chunk before each of them, (n, chunk, ...); for every buffer its entries, (m, chunk, ...);
@@ -102,7 +102,7 @@ def _check_chunk(loop: Loop, chunk: int) -> None:
 
 def _solve_chunks(given: Given, frontier: Frontier, stop: Stop, chunk: int) -> Solved:
     """All whole chunks, as `Solved` for their steps."""
-    solved = iterate(Jacobi(stop), _open_chunks(given, frontier, chunk))
+    solved = iterate(JacobiSolver(stop), _open_chunks(given, frontier, chunk))
     return replace(solved, outputs=tuple(map(_to_steps, solved.outputs)), final=solved.final * chunk)
 
 
@@ -110,9 +110,9 @@ def _open_chunks(given: Given, frontier: Frontier, chunk: int) -> Window:
     """The window of the loop whose one step is a chunk."""
     loop, number = given.loop, given.loop.length // chunk
     chunked = Loop(
-        Chunks(loop, chunk, len(given.per_step)),
+        ChunkedSteps(loop, chunk, len(given.per_step)),
         number,
-        tuple(Lag(lag.output, 1) for lag in loop.lags),
+        tuple(LoopLag(lag.output, 1) for lag in loop.lags),
         tuple(Buffer(spec.output, 0, tuple(range(number))) for spec in loop.buffer_specs),
         name=loop.name,
     )

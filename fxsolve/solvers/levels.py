@@ -23,7 +23,7 @@ _UNMEASURED = Change(math.nan, converged=False, exact=False, finite=True)
 
 
 @dataclass(frozen=True)
-class Levels(Method):
+class LevelsSolver(Method):
     """S <- F(S), `depth` times; the device is read once, behind the last sweep.
 
     An infinite entry times a structural zero is NaN, so the law holds only while every sweep is finite.
@@ -68,7 +68,7 @@ def levels(
         raise ScheduleError(f"{loop.name} has depth = {depth}; every equation has a level of 1 or more")
     bounds = (0, loop.length)
     equations = receive(loop, initial, buffers, per_step, shared, Stop(), batches_between(bounds))
-    return solve_windows("levels", Levels(depth), equations, bounds)
+    return solve_windows("levels", LevelsSolver(depth), equations, bounds)
 
 
 def _is_finite(values: Tensor) -> Tensor:

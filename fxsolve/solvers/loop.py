@@ -8,7 +8,7 @@ from fxsolve.errors import FxSolveError
 
 
 @dataclass(frozen=True)
-class Lag:
+class LoopLag:
     """The body reads its own output number `output`, `distance` steps back: s_{t-distance}."""
 
     output: int
@@ -40,7 +40,7 @@ class Loop(nn.Module):
         self,
         body: nn.Module,
         length: int,
-        lags: tuple[Lag, ...] = (),
+        lags: tuple[LoopLag, ...] = (),
         buffers: tuple[Buffer, ...] = (),
         stacked: tuple[int, ...] = (),
         last: tuple[int, ...] = (),

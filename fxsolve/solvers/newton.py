@@ -28,7 +28,7 @@ _PATIENCE = 3
 
 
 @dataclass(frozen=True)
-class Newton(Method):
+class NewtonSolver(Method):
     """S <- F(clamp(S + d)), d_t = J_t d_{t-1} + F(S)_t - S_t: a Newton step, then a sweep.
 
     Steps that are known to be final stay as they are, and entries that overflow start again from F(S).
@@ -74,7 +74,7 @@ def newton(
     Raises `ScheduleError` if `layout` is not that of the loop.
     """
     check_layout(loop, layout)
-    method = Newton(linear, layout, box or tuple(None for _ in layout.outputs), Stop(atol, rtol, max_steps))
+    method = NewtonSolver(linear, layout, box or tuple(None for _ in layout.outputs), Stop(atol, rtol, max_steps))
     equations = receive(loop, initial, buffers, per_step, shared, method.stop, batches_between(bounds))
     return solve_windows("newton", method, replace(equations, linear=linear, layout=layout), bounds)
 

@@ -20,7 +20,7 @@ from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 
 @dataclass(frozen=True)
-class Picard(Method):
+class PicardSolver(Method):
     """P <- P + cumsum(F(P) - P): A = I in the update, the iterate is the point where F is evaluated.
 
     Steps that are known to be final, entries that overflow and discrete states take F(P).
@@ -52,7 +52,7 @@ def picard(
     bounds: Sequence[int],
 ) -> Outputs:
     """Solve x_t = f(x_<t) by Picard sweeps over the windows between `bounds`; arguments and errors as in `jacobi`."""
-    method = Picard(Stop(atol, rtol, max_sweeps))
+    method = PicardSolver(Stop(atol, rtol, max_sweeps))
     equations = receive(loop, initial, buffers, per_step, shared, method.stop, batches_between(bounds))
     return solve_windows("picard", method, equations, bounds)
 

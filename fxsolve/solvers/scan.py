@@ -24,7 +24,7 @@ _ROUNDINGS = 8
 
 
 @dataclass(frozen=True)
-class Scan(Method):
+class ScanSolver(Method):
     """S = scan(J, F(0)), then a sweep; a residual above rounding is corrected by the same J.
 
     |F(S) - S|_t <= c eps (|J_t| |S_{t-1}| + |F(0)_t|), the largest entries of a step compared: then S_t is as close to
@@ -86,7 +86,7 @@ def scan(
     check_layout(loop, layout)
     bounds = (0, loop.length)
     equations = receive(loop, initial, buffers, per_step, shared, Stop(), batches_between(bounds))
-    return solve_windows("scan", Scan(linear, layout), replace(equations, linear=linear, layout=layout), bounds)
+    return solve_windows("scan", ScanSolver(linear, layout), replace(equations, linear=linear, layout=layout), bounds)
 
 
 def _by_number(layout: Layout, state: Tensor, window: Window) -> Unknowns:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.solvers.loop import Buffer, Lag, Loop
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 
 Place = tuple[int, int] | Tensor
 Outputs = tuple[Tensor, ...]
@@ -115,7 +115,7 @@ def advance(window: Window, outputs: Unknowns) -> Frontier:
     return Frontier(window.stop, heads, _fill(window, outputs))
 
 
-def _lagged(window: Window) -> Iterator[tuple[Lag, Tensor]]:
+def _lagged(window: Window) -> Iterator[tuple[LoopLag, Tensor]]:
     return zip(window.loop.lags, window.frontier.heads, strict=True)
 
 

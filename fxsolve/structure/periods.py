@@ -12,7 +12,7 @@ _CANDIDATES_PER_GRAM = 6
 
 
 @dataclass(frozen=True)
-class Run:
+class PeriodicRun:
     """labels[i] == labels[i + period] for all start <= i < stop - period; at least two periods long."""
 
     start: int
@@ -24,34 +24,34 @@ class Run:
         return (self.stop - self.start) // self.period
 
 
-def find_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
+def find_runs(labels: IntArray, min_trips: int, min_size: int) -> list[PeriodicRun]:
     """Disjoint runs in order of position, with at least `min_trips` periods and `min_size` labels each.
 
     Greedy: of all periods, the one whose runs save most labels, sum of (trips - 1) * period, is taken first, and
     what lies between its runs is searched again. Of nested loops, the one with most trips in all wins. Work is O(n c)
     for n labels and c candidate periods, all in array operations.
     """
-    found: list[Run] = []
+    found: list[PeriodicRun] = []
     gaps = [(0, len(labels))]
     while gaps:
         low, high = gaps.pop()
         runs = _best_runs(labels[low:high], min_trips, min_size)
         limits = [low, *(low + limit for run in runs for limit in (run.start, run.stop)), high]
-        found += [_primitive(labels, Run(low + run.start, low + run.stop, run.period)) for run in runs]
+        found += [_primitive(labels, PeriodicRun(low + run.start, low + run.stop, run.period)) for run in runs]
         gaps += list(zip(limits[::2], limits[1::2], strict=True)) if runs else []
     return sorted(found, key=lambda run: run.start)
 
 
-def _primitive(labels: IntArray, run: Run) -> Run:
+def _primitive(labels: IntArray, run: PeriodicRun) -> PeriodicRun:
     """The run with its shortest period: equal labels repeat after every distance, also after that of another loop."""
     part = labels[run.start : run.stop]
     divisors = (d for d in range(1, run.period + 1) if run.period % d == 0)
     period = next(d for d in divisors if np.array_equal(part[d:], part[:-d]))
-    return Run(run.start, run.stop, period)
+    return PeriodicRun(run.start, run.stop, period)
 
 
-def _best_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
-    best: list[Run] = []
+def _best_runs(labels: IntArray, min_trips: int, min_size: int) -> list[PeriodicRun]:
+    best: list[PeriodicRun] = []
     for period in candidate_periods(labels):
         runs = runs_of(labels, period, max(min_trips * period, min_size))
         if _saved(runs) > _saved(best):
@@ -59,20 +59,20 @@ def _best_runs(labels: IntArray, min_trips: int, min_size: int) -> list[Run]:
     return best
 
 
-def _saved(runs: list[Run]) -> int:
+def _saved(runs: list[PeriodicRun]) -> int:
     return sum((run.trips - 1) * run.period for run in runs)
 
 
-def runs_of(labels: IntArray, period: int, least: int) -> list[Run]:
+def runs_of(labels: IntArray, period: int, least: int) -> list[PeriodicRun]:
     """The maximal stretches of `least` labels or more that repeat after a period, without overlap."""
     equal = labels[period:] == labels[:-period]
     edges = np.flatnonzero(np.diff(np.concatenate(([0], equal.view(np.int8), [0]))))
     long_enough = edges[1::2] - edges[::2] + period >= least
-    runs: list[Run] = []
+    runs: list[PeriodicRun] = []
     for start, stop in zip(edges[::2][long_enough].tolist(), edges[1::2][long_enough].tolist(), strict=True):
         free = max(start, runs[-1].stop) if runs else start
         if stop + period - free >= least:
-            runs.append(Run(free, stop + period, period))
+            runs.append(PeriodicRun(free, stop + period, period))
     return runs
 
 

@@ -17,7 +17,7 @@ class Value(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Same:
+class SameValue:
     """The same outside value at every step."""
 
     value: Value
@@ -47,11 +47,11 @@ class Irregular:
     step: int
 
 
-Slot = Same | Internal | Varying | Irregular
+Slot = SameValue | Internal | Varying | Irregular
 
 
 @dataclass(frozen=True)
-class Window:
+class PeriodicWindow:
     """`trips` periods of `period` calls, from call `start` on."""
 
     start: int
@@ -63,7 +63,7 @@ class Window:
         return self.start + self.period * self.trips
 
 
-def classify_slots(window: Window, calls: IntArray, outputs: IntArray) -> list[Slot]:
+def classify_slots(window: PeriodicWindow, calls: IntArray, outputs: IntArray) -> list[Slot]:
     """Classify the columns of the (T, k) matrices that say which output of which call slot k reads at step t."""
     steps, positions = np.divmod(calls - window.start, window.period)
     inside = calls >= window.start
@@ -72,7 +72,7 @@ def classify_slots(window: Window, calls: IntArray, outputs: IntArray) -> list[S
     ]
 
 
-def count_irregular(window: Window, calls: IntArray, outputs: IntArray) -> tuple[int, int]:
+def count_irregular(window: PeriodicWindow, calls: IntArray, outputs: IntArray) -> tuple[int, int]:
     """(irregular slots, distinct carried values) of a window: what a choice between windows minimises."""
     steps, positions = np.divmod(calls - window.start, window.period)
     inside = calls >= window.start
@@ -92,7 +92,7 @@ def _classify(
 ) -> Slot:
     if not inside.any():
         if (calls == calls[0]).all() and (outputs == outputs[0]).all():
-            return Same(Value(int(calls[0]), int(outputs[0])))
+            return SameValue(Value(int(calls[0]), int(outputs[0])))
         return Varying(_values(calls, outputs))
     if not inside[-1]:
         return Irregular(int(np.argmin(inside[::-1] == inside[-1])))

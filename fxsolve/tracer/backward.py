@@ -17,7 +17,7 @@ from fxsolve.torch_compat.tensors import accumulation_hooks_of, hooks_of
 from fxsolve.tracer.communication import Line, in_group
 from fxsolve.tracer.doors import watched_doors
 from fxsolve.tracer.externals import External
-from fxsolve.tracer.gate import Gated
+from fxsolve.tracer.gate import BoundedResults
 from fxsolve.tracer.program import Backward, Inner
 from fxsolve.tracer.reach import Reach, find_reach
 from fxsolve.tracer.reads import ReadWatch
@@ -80,7 +80,7 @@ def record_backward(
     inner = _inner(ways, chosen, wanted)
     asked = [*(one.tensor for one in wanted), *(chosen[k] for k, _ in inner)]
     given = asked[: len(wanted)]
-    gated = Gated(chosen, given)
+    gated = BoundedResults(chosen, given)
     with _unchanged(recorder, reach):
         with _backward_phase(recorder, cotangents):
             found = _differentiate(recorder, gated, asked, cotangents)
@@ -118,7 +118,7 @@ def _reached(
     if not ways.is_custom or len(results) == 1:
         return ways.tensors
     alone = [
-        Gated((result,), wanted).differentiate(wanted, (cotangent,))
+        BoundedResults((result,), wanted).differentiate(wanted, (cotangent,))
         for result, cotangent in zip(results, cotangents, strict=True)
     ]
     columns = zip(*alone, strict=True)
@@ -126,7 +126,7 @@ def _reached(
 
 
 def _differentiate(
-    recorder: Recorder, results: Gated, wanted: list[Tensor], cotangents: tuple[Tensor, ...]
+    recorder: Recorder, results: BoundedResults, wanted: list[Tensor], cotangents: tuple[Tensor, ...]
 ) -> tuple[Tensor | None, ...]:
     try:
         found = results.differentiate(wanted, cotangents)

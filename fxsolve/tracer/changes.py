@@ -69,7 +69,7 @@ def find_changes(
         _refuse_machinery(slot)
     if unseen := [slot.place for slot in changed if _counts(slot) and slot.place.identity not in counted]:
         raise CountsError(unseen)
-    writer = _Writer(snapshot, returned, counted)
+    writer = _RecipeWriter(snapshot, returned, counted)
     writes = tuple(Store(slot.place, writer.write(slot)) for slot in changed)
     moved = recorder.externals.moved
     with WithoutTorchFunction():
@@ -138,7 +138,7 @@ def _not_again(slot: Slot) -> SideEffectError:
     return SideEffectError(f"the program changes {slot.place.label}, which outlives the call; return it instead.")
 
 
-class _Writer:
+class _RecipeWriter:
     """Turns what places hold into recipes; `tensors` are the returned ones, and those that are stored besides."""
 
     def __init__(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fxsolve.errors import CommunicationError
 from fxsolve.torch_compat.operators import OpOverload, schema_of
-from fxsolve.tracer.reach import Found, Reach, name_tensors, walk
+from fxsolve.tracer.reach import Reach, ReachedObjects, name_tensors, walk
 from fxsolve.tracer.source import user_line
 
 _NAMESPACES = frozenset(
@@ -99,7 +99,7 @@ def is_inside_distributed() -> bool:
     return False
 
 
-def communicating_part(reach: Reach, found: Found) -> str:
+def communicating_part(reach: Reach, found: ReachedObjects) -> str:
     """Why a program runs as it was written if a module or tensor that it reaches communicates by itself, or ""."""
     tensors = ((name, tensor) for tensor, name, _ in name_tensors(reach).values() if type(tensor) not in _PLAIN)
     return next((why for name, one in (*found.modules, *tensors) if (why := communicates(one, name))), "")

@@ -40,7 +40,7 @@ class _Start(torch.autograd.Function):
         return None, cotangent
 
 
-class Gated:
+class BoundedResults:
     """Some `results` of a program, whose backward passes from here do not go beyond the tensors that were `given`.
 
     Others, in other threads at the same time, do. Makes nodes of autograd, so none may be recorded meanwhile.

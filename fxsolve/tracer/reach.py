@@ -163,14 +163,14 @@ def names_in(code: CodeType) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Found:
+class ReachedObjects:
     """The modules that a program reaches, and the other objects with attributes that these hold, by label."""
 
     modules: tuple[tuple[str, nn.Module], ...]
     objects: tuple[tuple[str, Any], ...]
 
 
-def walk(reach: Reach) -> Found:
+def walk(reach: Reach) -> ReachedObjects:
     """Everything with attributes below the roots and places of `reach`, also in containers and in other objects."""
     pending: list[tuple[str, Any, int]] = [(name, module, 0) for name, module in reach.modules.items()]
     pending += [(place.label, place.read(), 0) for place in reach.places]
@@ -187,7 +187,7 @@ def walk(reach: Reach) -> Found:
             objects[id(value)] = name, value
             if depth < MAX_DEPTH:
                 pending += [(f"{name}.{key}", held, depth + 1) for key, held in vars(value).items()]
-    return Found(tuple(modules.values()), tuple(objects.values()))
+    return ReachedObjects(tuple(modules.values()), tuple(objects.values()))
 
 
 def _held_by_module(name: str, module: nn.Module) -> Iterator[tuple[str, Any, int]]:

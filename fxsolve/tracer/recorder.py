@@ -25,7 +25,7 @@ from fxsolve.tracer.program import Draw, Guard, Role
 from fxsolve.tracer.source import user_line
 from fxsolve.tracer.stream import Listener
 from fxsolve.tracer.tape import Tape, spec_of
-from fxsolve.tracer.unwritten import Unwritten
+from fxsolve.tracer.unwritten import Uninitialized
 
 aten = torch.ops.aten
 
@@ -71,7 +71,7 @@ class Recorder(TorchDispatchMode, Tape):
         self._noise_storages: dict[int, int] = {}
         self._lines: dict[int, str] = {}
         self.listener = Listener()
-        self.unwritten = Unwritten()
+        self.unwritten = Uninitialized()
         self._outside: list[Tensor] = []
         self._earlier = Earlier()
 

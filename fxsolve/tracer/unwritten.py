@@ -47,7 +47,7 @@ _WRITES = frozenset(
 _METADATA = ("_like", "new_")  # in the names of ops that read no more than shape, dtype and device
 
 
-class Unwritten:
+class Uninitialized:
     """The allocations of a recording that nothing has been written into."""
 
     def __init__(self) -> None:

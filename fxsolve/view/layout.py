@@ -24,7 +24,7 @@ class Net:
 
 
 @dataclass(frozen=True)
-class Layout:
+class CardLayout:
     """Pixels: cards from `left` to `right`, labels and loop edges (`gutter` wide) left of them, nets right of them.
 
     `kinds` is where the text after the names starts, `tops` has the upper edge of each card.
@@ -62,7 +62,7 @@ def height(card: Card) -> float:
     return HEAD + ROW * len(card.rows) + FOOT
 
 
-def place(cards: Sequence[Card], heading: Sequence[str]) -> Layout:
+def place(cards: Sequence[Card], heading: Sequence[str]) -> CardLayout:
     """Stack the cards below the heading, as wide as their longest row."""
     nets = _nets(cards)
     gutter = LANE * max(len(card.arcs) for card in cards) + 34.0
@@ -74,7 +74,7 @@ def place(cards: Sequence[Card], heading: Sequence[str]) -> Layout:
     tops = [MARGIN + LINE * len(lines) + 14.0]
     for card in cards:
         tops.append(tops[-1] + height(card) + GAP)
-    return Layout(lines, gutter, left, right, left + 28 + names, tuple(tops[:-1]), nets, width, tops[-1])
+    return CardLayout(lines, gutter, left, right, left + 28 + names, tuple(tops[:-1]), nets, width, tops[-1])
 
 
 def _labels(cards: Sequence[Card]) -> list[str]:

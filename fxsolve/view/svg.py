@@ -7,7 +7,20 @@ from fxsolve.report.units import count
 from fxsolve.system.spec import System
 from fxsolve.view.cards import Card, Row, make_cards
 from fxsolve.view.fold import fold
-from fxsolve.view.layout import CHAR, HEAD, LANE, LINE, MARGIN, ROW, Layout, arc_labels, clip, height, place, row_text
+from fxsolve.view.layout import (
+    CHAR,
+    HEAD,
+    LANE,
+    LINE,
+    MARGIN,
+    ROW,
+    CardLayout,
+    arc_labels,
+    clip,
+    height,
+    place,
+    row_text,
+)
 
 # after Okabe and Ito (2008), darkened to be readable as text: colour-blind readers can tell them apart
 COLOURS = {
@@ -80,12 +93,12 @@ def _tip(x: float, y: float, direction: int, colour: str) -> str:
     return f'<path d="M{x:.1f} {y:.1f}L{back:.1f} {y - 4:.1f}L{back:.1f} {y + 4:.1f}Z" fill="{colour}"/>'
 
 
-def _title(layout: Layout) -> Iterator[str]:
+def _title(layout: CardLayout) -> Iterator[str]:
     for i, line in enumerate(layout.heading):
         yield _text(MARGIN, MARGIN + LINE * i + 8, line, INK if i == 0 else SOFT)
 
 
-def _cards(cards: Sequence[Card], layout: Layout) -> Iterator[str]:
+def _cards(cards: Sequence[Card], layout: CardLayout) -> Iterator[str]:
     for number, card in enumerate(cards):
         yield from _frame(card, layout.tops[number], layout)
         for i, row in enumerate(card.rows):
@@ -93,7 +106,7 @@ def _cards(cards: Sequence[Card], layout: Layout) -> Iterator[str]:
         yield from _arcs(number, card, layout)
 
 
-def _frame(card: Card, top: float, layout: Layout) -> Iterator[str]:
+def _frame(card: Card, top: float, layout: CardLayout) -> Iterator[str]:
     repeated = card.copies > 1
     for offset in (8, 4, 0) if repeated else (0,):
         yield (
@@ -106,7 +119,7 @@ def _frame(card: Card, top: float, layout: Layout) -> Iterator[str]:
     yield from _rule(card, top, layout)
 
 
-def _rule(card: Card, top: float, layout: Layout) -> Iterator[str]:
+def _rule(card: Card, top: float, layout: CardLayout) -> Iterator[str]:
     """A line between the reads and the writes."""
     reads = sum(row.kind != "write" for row in card.rows)
     if 0 < reads < len(card.rows):
@@ -114,7 +127,7 @@ def _rule(card: Card, top: float, layout: Layout) -> Iterator[str]:
         yield _path(f"M{layout.left + 8:.1f} {y:.1f}H{layout.right - 8:.1f}", "#d0d7de")
 
 
-def _row(row: Row, y: float, layout: Layout) -> Iterator[str]:
+def _row(row: Row, y: float, layout: CardLayout) -> Iterator[str]:
     colour = COLOURS.get(row.kind, INK)
     yield _name(layout.left + 14, y + 4, row.name, INK, ' font-weight="bold"')
     if row_text(row):
@@ -128,7 +141,7 @@ def _row(row: Row, y: float, layout: Layout) -> Iterator[str]:
         yield _tip(layout.left, y, 1, COLOURS.get(row.kind, EDGE))
 
 
-def _arcs(number: int, card: Card, layout: Layout) -> Iterator[str]:
+def _arcs(number: int, card: Card, layout: CardLayout) -> Iterator[str]:
     widest_first = sorted(card.arcs, key=lambda arc: arc.writer - arc.reader)
     for place_, arc in enumerate(widest_first):
         colour = COLOURS[card.rows[arc.reader].kind]
@@ -141,7 +154,7 @@ def _arcs(number: int, card: Card, layout: Layout) -> Iterator[str]:
         yield _text(layout.left - layout.gutter, layout.middle(number, row) + 4, label, colour, ' text-anchor="end"')
 
 
-def _net_lines(layout: Layout) -> Iterator[str]:
+def _net_lines(layout: CardLayout) -> Iterator[str]:
     for net in layout.nets:
         start, x = layout.middle(*net.writer), layout.right + 22 + LANE * net.lane
         for reader in net.readers:
@@ -150,7 +163,7 @@ def _net_lines(layout: Layout) -> Iterator[str]:
             yield _tip(layout.right, end, -1, EDGE)
 
 
-def _legend(kinds: Sequence[str], layout: Layout) -> Iterator[str]:
+def _legend(kinds: Sequence[str], layout: CardLayout) -> Iterator[str]:
     for i, kind in enumerate(kinds):
         y = layout.bottom + LINE * i
         yield _text(layout.left + 14, y + 4, kind, COLOURS[kind])

@@ -7,7 +7,7 @@ from torch import fx
 
 from fxsolve.partitioner.rolling.roll import Rolling, roll
 from fxsolve.partitioner.rolling.signature import read_calls
-from fxsolve.structure.slots import Internal, Irregular, Same, Varying
+from fxsolve.structure.slots import Internal, Irregular, SameValue, Varying
 from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
@@ -45,7 +45,7 @@ def test_a_chain_is_one_loop_with_a_carry_and_an_invariant() -> None:
     (loop,) = writer.rolled(chain(writer, writer.inputs[1], 5)).loops
     assert (loop.window.period, loop.window.trips) == (3, 5)
     kinds = [type(slot) for slot in loop.slots]
-    assert kinds == [Internal, Same, Internal, Internal]
+    assert kinds == [Internal, SameValue, Internal, Internal]
     assert [slot.lag for slot in loop.slots if isinstance(slot, Internal)] == [1, 0, 0]
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fxsolve.solvers.loop import Buffer, Lag
+from fxsolve.solvers.loop import Buffer, LoopLag
 from fxsolve.solvers.solution import observe
 from tests.solvers.cases import Case, bounds, cases
 
@@ -22,7 +22,7 @@ def brute_force(case: Case) -> list[list[Tensor]]:
     return steps
 
 
-def _lagged(lag: Lag, initial: tuple[Tensor, ...], steps: list[list[Tensor]], t: int) -> Tensor:
+def _lagged(lag: LoopLag, initial: tuple[Tensor, ...], steps: list[list[Tensor]], t: int) -> Tensor:
     return steps[t - lag.distance][lag.output] if t >= lag.distance else initial[t]
 
 

@@ -1,6 +1,6 @@
 """Reports made by hand: a GRU loop, a sampler solved in chunks, and a program that was left alone."""
 
-from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
 
@@ -17,11 +17,11 @@ GRU = Report(
             calls=18,
             reads=("x: slices of x, dim 1, entry 0..4095", "h: lag 1, from h0", "weight: invariant w_hh"),
             depth=4096,
-            chosen=Candidate("jacobi(cell)", "inductor", 0.00731, "measured", "fastest of those measured"),
+            chosen=CandidateReport("jacobi(cell)", "inductor", 0.00731, "measured", "fastest of those measured"),
             rejected=(
-                Candidate("gs(cell)", "inductor", 0.0159, "measured", "slower: 15.9 ms against 7.31 ms"),
-                Candidate("gs(cell)", "eager", 0.0925, "derived", "4,096 steps of 22.6 us"),
-                Candidate("original", "eager", None, "not tried", "a rolled loop was found"),
+                CandidateReport("gs(cell)", "inductor", 0.0159, "measured", "slower: 15.9 ms against 7.31 ms"),
+                CandidateReport("gs(cell)", "eager", 0.0925, "derived", "4,096 steps of 22.6 us"),
+                CandidateReport("original", "eager", None, "not tried", "a rolled loop was found"),
             ),
             step_seconds=22.6e-6,
             sweep_seconds=0.00061,
@@ -43,7 +43,7 @@ GRU = Report(
     original_seconds=0.0925,
     emitted_seconds=0.00731,
     check=Check(max_difference=2.384185791015625e-07, bitwise=False, tolerance=1e-5),
-    runs=(Run("cell", "jacobi", 12, 4096, "converged", 2.4e-7, 4033),),
+    runs=(SolveReport("cell", "jacobi", 12, 4096, "converged", 2.4e-7, 4033),),
     certificates=(
         Certificate(
             Solution("cell", "jacobi", 4096, 13, "converged", 2.4e-7, 13),
@@ -71,14 +71,14 @@ CHUNKS = Report(
             reads=("image: prefix of x0, dim 1, entries written before; step t writes entry 0..783",),
             depth=254,
             causal="proved",
-            chosen=Candidate(
+            chosen=CandidateReport(
                 "gs(jacobi(pixel[0:262]), jacobi(pixel[262:523]), jacobi(pixel[523:784]))",
                 "eager",
                 0.081,
                 "measured",
                 "fastest of those measured; 14 sweeps of 784 steps",
             ),
-            rejected=(Candidate("gs(pixel)", "eager", 4.1, "derived", "784 steps of 5.23 ms"),),
+            rejected=(CandidateReport("gs(pixel)", "eager", 4.1, "derived", "784 steps of 5.23 ms"),),
             step_seconds=0.00523,
             sweep_seconds=0.0057,
             sweeps=14,
@@ -89,9 +89,9 @@ CHUNKS = Report(
     seconds=(("record", 0.14), ("functionalize", 0.31)),
     check=Check(max_difference=0.0, bitwise=True, tolerance=1e-6),
     runs=(
-        Run("pixel", "jacobi", 12, 262, "fixed point", 0.0, 262),
-        Run("pixel", "jacobi", 16, 261, "fixed point", 0.0, 261),
-        Run("pixel", "jacobi", 3, 261, "finished sequentially", float("inf"), 40),
+        SolveReport("pixel", "jacobi", 12, 262, "fixed point", 0.0, 262),
+        SolveReport("pixel", "jacobi", 16, 261, "fixed point", 0.0, 261),
+        SolveReport("pixel", "jacobi", 3, 261, "finished sequentially", float("inf"), 40),
     ),
     certificates=(
         Certificate(Solution("pixel", "jacobi", 784, 28, "exact", 0.0, 784), 0.0, True, 784, 0.0, "equality"),

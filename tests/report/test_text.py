@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fxsolve.report.report import Candidate, Report
+from fxsolve.report.report import CandidateReport, Report
 from fxsolve.report.text import print_report, report_text
 from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
 
@@ -83,7 +83,7 @@ def test_stages_are_summed() -> None:
 
 def test_a_long_word_is_folded_and_not_lost() -> None:
     schedule = "jacobi(" + "a" * 200 + ")"
-    loop = replace(GRU.loops[0], chosen=Candidate(schedule, "eager", 1.0, "measured", "b" * 100))
+    loop = replace(GRU.loops[0], chosen=CandidateReport(schedule, "eager", 1.0, "measured", "b" * 100))
     text = report_text(replace(GRU, loops=(loop,)))
     assert text.count("aa") >= 95
     assert max(map(len, text.splitlines())) <= 80

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxsolve.errors import InputError
-from fxsolve.report.report import Candidate, Check, LoopReport, Report, Run
+from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
 from fxsolve.report.to_json import from_json, to_json
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
@@ -19,7 +19,9 @@ text = st.text(max_size=8)
 counts = st.integers(0, 10**6)
 numbers = st.floats(allow_nan=False)
 seconds = st.none() | numbers
-candidates = st.builds(Candidate, text, text, seconds, st.sampled_from(["measured", "derived", "not tried"]), text)
+candidates = st.builds(
+    CandidateReport, text, text, seconds, st.sampled_from(["measured", "derived", "not tried"]), text
+)
 loops = st.builds(
     LoopReport,
     name=text,
@@ -64,7 +66,7 @@ reports = st.builds(
     original_seconds=seconds,
     emitted_seconds=seconds,
     check=st.none() | st.builds(Check, numbers, st.booleans(), numbers),
-    runs=st.lists(st.builds(Run, text, text, counts, counts, text, numbers, counts), max_size=2).map(tuple),
+    runs=st.lists(st.builds(SolveReport, text, text, counts, counts, text, numbers, counts), max_size=2).map(tuple),
     certificates=st.lists(certificates, max_size=2).map(tuple),
 )
 

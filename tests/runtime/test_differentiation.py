@@ -8,7 +8,7 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.errors import GradientError
-from fxsolve.runtime.differentiation import Call
+from fxsolve.runtime.differentiation import DifferentiatedCall
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original
 from tests.runtime.building import differentiable, numbers, recurrence, wanted
 
@@ -77,10 +77,10 @@ class Root:
         self.saved_tensors = saved
 
 
-def call_of(function: Differentiable, returned: tuple[Tensor, ...], x: Tensor | None = None) -> Call:
+def call_of(function: Differentiable, returned: tuple[Tensor, ...], x: Tensor | None = None) -> DifferentiatedCall:
     x = wanted(6, 2) if x is None else x
     versions = [one._version for one in (*returned, x)]
-    return Call(function, (x,), Original(recurrence, (x,), {}), returned, list(versions))
+    return DifferentiatedCall(function, (x,), Original(recurrence, (x,), {}), returned, list(versions))
 
 
 @pytest.mark.parametrize("cotangents", [(numbers(6, 2),), (None,)], ids=["given", "none"])

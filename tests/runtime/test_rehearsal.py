@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fxsolve.errors import InputError
 from fxsolve.runtime.declaration import read_shapes
-from fxsolve.runtime.rehearsal import Arguments, Rehearsal
+from fxsolve.runtime.rehearsal import DeclaredArguments, Rehearsal
 from tests.runtime.building import numbers, recurrence
 
 
@@ -16,8 +16,8 @@ def two_inputs(x: Tensor, y: Tensor, *rest: Tensor, steps: int = 0) -> Tensor:
     return x
 
 
-def arguments(shapes: Any, *args: Any, **kwargs: Any) -> Arguments:
-    return Arguments(two_inputs, read_shapes(shapes), args, kwargs)
+def arguments(shapes: Any, *args: Any, **kwargs: Any) -> DeclaredArguments:
+    return DeclaredArguments(two_inputs, read_shapes(shapes), args, kwargs)
 
 
 BOTH = {"x": {0: "time"}, "y": {1: "time"}, "steps": "more"}

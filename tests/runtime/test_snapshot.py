@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from fxsolve.runtime.live import LiveSet
-from fxsolve.runtime.snapshot import Pairs, Snapshot
+from fxsolve.runtime.snapshot import Pairs, StateKey
 from fxsolve.runtime.watch import Watch
 
 
-def snapshot_of(program: Any) -> Snapshot:
+def snapshot_of(program: Any) -> StateKey:
     return Watch(program, LiveSet())._look()
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fxsolve.runtime.tokens import State, callable_token, identity_of, is_settings, may_change, token_of
+from fxsolve.runtime.tokens import HashedState, callable_token, identity_of, is_settings, may_change, token_of
 
 
 class Color(Enum):
@@ -211,9 +211,9 @@ class Counted:
 
 
 def test_a_state_is_hashed_once_and_equal_by_its_parts() -> None:
-    state, before = State((Counted(), 2)), Counted.hashed
-    assert {state: 1}[State((Counted(), 2))] == 1
+    state, before = HashedState((Counted(), 2)), Counted.hashed
+    assert {state: 1}[HashedState((Counted(), 2))] == 1
     assert hash(state) == hash(state)
     assert Counted.hashed == before + 1  # by the second state, when it was made
-    assert state != State((Counted(), 3))
+    assert state != HashedState((Counted(), 3))
     assert state != (Counted(), 2)

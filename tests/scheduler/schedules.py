@@ -2,18 +2,7 @@
 
 from hypothesis import strategies as st
 
-from fxsolve.scheduler.schedule import (
-    Apply,
-    Chunks,
-    GaussSeidel,
-    Jacobi,
-    Levels,
-    Newton,
-    Picard,
-    Scan,
-    Schedule,
-    Steps,
-)
+from fxsolve.scheduler.schedule import Apply, Chunks, GaussSeidel, Jacobi, Levels, Newton, Picard, Scan, Schedule, Steps
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Block, Equation, System
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fxsolve.scheduler.ledger import BUDGET_SECONDS, OP_SECONDS, RUNS, Ledger, most_ops
+from fxsolve.scheduler.ledger import BUDGET_SECONDS, OP_SECONDS, RUNS, Budget, most_ops
 from fxsolve.scheduler.try_fused import FUSED_STEPS, choose_unroll
 
 EACH = 100  # ops
@@ -11,7 +11,7 @@ PLENTY = 10**6
 
 
 def test_many_small_loops_stop_at_the_budget_and_are_named() -> None:
-    ledger, saved = Ledger(), COST / RUNS
+    ledger, saved = Budget(), COST / RUNS
     admitted = [ledger.admit(f"loop{k}", k, EACH, saved) for k in range(20)]
     room = int(BUDGET_SECONDS / COST)
     assert admitted == [True] * room + [False] * (20 - room)
@@ -22,14 +22,14 @@ def test_many_small_loops_stop_at_the_budget_and_are_named() -> None:
 
 
 def test_a_large_loop_behind_many_small_ones_finds_room() -> None:
-    ledger = Ledger(seconds=BUDGET_SECONDS)
+    ledger = Budget(seconds=BUDGET_SECONDS)
     assert not ledger.admit("small", 0, EACH, COST / RUNS)
     assert ledger.admit("large", 1, EACH, (BUDGET_SECONDS + 2 * COST) / RUNS)
     assert ledger.left_out == ["small"]
 
 
 def test_steps_that_are_compiled_already_cost_nothing() -> None:
-    ledger = Ledger()
+    ledger = Budget()
     assert all(ledger.admit(f"loop{k}", "the same", EACH, COST / RUNS) for k in range(100))
     assert ledger.seconds == pytest.approx(COST)
     assert ledger.notes() == ()

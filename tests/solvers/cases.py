@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.jacobi import jacobi
-from fxsolve.solvers.loop import Buffer, Lag, Loop
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 
 
 class Mix(nn.Module):
@@ -79,7 +79,7 @@ def cases(
     """
     length, outputs, size = draw(st.integers(1, most)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     number = st.integers(0, outputs - 1)
-    lags = tuple(draw(st.lists(st.builds(Lag, number, st.integers(1, 3)), max_size=3)))
+    lags = tuple(draw(st.lists(st.builds(LoopLag, number, st.integers(1, 3)), max_size=3)))
     widths = draw(st.lists(st.integers(length, length + 2), max_size=2 if buffers else 0))
     specs = tuple(
         Buffer(draw(number), draw(st.integers(0, 1)), tuple(draw(_order(width)))[:length]) for width in widths

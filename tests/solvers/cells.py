@@ -16,7 +16,7 @@ from torch.func import jacrev
 
 from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.layout import Layout, pack, unpack
-from fxsolve.solvers.loop import Lag, Loop
+from fxsolve.solvers.loop import Loop, LoopLag
 from fxsolve.solvers.newton import Box, newton
 from fxsolve.solvers.solution import Solution, observe
 
@@ -130,7 +130,7 @@ class CellChain:
 
     @property
     def loop(self) -> Loop:
-        lags = tuple(Lag(number, 1) for number in range(1, self.carries + 1))
+        lags = tuple(LoopLag(number, 1) for number in range(1, self.carries + 1))
         return Loop(Cell(self.kind), len(self.x), lags, stacked=tuple(range(self.carries + 1)))
 
     @property

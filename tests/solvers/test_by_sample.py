@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fxsolve.solvers.by_sample import jacobi_by_sample
 from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.jacobi import jacobi
-from fxsolve.solvers.loop import Buffer, Lag, Loop
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.samples import SampleLoops
 from fxsolve.solvers.solution import Solution, observe
 
@@ -47,8 +47,8 @@ class Discrete(nn.Module):
 def solved(body: nn.Module, gains: Tensor, x: Tensor, sizes: tuple[int, ...], tol: float) -> tuple[Tensor, Solution]:
     """The states (T, B, n) by sweeps with smaller batches of these sizes."""
     length = len(x)
-    loop = Loop(body, length, (Lag(0, 1),), (), (0,))
-    samples = SampleLoops({size: Loop(body, length, (Lag(0, 1),), (), (0,)) for size in sizes}, (1, 1, 0), {0: 1})
+    loop = Loop(body, length, (LoopLag(0, 1),), (), (0,))
+    samples = SampleLoops({size: Loop(body, length, (LoopLag(0, 1),), (), (0,)) for size in sizes}, (1, 1, 0), {0: 1})
     with observe() as seen:
         (states,) = jacobi_by_sample(
             loop, samples, ((torch.zeros_like(x[0]),),), (), (x,), (gains,), tol, tol, None, (0, length)
@@ -58,7 +58,7 @@ def solved(body: nn.Module, gains: Tensor, x: Tensor, sizes: tuple[int, ...], to
 
 
 def in_order(body: nn.Module, gains: Tensor, x: Tensor) -> Tensor:
-    loop = Loop(body, len(x), (Lag(0, 1),), (), (0,))
+    loop = Loop(body, len(x), (LoopLag(0, 1),), (), (0,))
     return gauss_seidel(loop, ((torch.zeros_like(x[0]),),), (), (x,), (gains,))[0]
 
 
@@ -73,7 +73,7 @@ def test_settled_samples_are_left_out_and_the_last_sweep_is_of_all() -> None:
     torch.manual_seed(0)
     body, (gains, x) = Coupled(), mixed_batch(16, 60, 2)
     expected = in_order(body, gains, x)
-    plain = Loop(body, 60, (Lag(0, 1),), (), (0,))
+    plain = Loop(body, 60, (LoopLag(0, 1),), (), (0,))
     body.samples.clear()
     with observe() as seen:
         jacobi(plain, ((torch.zeros_like(x[0]),),), (), (x,), (gains,), 1e-10, 1e-10, None, (0, 60))

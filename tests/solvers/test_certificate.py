@@ -16,7 +16,7 @@ from fxsolve.solvers.fuse import fused_gauss_seidel
 from fxsolve.solvers.jacobi import jacobi
 from fxsolve.solvers.jacobi_gs import jacobi_gs
 from fxsolve.solvers.levels import levels
-from fxsolve.solvers.loop import Lag, Loop
+from fxsolve.solvers.loop import Loop, LoopLag
 from fxsolve.solvers.newton import newton
 from fxsolve.solvers.picard import picard
 from fxsolve.solvers.requests import asked_by, certificates, requests
@@ -272,7 +272,7 @@ def test_steps_in_order_are_the_programs_own() -> None:
 class Rounded(nn.Module):
     """Several steps whose results a compiler could have given: the same up to rounding."""
 
-    def __init__(self, body: nn.Module, lags: tuple[Lag, ...], backwards: bool) -> None:
+    def __init__(self, body: nn.Module, lags: tuple[LoopLag, ...], backwards: bool) -> None:
         super().__init__()
         self.body = body
         self.lags = lags
@@ -346,7 +346,7 @@ def test_what_cannot_be_certified_says_why() -> None:
             return (0 * s + x,)
 
     x = torch.ones(9, 2)
-    loop = Loop(Once(), 9, (Lag(0, 1),), stacked=(0,))
+    loop = Loop(Once(), 9, (LoopLag(0, 1),), stacked=(0,))
     with certificates() as seen:
         (result,) = jacobi(loop, ((x[0],),), (), (x,), (), 0.0, 0.0, None, (0, 9))
     (certificate,) = seen

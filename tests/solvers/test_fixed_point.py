@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.gauss_seidel import gauss_seidel
-from fxsolve.solvers.loop import Lag, Loop
+from fxsolve.solvers.loop import Loop, LoopLag
 from fxsolve.solvers.solution import observe
 
 
@@ -42,7 +42,7 @@ class Stay(nn.Module):
 def test_stopping_early_equals_running_every_step(length: int, size: int, dtype: torch.dtype, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     weights, u, s = (torch.randn(shape, generator=generator, dtype=dtype) for shape in ((size, size), (size,), (size,)))
-    loop = Loop(Triangular(), length, (Lag(0, 1),), stacked=(1, 0), last=(0, 1))
+    loop = Loop(Triangular(), length, (LoopLag(0, 1),), stacked=(1, 0), last=(0, 1))
     expected = gauss_seidel(loop, ((s,),), (), (), (weights, u))
     with observe() as seen:
         results = fixed_point(loop, ((s,),), (weights, u))
@@ -54,14 +54,14 @@ def test_stopping_early_equals_running_every_step(length: int, size: int, dtype:
 
 
 def test_a_map_with_a_small_depth_stops_one_step_behind_it() -> None:
-    loop = Loop(Triangular(), 100, (Lag(0, 1),), last=(0,))
+    loop = Loop(Triangular(), 100, (LoopLag(0, 1),), last=(0,))
     with observe() as seen:
         fixed_point(loop, ((torch.zeros(5),),), (-torch.ones(5, 5), torch.ones(5)))
     assert (seen[0].sweeps, seen[0].status, seen[0].method) == (6, "fixed point", "fixed_point")
 
 
 def test_a_sign_of_zero_is_a_change() -> None:
-    loop = Loop(Negate(), 5, (Lag(0, 1),), stacked=(1,))
+    loop = Loop(Negate(), 5, (LoopLag(0, 1),), stacked=(1,))
     with observe() as seen:
         (inverse,) = fixed_point(loop, ((torch.tensor(0.0),),), ())
     assert inverse.tolist() == [math.inf, -math.inf, math.inf, -math.inf, math.inf]
@@ -69,13 +69,13 @@ def test_a_sign_of_zero_is_a_change() -> None:
 
 
 def test_every_carried_state_must_settle() -> None:
-    loop = Loop(Swap(), 5, (Lag(0, 1), Lag(1, 1)), last=(0,))
+    loop = Loop(Swap(), 5, (LoopLag(0, 1), LoopLag(1, 1)), last=(0,))
     (last,) = fixed_point(loop, ((torch.tensor(1),), (torch.tensor(2),)), ())
     assert last.item() == 2
 
 
 def test_a_nan_that_stays_is_settled() -> None:
-    loop = Loop(Stay(), 50, (Lag(0, 1),), last=(0,))
+    loop = Loop(Stay(), 50, (LoopLag(0, 1),), last=(0,))
     with observe() as seen:
         (last,) = fixed_point(loop, ((torch.tensor([math.nan, 1.0]),),), ())
     assert seen[0].sweeps == 1
@@ -84,7 +84,7 @@ def test_a_nan_that_stays_is_settled() -> None:
 
 @pytest.mark.parametrize("value", [torch.tensor([True]), torch.tensor([1 + 2j]), torch.tensor([1.0]).bfloat16()])
 def test_every_kind_of_state_is_compared(value: Tensor) -> None:
-    loop = Loop(Swap(), 4, (Lag(0, 1), Lag(1, 1)), stacked=(0,))
+    loop = Loop(Swap(), 4, (LoopLag(0, 1), LoopLag(1, 1)), stacked=(0,))
     with observe() as seen:
         fixed_point(loop, ((value,), (value.clone(),)), ())
         fixed_point(loop, ((value,), (value.logical_not().to(value.dtype),)), ())
@@ -104,5 +104,5 @@ class Broadcast(nn.Module):
 @pytest.mark.parametrize("body", [Widen(), Broadcast()])
 def test_a_state_that_changes_its_type_or_shape_has_not_settled(body: nn.Module) -> None:
     with observe() as seen:
-        fixed_point(Loop(body, 3, (Lag(0, 1),), last=(0,)), ((torch.zeros(1),),), ())
+        fixed_point(Loop(body, 3, (LoopLag(0, 1),), last=(0,)), ((torch.zeros(1),),), ())
     assert seen[0].sweeps == 2

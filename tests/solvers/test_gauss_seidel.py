@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from fxsolve.errors import FxSolveError
 from fxsolve.solvers.gauss_seidel import gauss_seidel, stack_rows
-from fxsolve.solvers.loop import Buffer, Lag, Loop
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.solution import Solution, observe
 from tests.solvers.cases import Case, cases
 
@@ -54,7 +54,7 @@ def test_an_affine_recurrence_solves_its_dense_triangular_system(length: int, di
             else:
                 right[t] += before[4 + t - distance] @ a
     expected = torch.linalg.solve(matrix, right.reshape(-1)).reshape(length, 2)
-    loop = Loop(Affine(maps), length, tuple(Lag(0, d) for d in distances), stacked=(0,), last=(0,))
+    loop = Loop(Affine(maps), length, tuple(LoopLag(0, d) for d in distances), stacked=(0,), last=(0,))
     initial = tuple(tuple(before[4 - d :]) for d in distances)
     stack, last = gauss_seidel(loop, initial, (), (inputs,), ())
     torch.testing.assert_close(stack, expected, rtol=1e-10, atol=1e-10)
@@ -102,20 +102,20 @@ def test_a_view_of_an_entry_that_is_overwritten_keeps_the_old_value() -> None:
 
 
 def test_python_numbers_arrive_one_by_one() -> None:
-    loop = Loop(Count(), 3, (Lag(0, 1),), stacked=(0,))
+    loop = Loop(Count(), 3, (LoopLag(0, 1),), stacked=(0,))
     (stack,) = gauss_seidel(loop, ((torch.tensor(0),),), (), ((1, 10, 100),), ())
     assert stack.tolist() == [1, 11, 111]
 
 
 def test_the_solution_counts_the_steps() -> None:
-    loop = Loop(Count(), 3, (Lag(0, 1),), last=(0,), name="cell")
+    loop = Loop(Count(), 3, (LoopLag(0, 1),), last=(0,), name="cell")
     with observe() as seen:
         gauss_seidel(loop, ((torch.tensor(0),),), (), ((1, 10, 100),), ())
     assert seen == [Solution("cell", "gauss_seidel", 3, 3, "sequential", prefix=3)]
 
 
 def test_a_per_step_input_of_the_wrong_length_is_an_error() -> None:
-    loop = Loop(Count(), 3, (Lag(0, 1),), last=(0,))
+    loop = Loop(Count(), 3, (LoopLag(0, 1),), last=(0,))
     with pytest.raises(ValueError, match="shorter"):
         gauss_seidel(loop, ((torch.tensor(0),),), (), ((1, 10),), ())
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.jacobi_gs import jacobi_gs
 from fxsolve.solvers.levels import levels
-from fxsolve.solvers.loop import Lag, Loop
+from fxsolve.solvers.loop import Loop, LoopLag
 from fxsolve.solvers.picard import picard
 from fxsolve.solvers.sliding import sliding
 from fxsolve.solvers.solution import Solution, observe
@@ -161,7 +161,7 @@ class Counted(nn.Module):
 
 def chain(length: int, gain: float) -> Case:
     x = torch.sin(torch.arange(length, dtype=torch.float64))
-    loop = Loop(Counted(gain), length, (Lag(0, 1),), stacked=(0,))
+    loop = Loop(Counted(gain), length, (LoopLag(0, 1),), stacked=(0,))
     return Case(loop, ((torch.zeros((), dtype=x.dtype),),), (), (x,), ())
 
 
@@ -212,7 +212,7 @@ def test_picard_solves_a_slow_walk_in_fewer_sweeps_than_jacobi() -> None:
             return (s - 0.01 * torch.sin(s) + x,)
 
     x = 0.1 * torch.cos(torch.arange(200, dtype=torch.float64))
-    case = Case(Loop(Walk(), 200, (Lag(0, 1),), stacked=(0,)), ((torch.ones((), dtype=x.dtype),),), (), (x,), ())
+    case = Case(Loop(Walk(), 200, (LoopLag(0, 1),), stacked=(0,)), ((torch.ones((), dtype=x.dtype),),), (), (x,), ())
     results, solution = solve(picard, case, 1e-10, 0.0, None, (0, 200))
     with observe() as seen:
         expected = case.swept()
@@ -230,7 +230,7 @@ def test_levels_that_overflow_on_the_way_are_finished_in_order() -> None:
 
     x = torch.full((6,), 90.0)
     factor = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
-    case = Case(Loop(Masked(), 6, (Lag(0, 1),), stacked=(0,)), ((torch.zeros(()),),), (), (x, factor), ())
+    case = Case(Loop(Masked(), 6, (LoopLag(0, 1),), stacked=(0,)), ((torch.zeros(()),),), (), (x, factor), ())
     results, solution = solve(levels, case, 2)
     assert solution.status == "finished sequentially"
     assert_same(results, case.sequential(), **EXACT)
@@ -238,7 +238,7 @@ def test_levels_that_overflow_on_the_way_are_finished_in_order() -> None:
 
 def test_an_empty_batch_is_solved_by_every_method() -> None:
     x = torch.empty(5, 0)
-    case = Case(Loop(Counted(1.0), 5, (Lag(0, 1),), stacked=(0,)), ((torch.empty(0),),), (), (x,), ())
+    case = Case(Loop(Counted(1.0), 5, (LoopLag(0, 1),), stacked=(0,)), ((torch.empty(0),),), (), (x,), ())
     for method, options in [
         (sliding, (0.0, 0.0, None, 2)),
         (jacobi_gs, (0.0, 0.0, None, 2)),
@@ -255,7 +255,7 @@ def test_other_types_of_state_are_solved(dtype: torch.dtype) -> None:
             return (s != x,) if s.dtype == torch.bool else (s * x,)
 
     x = (torch.arange(9) % 3 == 1).to(dtype)
-    case = Case(Loop(Flip(), 9, (Lag(0, 1),), stacked=(0,)), ((torch.ones((), dtype=dtype),),), (), (x,), ())
+    case = Case(Loop(Flip(), 9, (LoopLag(0, 1),), stacked=(0,)), ((torch.ones((), dtype=dtype),),), (), (x,), ())
     expected = case.sequential()
     assert_same(solve(sliding, case, 0.0, 0.0, None, 4)[0], expected, **EXACT)
     assert_same(solve(jacobi_gs, case, 0.0, 0.0, None, 4)[0], expected, **EXACT)

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.jacobi import jacobi
-from fxsolve.solvers.loop import Buffer, Lag, Loop
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.solution import Solution, observe
 from tests.solvers.cases import Case, bounds, cases
 
@@ -110,7 +110,7 @@ class Prefixes(nn.Module):
 @given(st.lists(st.floats(0, 6), min_size=1, max_size=12))
 def test_steps_that_a_sweep_leaves_bitwise_unchanged_are_final(inputs: list[float]) -> None:
     body = Prefixes()
-    loop = Loop(body, len(inputs), (Lag(0, 1),), stacked=(0,))
+    loop = Loop(body, len(inputs), (LoopLag(0, 1),), stacked=(0,))
     x = torch.tensor(inputs, dtype=torch.float64)
     (result,) = jacobi(loop, ((x.new_zeros(()),),), (), (x,), (), 0.0, 0.0, None, (0, len(x)))
     iterates = [x.new_zeros(len(x)), *body.sweeps]
@@ -154,7 +154,9 @@ class Half(nn.Module):
 
 def half(length: int) -> Case:
     x = torch.arange(length, dtype=torch.float64)
-    return Case(Loop(Half(), length, (Lag(0, 1),), stacked=(0,)), ((torch.zeros((), dtype=x.dtype),),), (), (x,), ())
+    return Case(
+        Loop(Half(), length, (LoopLag(0, 1),), stacked=(0,)), ((torch.zeros((), dtype=x.dtype),),), (), (x,), ()
+    )
 
 
 def test_a_contraction_converges_in_as_many_sweeps_as_its_rate_needs() -> None:
@@ -174,7 +176,7 @@ def test_the_sweeps_of_all_windows_are_summed_and_a_window_starts_from_solved_va
 
 def test_two_interleaved_chains_have_half_the_depth() -> None:
     case = half(8)
-    loop = Loop(Half(), 8, (Lag(0, 2),), stacked=(0,))
+    loop = Loop(Half(), 8, (LoopLag(0, 2),), stacked=(0,))
     case = Case(loop, ((torch.tensor(1.0).double(), torch.tensor(2.0).double()),), (), case.per_step, ())
     results, solution = solve(case)
     assert solution.sweeps == 4
@@ -221,7 +223,7 @@ def test_a_start_that_overflows_leaves_the_sequential_answer() -> None:
             return (torch.where(first, x, s**9 + x),)
 
     x, first = torch.full((6,), 0.5), torch.arange(6) == 0
-    case = Case(Loop(Ninth(), 6, (Lag(0, 1),), stacked=(0,)), ((torch.tensor(1e5),),), (), (x, first), ())
+    case = Case(Loop(Ninth(), 6, (LoopLag(0, 1),), stacked=(0,)), ((torch.tensor(1e5),),), (), (x, first), ())
     results, solution = solve(case, atol=1e-7)
     assert_same(results, case.sequential(), **EXACT)
     assert (solution.status, solution.sweeps) == ("finished sequentially", 2 + 5)
@@ -235,7 +237,7 @@ def test_an_entry_that_is_not_written_yet_reads_as_it_was_also_in_a_step_run_alo
         def forward(self, s: Tensor, buffer: Tensor, mask: Tensor) -> tuple[Tensor]:
             return (s * s + (buffer * mask).sum(-1),)
 
-    loop = Loop(Square(), 6, (Lag(0, 1),), (Buffer(0, 0, tuple(range(6))),), stacked=(0,))
+    loop = Loop(Square(), 6, (LoopLag(0, 1),), (Buffer(0, 0, tuple(range(6))),), stacked=(0,))
     masks = torch.ones(6, 6).tril(-1)
     case = Case(loop, ((torch.tensor(1e8),),), (torch.ones(6),), (masks,), ())
     expected = case.sequential()
@@ -269,7 +271,7 @@ def test_a_start_that_is_not_finite_can_still_converge() -> None:
             return (torch.tanh(s) / 2 + x,)
 
     x = torch.arange(64, dtype=torch.float64) / 64
-    loop = Loop(Bounded(), 64, (Lag(0, 1),), stacked=(0,))
+    loop = Loop(Bounded(), 64, (LoopLag(0, 1),), stacked=(0,))
     case = Case(loop, ((torch.tensor(math.inf).double(),),), (), (x,), ())
     results, solution = solve(case, atol=1e-9)
     assert solution.status == "converged"
@@ -278,7 +280,7 @@ def test_a_start_that_is_not_finite_can_still_converge() -> None:
 
 def test_the_last_value_does_not_keep_the_stack_alive() -> None:
     case = half(100)
-    loop = Loop(Half(), 100, (Lag(0, 1),), last=(0,))
+    loop = Loop(Half(), 100, (LoopLag(0, 1),), last=(0,))
     (last,) = jacobi(loop, case.initial, (), case.per_step, (), 0.0, 0.0, None, range(0, 101, 25))
     assert last.untyped_storage().nbytes() == 8
 
@@ -301,13 +303,13 @@ def test_other_types_of_state_are_solved(dtype: torch.dtype) -> None:
             return (s != x,) if s.dtype == torch.bool else (s * x,)
 
     x = (torch.arange(9) % 3 == 1).to(dtype)
-    case = Case(Loop(Flip(), 9, (Lag(0, 1),), stacked=(0,)), ((torch.ones((), dtype=dtype),),), (), (x,), ())
+    case = Case(Loop(Flip(), 9, (LoopLag(0, 1),), stacked=(0,)), ((torch.ones((), dtype=dtype),),), (), (x,), ())
     assert_same(solve(case)[0], case.sequential(), **EXACT)
 
 
 def test_an_empty_batch_is_solved() -> None:
     x = torch.empty(5, 0)
-    case = Case(Loop(Half(), 5, (Lag(0, 1),), stacked=(0,)), ((torch.empty(0),),), (), (x,), ())
+    case = Case(Loop(Half(), 5, (LoopLag(0, 1),), stacked=(0,)), ((torch.empty(0),),), (), (x,), ())
     results, solution = solve(case)
     assert results[0].shape == (5, 0)
     assert solution.status == "exact"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.solvers.jacobi import jacobi
-from fxsolve.solvers.loop import Lag, Loop
+from fxsolve.solvers.loop import Loop, LoopLag
 from fxsolve.solvers.solution import Solution, observe
 
 STEPS, SIZE = 600, 96
@@ -32,7 +32,7 @@ class Drift(nn.Module):
 
 
 def solve(body: nn.Module, x: Tensor, tolerance: float) -> tuple[Tensor, Solution]:
-    loop = Loop(body, len(x), lags=(Lag(0, 1),), stacked=(0,), name="loop")
+    loop = Loop(body, len(x), lags=(LoopLag(0, 1),), stacked=(0,), name="loop")
     with observe() as seen, torch.no_grad():
         (states,) = jacobi(loop, ((torch.zeros(1, SIZE),),), (), (x,), (), tolerance, 0.0, None, (0, len(x)))
     return states, seen[-1]

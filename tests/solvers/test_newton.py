@@ -8,8 +8,8 @@ from torch import Tensor
 
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.layout import Layout
-from fxsolve.solvers.loop import Buffer, Lag, Loop
-from fxsolve.solvers.newton import Newton, newton, stalled
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
+from fxsolve.solvers.newton import NewtonSolver, newton, stalled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Given, open_window
 from fxsolve.solvers.windows import start_of
@@ -42,7 +42,7 @@ def test_without_tolerance_no_bit_differs_from_the_sequential_run_however_chaoti
 @given(cell_chains(torch.float32, CELLS, most=10) | cell_chains(torch.float64, CELLS, most=10), st.booleans())
 def test_one_more_step_is_bitwise_exact_after_every_sweep(chain: CellChain, diagonal: bool) -> None:
     initial, buffers, per_step, shared = chain.arguments
-    method = Newton(chain.linear(diagonal), chain.layout, (None,) * chain.carries, Stop())
+    method = NewtonSolver(chain.linear(diagonal), chain.layout, (None,) * chain.carries, Stop())
     window = open_window(Given(chain.loop, per_step, shared), start_of(initial, buffers), len(chain.x))
     expected = chain.sequential()
     state = method.init(window)
@@ -69,7 +69,7 @@ def test_steps_that_are_final_stay_so_whatever_the_linear_module_and_the_box_say
 ) -> None:
     initial, buffers, per_step, shared = chain.arguments
     linear = Rough(Cell(chain.kind), chain.layout, diagonal)
-    method = Newton(linear, chain.layout, ((-0.01, 0.01),) * chain.carries, Stop())
+    method = NewtonSolver(linear, chain.layout, ((-0.01, 0.01),) * chain.carries, Stop())
     window = open_window(Given(chain.loop, per_step, shared), start_of(initial, buffers), len(chain.x))
     expected = chain.sequential()
     state = method.init(window)
@@ -211,7 +211,7 @@ def test_independent_dimensions_may_lie_anywhere() -> None:
     chain = make_chain("lstm", 0.9, torch.float64, length=60, batch=3, size=2, seed=0)
     layout = Layout((1, 2), ((2, 3), (2, 3)), (3,), ((1, 0), (1, 0)))
     body = Turned("lstm")
-    loop = Loop(body, 60, (Lag(1, 1), Lag(2, 1)), stacked=(1, 2))
+    loop = Loop(body, 60, (LoopLag(1, 1), LoopLag(2, 1)), stacked=(1, 2))
     initial = tuple((value.mT.contiguous(),) for value in chain.initial)
     per_step, linear = (chain.x.mT.contiguous(),), Linear(body, layout)
     results = newton(loop, linear, layout, initial, (), per_step, (chain.w,), 1e-12, 0.0, None, (0, 60))
@@ -229,15 +229,17 @@ def test_an_empty_batch_is_solved() -> None:
     ("lags", "buffers", "message"),
     [
         (
-            (Lag(1, 2),),
+            (LoopLag(1, 2),),
             (),
             "holds the outputs .1,., each read one step back, but loop reads output 1 2 back",
         ),
         ((), (), "but loop reads no step"),
-        ((Lag(1, 1),), (Buffer(1, 0, (0, 1, 2)),), "but loop reads output 1 1 back and buffers"),
+        ((LoopLag(1, 1),), (Buffer(1, 0, (0, 1, 2)),), "but loop reads output 1 1 back and buffers"),
     ],
 )
-def test_a_layout_of_another_loop_is_refused(lags: tuple[Lag, ...], buffers: tuple[Buffer, ...], message: str) -> None:
+def test_a_layout_of_another_loop_is_refused(
+    lags: tuple[LoopLag, ...], buffers: tuple[Buffer, ...], message: str
+) -> None:
     chain = make_chain("tanh", 0.9, torch.float32, length=3, batch=1, size=2, seed=0)
     loop = Loop(Cell("tanh"), 3, lags, buffers, stacked=(1,))
     with pytest.raises(ScheduleError, match=message):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.layout import Layout
-from fxsolve.solvers.loop import Lag, Loop
+from fxsolve.solvers.loop import Loop, LoopLag
 from fxsolve.solvers.scan import scan
 from fxsolve.solvers.solution import Solution, observe
 from tests.solvers.cells import mix
@@ -39,7 +39,7 @@ class System:
 
     @property
     def loop(self) -> Loop:
-        return Loop(Affine(), len(self.a), (Lag(1, 1),), stacked=(0, 1), last=(1,))
+        return Loop(Affine(), len(self.a), (LoopLag(1, 1),), stacked=(0, 1), last=(1,))
 
     @property
     def layout(self) -> Layout:
@@ -144,6 +144,6 @@ def test_a_wrong_jacobian_costs_time_and_never_values() -> None:
 
 def test_a_loop_that_reads_two_steps_back_is_refused() -> None:
     system = make_system(5, 2, 0.9, torch.float64, 0)
-    loop = Loop(Affine(), 5, (Lag(1, 2),), stacked=(1,))
+    loop = Loop(Affine(), 5, (LoopLag(1, 2),), stacked=(1,))
     with pytest.raises(ScheduleError, match=r"the layout holds the outputs .1,., each read one step back, but loop"):
         scan(loop, Linear(), system.layout, *system.arguments)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fxsolve.structure.periods import IntArray, Run, find_runs
+from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs
 
 TRIPS, SIZE = 3, 6
 
@@ -33,11 +33,11 @@ def best_saving(labels: list[int]) -> int:
     return best
 
 
-def saving(runs: list[Run]) -> int:
+def saving(runs: list[PeriodicRun]) -> int:
     return sum((run.trips - 1) * run.period for run in runs)
 
 
-def found(labels: list[int]) -> list[Run]:
+def found(labels: list[int]) -> list[PeriodicRun]:
     return find_runs(np.array(labels, np.int64), TRIPS, SIZE)
 
 
@@ -86,15 +86,15 @@ def test_a_planted_loop_is_saved_whole(case: tuple[list[int], int, int, int]) ->
 
 def test_two_loops_with_work_between_are_both_found() -> None:
     labels = [9, *[1, 2, 3] * 5, 8, 7, *[4, 5] * 6, 9]
-    assert found(labels) == [Run(1, 16, 3), Run(18, 30, 2)]
+    assert found(labels) == [PeriodicRun(1, 16, 3), PeriodicRun(18, 30, 2)]
 
 
 def test_a_loop_of_the_same_body_after_other_work_is_a_loop_of_its_own() -> None:
-    assert found([*[1, 2, 3] * 5, 8, *[1, 2, 3] * 4]) == [Run(0, 15, 3), Run(16, 28, 3)]
+    assert found([*[1, 2, 3] * 5, 8, *[1, 2, 3] * 4]) == [PeriodicRun(0, 15, 3), PeriodicRun(16, 28, 3)]
 
 
 def test_a_run_keeps_the_part_of_a_trip_at_its_end() -> None:
-    assert found([1, 2, 3] * 4 + [1, 2]) == [Run(0, 14, 3)]
+    assert found([1, 2, 3] * 4 + [1, 2]) == [PeriodicRun(0, 14, 3)]
 
 
 @pytest.mark.parametrize("labels", [[], [1], [1, 1], [1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 1, 2, 3]])
@@ -105,7 +105,7 @@ def test_nothing_is_found_where_nothing_repeats_often_enough(labels: list[int]) 
 def test_a_long_body_is_found_though_short_patterns_abound_in_it() -> None:
     generator = np.random.default_rng(0)
     body = generator.integers(0, 4, 997).tolist()
-    assert found(body * 20) == [Run(0, 997 * 20, 997)]
+    assert found(body * 20) == [PeriodicRun(0, 997 * 20, 997)]
 
 
 def gru_like(trips: int, calls: int) -> IntArray:

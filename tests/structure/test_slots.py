@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from fxsolve.structure.slots import (
     Internal,
     Irregular,
-    Same,
+    PeriodicWindow,
+    SameValue,
     Slot,
     Value,
     Varying,
-    Window,
     classify_slots,
     count_irregular,
 )
@@ -22,7 +22,7 @@ START, PERIOD = 10, 4
 
 def classify(calls: list[int], outputs: list[int] | None = None) -> Slot:
     """The rule of one slot from what it reads, step by step."""
-    window = Window(START, PERIOD, len(calls))
+    window = PeriodicWindow(START, PERIOD, len(calls))
     columns = [np.array(column)[:, None] for column in (calls, outputs or [-1] * len(calls))]
     (slot,) = classify_slots(window, *columns)
     irregular, _ = count_irregular(window, *columns)
@@ -33,7 +33,7 @@ def classify(calls: list[int], outputs: list[int] | None = None) -> Slot:
 def replay(slot: Slot, trips: int) -> list[Value]:
     """What a slot with this rule reads at each step."""
     match slot:
-        case Same(value):
+        case SameValue(value):
             return [value] * trips
         case Varying(values):
             return list(values)
@@ -48,7 +48,7 @@ def inside(step: int, position: int) -> int:
 
 
 def test_one_outside_value_is_the_same() -> None:
-    assert classify([-3, -3, -3]) == Same(Value(-3, -1))
+    assert classify([-3, -3, -3]) == SameValue(Value(-3, -1))
 
 
 def test_different_outside_values_vary() -> None:
@@ -128,7 +128,7 @@ def test_a_regular_read_is_never_called_irregular(case: tuple[list[int], list[in
 
 def test_carried_values_are_counted_once_each() -> None:
     """Two slots that read one carried value, one that reads another, one without a carry."""
-    window = Window(START, PERIOD, 3)
+    window = PeriodicWindow(START, PERIOD, 3)
     carried = [-1, inside(0, 3), inside(1, 3)]
     other = [-2, inside(0, 2), inside(1, 2)]
     calls = np.array([carried, carried, other, [-5, -5, -5]]).T

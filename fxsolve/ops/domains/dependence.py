@@ -22,8 +22,8 @@ from fxsolve.torch_compat.trees import pytree
 
 _TRANSFERS: Mapping[type, Callable[[Call], Any]] = {
     access.SamePlace: pointwise.same_place,
-    access.Filled: moves.filled,
-    access.Moved: moves.moved,
+    access.ConstantFill: moves.filled,
+    access.Rearranged: moves.moved,
     access.Joined: moves.joined,
     access.Placed: moves.placed,
     access.Reduced: along.reduced,

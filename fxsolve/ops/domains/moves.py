@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.ops.access import Joined, Moved
+from fxsolve.ops.access import Joined, Rearranged
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import LOW, Entries, abstract_in, entries_of
 from fxsolve.ops.facts import fact_of
@@ -28,7 +28,7 @@ def filled(call: Call) -> Tensor:
 def moved(call: Call) -> Any:
     """The op itself is run on what is known; what it fills in is a known constant."""
     fact = fact_of(call.target).access
-    assert isinstance(fact, Moved)
+    assert isinstance(fact, Rearranged)
     name, value = next(iter(call.arguments.items()))
     if not isinstance(value, Entries) or abstract_in([call[one] for one in call.arguments if one != name]):
         raise NotImplementedError

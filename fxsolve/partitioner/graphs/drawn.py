@@ -68,7 +68,7 @@ def is_open(program: Program, node: fx.Node) -> bool:
     return program.roles[node.name] == "param" or node.target in program.example.attributes
 
 
-class Values:
+class DrawnValues:
     """Values of what depends on attributes alone, with other numbers in each entry of those that are open."""
 
     def __init__(self, program: Program) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.partitioner.graphs.drawn import MOVES, Fixed, Values, is_open
+from fxsolve.partitioner.graphs.drawn import MOVES, DrawnValues, Fixed, is_open
 from fxsolve.tracer.bits import same_bits
 from fxsolve.tracer.program import Program, attribute_of
 
@@ -77,7 +77,7 @@ class _Numbering:
         self.fixed: dict[fx.Node, Fixed] = {}
         self.repeated: list[fx.Node] = []
         self.rested: set[str] = set()
-        self._values = Values(program)
+        self._values = DrawnValues(program)
         self._program = program
         self._literals = frozenset(program.stream.literals)
         self._all: list[Fixed] = []

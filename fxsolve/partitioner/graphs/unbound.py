@@ -24,7 +24,7 @@ _PARTS = _TURNS | {operator.getitem, aten.unbind.int, aten.select_scatter.defaul
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _UnboundEntry:
     """Entry `index` along dimension `dim` of `node`, its other dimensions in the order `rest`; or `node` as a whole."""
 
     node: fx.Node
@@ -54,12 +54,12 @@ def _items(graph: fx.Graph) -> list[fx.Node]:
     return [item for item in items if item.users and item.all_input_nodes[0].target is aten.unbind.int]
 
 
-def _path(item: fx.Node) -> Iterator[_Entry]:
+def _path(item: fx.Node) -> Iterator[_UnboundEntry]:
     """What an item is an entry of: first of what is unbound, then of what is below each write into it."""
     tensor, dim = arguments(item.all_input_nodes[0], None, 0)
     rank = len(tensor.meta["spec"].shape)
     rest = tuple(k for k in range(rank) if k != dim % rank)
-    entry = _turn(_Entry(tensor, dim % rank, item.args[1], rest))  # pyright: ignore[reportArgumentType]
+    entry = _turn(_UnboundEntry(tensor, dim % rank, item.args[1], rest))  # pyright: ignore[reportArgumentType]
     while True:
         yield entry
         below = _below(entry)
@@ -68,7 +68,7 @@ def _path(item: fx.Node) -> Iterator[_Entry]:
         entry = _turn(below)
 
 
-def _below(entry: _Entry) -> _Entry | None:
+def _below(entry: _UnboundEntry) -> _UnboundEntry | None:
     """The same entry where it was made: what was written, or an entry of the tensor before the write."""
     if entry.dim is None or entry.node.target is not aten.select_scatter.default:
         return None
@@ -79,15 +79,15 @@ def _below(entry: _Entry) -> _Entry | None:
         return None
     if index % spec.shape[entry.dim] != entry.index:
         return replace(entry, node=base)
-    return _Entry(value, None, 0, tuple(k - (k > entry.dim) for k in entry.rest))
+    return _UnboundEntry(value, None, 0, tuple(k - (k > entry.dim) for k in entry.rest))
 
 
-def _turn(entry: _Entry) -> _Entry:
+def _turn(entry: _UnboundEntry) -> _UnboundEntry:
     """The same entry of the tensor whose dimensions were put in another order."""
     while entry.dim is not None and entry.node.target in _TURNS:
         order = _order(entry.node)
         rest = tuple(order[k] for k in entry.rest)
-        entry = _Entry(entry.node.all_input_nodes[0], order[entry.dim], entry.index, rest)
+        entry = _UnboundEntry(entry.node.all_input_nodes[0], order[entry.dim], entry.index, rest)
     return entry
 
 
@@ -102,7 +102,7 @@ def _order(turn: fx.Node) -> list[int]:
     return order
 
 
-def _emit(graph: fx.Graph, item: fx.Node, entry: _Entry) -> fx.Node:
+def _emit(graph: fx.Graph, item: fx.Node, entry: _UnboundEntry) -> fx.Node:
     """Write what stands for `item`."""
     node, rest, spec = entry.node, entry.rest, entry.node.meta["spec"]
     with graph.inserting_before(item):

@@ -9,14 +9,14 @@ from torch import fx
 
 from fxsolve.partitioner.rolling.roll import MAX_PEELED, MIN_CALLS
 from fxsolve.partitioner.rolling.signature import Calls
-from fxsolve.structure.periods import IntArray, Run, find_runs
-from fxsolve.structure.slots import Window
+from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs
+from fxsolve.structure.slots import PeriodicWindow
 from fxsolve.tracer.program import TensorSpec
 
 MIN_STEPS = 4
 
 
-class Size(NamedTuple):
+class AffineSize(NamedTuple):
     """A size of `first` + t `slope` at step t."""
 
     first: int
@@ -26,18 +26,18 @@ class Size(NamedTuple):
         return self.first + step * self.slope
 
 
-Sizes = tuple[Size, ...]
+Sizes = tuple[AffineSize, ...]
 
 
 @dataclass(frozen=True)
 class Growing:
     """A window of equal calls, with the sizes of what each call of a step gives and of what its slots read."""
 
-    window: Window
+    window: PeriodicWindow
     results: tuple[tuple[Sizes | None, ...], ...]
     slots: tuple[tuple[Sizes, ...], ...]
 
-    def all_sizes(self) -> list[Size]:
+    def all_sizes(self) -> list[AffineSize]:
         """Every size of a step."""
         lists = [sizes for group in (*self.results, *self.slots) for sizes in group if sizes is not None]
         return [size for sizes in lists for size in sizes]
@@ -81,13 +81,13 @@ def describe_growth(calls: Calls, growing: Growing) -> str:
     return "what the steps read changes its shape"
 
 
-def _changes(calls: Calls, run: Run) -> bool:
+def _changes(calls: Calls, run: PeriodicRun) -> bool:
     """Whether any call gives another shape one period later."""
     nodes = calls.nodes
     return any(shapes_of(nodes[k]) != shapes_of(nodes[k + run.period]) for k in range(run.start, run.stop - run.period))
 
 
-def _always_grows(calls: Calls, window: Window) -> bool:
+def _always_grows(calls: Calls, window: PeriodicWindow) -> bool:
     """Whether a call gives a larger tensor, or a smaller one, at each step than at the one before."""
     for position in range(window.period):
         steps = range(window.start + position, window.stop, window.period)
@@ -102,11 +102,11 @@ def _entries(node: fx.Node) -> int:
     return sum(math.prod(shape) for shape in shapes_of(node) if shape is not None)
 
 
-def _windows(run: Run) -> list[Window]:
+def _windows(run: PeriodicRun) -> list[PeriodicWindow]:
     """Windows of the run, those with most steps first; the first steps may differ from the others."""
     trips = [run.trips - peeled for peeled in range(MAX_PEELED + 1) if run.trips - peeled >= MIN_STEPS]
-    return [Window(run.stop - count * run.period, run.period, count) for count in trips] + [
-        Window(run.start, run.period, count) for count in trips
+    return [PeriodicWindow(run.stop - count * run.period, run.period, count) for count in trips] + [
+        PeriodicWindow(run.start, run.period, count) for count in trips
     ]
 
 
@@ -117,7 +117,7 @@ def shapes_of(node: fx.Node) -> tuple[tuple[int, ...] | None, ...]:
     return tuple(None if one is None else tuple(one.shape) for one in specs)
 
 
-def _growing(calls: Calls, window: Window) -> Growing | None:
+def _growing(calls: Calls, window: PeriodicWindow) -> Growing | None:
     results: list[tuple[Sizes | None, ...]] = []
     slots: list[tuple[Sizes, ...]] = []
     for position in range(window.period):
@@ -146,5 +146,5 @@ def _columns(rows: list[tuple[tuple[int, ...] | None, ...]]) -> tuple[Sizes | No
         slope = table[1] - table[0]
         if not (np.diff(table, axis=0) == slope).all():
             return None
-        columns.append(tuple(Size(int(a), int(k)) for a, k in zip(table[0], slope, strict=True)))
+        columns.append(tuple(AffineSize(int(a), int(k)) for a, k in zip(table[0], slope, strict=True)))
     return tuple(columns)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lengths.counting import Lengths
-from fxsolve.structure.periods import IntArray, Run, find_runs
+from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs
 from fxsolve.tracer.stream import Entry, Number, split_entry
 
 _MIN_TRIPS = 3
@@ -138,7 +138,7 @@ def _cuts(one: IntArray, two: IntArray) -> Iterator[tuple[range, range, int]]:
     runs = find_runs(one, _MIN_TRIPS, _MIN_CALLS), find_runs(two, _MIN_TRIPS, _MIN_CALLS)
     if len(runs[0]) != len(runs[1]):
         raise PartitionError("the program has more loops at one length")
-    ends = Run(len(one), len(one), 0), Run(len(two), len(two), 0)
+    ends = PeriodicRun(len(one), len(one), 0), PeriodicRun(len(two), len(two), 0)
     low = 0, 0
     for a, b in zip((*runs[0], ends[0]), (*runs[1], ends[1]), strict=True):
         yield range(low[0], a.start), range(low[1], b.start), 0

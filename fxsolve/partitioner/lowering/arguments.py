@@ -29,7 +29,7 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Arguments:
+class SolverArguments:
     """What a solver call takes beside the loop itself."""
 
     initial: tuple[tuple[Any, ...], ...]
@@ -41,17 +41,17 @@ class Arguments:
         return self.initial, self.buffers, self.per_step, self.shared
 
 
-def step_arguments(repeat: Repeat, values: Values) -> Arguments:
+def step_arguments(repeat: Repeat, values: Values) -> SolverArguments:
     """For a loop that runs step by step: per-step values are tensors (T, ...), tuples of tensors, or numbers."""
     return _arguments(repeat, values, [_stepwise(repeat, j, read, values) for j, read in _per_step(repeat)])
 
 
-def sweep_arguments(repeat: Repeat, values: Values) -> Arguments:
+def sweep_arguments(repeat: Repeat, values: Values) -> SolverArguments:
     """For a sweep over many steps: per-step values are tensors (T, ...)."""
     return _arguments(repeat, values, [_stacked(repeat, j, read, values) for j, read in _per_step(repeat)])
 
 
-def fused_arguments(repeat: Repeat, values: Values) -> tuple[tuple[int, ...], Arguments]:
+def fused_arguments(repeat: Repeat, values: Values) -> tuple[tuple[int, ...], SolverArguments]:
     """For steps that are compiled: as for a sweep, but the per-step values of these numbers lie last step first."""
     reads = _per_step(repeat)
     backwards = tuple(number for number, (_, read) in enumerate(reads) if is_backwards(read))
@@ -70,9 +70,9 @@ def is_backwards(read: Read) -> bool:
     return counted is not None and counted.step == -1
 
 
-def _arguments(repeat: Repeat, values: Values, per_step: list[Any]) -> Arguments:
+def _arguments(repeat: Repeat, values: Values, per_step: list[Any]) -> SolverArguments:
     named = values.named
-    return Arguments(
+    return SolverArguments(
         initial=tuple(tuple(named[name] for name in read.initial) for read in repeat.reads if isinstance(read, Lag)),
         buffers=tuple(named[read.initial] for read in repeat.reads if isinstance(read, Prefix)),
         per_step=tuple(per_step),

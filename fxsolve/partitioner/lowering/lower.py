@@ -9,8 +9,7 @@ from fxsolve.partitioner.graphs.reads import read_order, reorder_reads
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.in_place import write_parts
 from fxsolve.partitioner.lowering.readable import readable
-from fxsolve.solvers.loop import Buffer, Loop
-from fxsolve.solvers.loop import Lag as LoopLag
+from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.sweep import Sweep
 from fxsolve.system.nested import Nested
 from fxsolve.system.spec import AllSteps, FinalBuffer, Invariant, Lag, LastStep, Prefix, Repeat, Table

@@ -18,7 +18,7 @@ from fxsolve.torch_compat.trees import pytree
 from fxsolve.tracer.tape import Tape, spec_of
 
 
-class _Writer(LightMode, Tape):
+class _CallWriter(LightMode, Tape):
     """Runs every call, on tensors without values, and appends it to a graph; `meta["val"]` has what it returns."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
@@ -61,7 +61,7 @@ class _Writer(LightMode, Tape):
 
 def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
     """`function(*inputs)` as a graph of ATen calls; it returns a tuple of tensors that its calls make."""
-    writer = _Writer(inputs)
+    writer = _CallWriter(inputs)
     with writer:
         outputs = function(*inputs)
     writer.graph.output(tuple(map(writer.node_of, outputs)))

@@ -8,19 +8,7 @@ from torch import fx
 
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.system.nested import Nested
-from fxsolve.system.spec import (
-    Block,
-    Equation,
-    Invariant,
-    Lag,
-    Prefix,
-    Read,
-    Repeat,
-    Slices,
-    Stacked,
-    System,
-    Table,
-)
+from fxsolve.system.spec import Block, Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, System, Table
 from fxsolve.tracer.program import TensorSpec
 
 

@@ -30,7 +30,7 @@ from fxsolve.partitioner.rolling.extract import extract
 from fxsolve.partitioner.rolling.roll import Rolled, roll
 from fxsolve.partitioner.rolling.signature import Calls, read_calls
 from fxsolve.partitioner.rolling.worth import worth_rolling
-from fxsolve.structure.slots import Window
+from fxsolve.structure.slots import PeriodicWindow
 from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import Equation, Prefix, Repeat, System
 
@@ -53,7 +53,7 @@ def nested_system(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...], pref
     if any("backward" in node.meta for node in calls.nodes):
         return Nests(extract(graph, calls, worth_rolling(graph, calls, loops), prefix))
     found = frozenset(loop.window for loop in loops)
-    refused: dict[Window, str] = {}
+    refused: dict[PeriodicWindow, str] = {}
     while True:
         outer = worth_rolling(graph, calls, loops_around(calls, loops, refused))
         system, failed = _nest(extract(graph, calls, outer, prefix), outer, found)
@@ -62,10 +62,12 @@ def nested_system(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...], pref
         refused.update(failed)
 
 
-def _nest(system: System, loops: tuple[Rolled, ...], found: Collection[Window]) -> tuple[System, dict[Window, str]]:
+def _nest(
+    system: System, loops: tuple[Rolled, ...], found: Collection[PeriodicWindow]
+) -> tuple[System, dict[PeriodicWindow, str]]:
     """The system with loops in its steps; and the windows that were not `found` as loops, but hold none, with notes."""
     equations: list[Equation] = []
-    failed: dict[Window, str] = {}
+    failed: dict[PeriodicWindow, str] = {}
     windows = iter(loop.window for loop in loops)
     for equation in system.equations:
         if isinstance(equation, Repeat):
@@ -84,7 +86,7 @@ def _nest(system: System, loops: tuple[Rolled, ...], found: Collection[Window]) 
     return replace(system, equations=tuple(equations)), failed
 
 
-def _where_it_pays(repeat: Repeat, window: Window) -> list[Equation]:
+def _where_it_pays(repeat: Repeat, window: PeriodicWindow) -> list[Equation]:
     """A loop of straight steps, with the loops in them rolled if these are at least as long, or the steps too long."""
     if window.period < min(window.trips, FLAT_CALLS):
         return [repeat]

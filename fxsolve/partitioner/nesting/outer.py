@@ -7,13 +7,13 @@ import numpy as np
 
 from fxsolve.partitioner.rolling.roll import MIN_TRIPS, Rolled, roll_run
 from fxsolve.partitioner.rolling.signature import Calls
-from fxsolve.structure.periods import Run, runs_of
-from fxsolve.structure.slots import Window
+from fxsolve.structure.periods import PeriodicRun, runs_of
+from fxsolve.structure.slots import PeriodicWindow
 
 _MOST_LOOPS = 4  # equal loops in one step of the loop around them
 
 
-def loops_around(calls: Calls, loops: tuple[Rolled, ...], refused: Collection[Window]) -> tuple[Rolled, ...]:
+def loops_around(calls: Calls, loops: tuple[Rolled, ...], refused: Collection[PeriodicWindow]) -> tuple[Rolled, ...]:
     """`loops`, with those that lie in the steps of another loop replaced by that one, at as many levels as there are.
 
     A loop around others has no irregular slot, cuts none of them, and is not like one of the `refused` windows.
@@ -24,7 +24,7 @@ def loops_around(calls: Calls, loops: tuple[Rolled, ...], refused: Collection[Wi
     return loops
 
 
-def _one_level(calls: Calls, loops: tuple[Rolled, ...], refused: Collection[Window]) -> list[Rolled]:
+def _one_level(calls: Calls, loops: tuple[Rolled, ...], refused: Collection[PeriodicWindow]) -> list[Rolled]:
     """The loops of one period around `loops`: of all periods, the one that saves most calls."""
     best: list[Rolled] = []
     for period in _distances(calls, loops):
@@ -56,10 +56,12 @@ def _distances(calls: Calls, loops: tuple[Rolled, ...]) -> list[int]:
     return sorted(distance for distance, count in counts.items() if count >= MIN_TRIPS - 1)
 
 
-def _roll_around(calls: Calls, loops: tuple[Rolled, ...], run: Run, refused: Collection[Window]) -> Rolled | None:
+def _roll_around(
+    calls: Calls, loops: tuple[Rolled, ...], run: PeriodicRun, refused: Collection[PeriodicWindow]
+) -> Rolled | None:
     low, high = (np.array([getattr(loop.window, end) for loop in loops]) for end in ("start", "stop"))
 
-    def fits(window: Window) -> bool:
+    def fits(window: PeriodicWindow) -> bool:
         borders = window.start + window.period * np.arange(window.trips + 1)
         holds = ((low >= window.start) & (high <= window.stop)).any()
         first = np.searchsorted(borders, low, "right")  # the first border behind the start of each loop
@@ -69,10 +71,10 @@ def _roll_around(calls: Calls, loops: tuple[Rolled, ...], run: Run, refused: Col
     return roll_run(calls, run, fits)
 
 
-def _alike(one: Window, two: Window) -> bool:
+def _alike(one: PeriodicWindow, two: PeriodicWindow) -> bool:
     """Whether two windows have steps in common, some of them peeled off one of the two maybe."""
     return one.period == two.period and one.start < two.stop and two.start < one.stop
 
 
-def _holds(outer: Window, inner: Window) -> bool:
+def _holds(outer: PeriodicWindow, inner: PeriodicWindow) -> bool:
     return outer.start <= inner.start and inner.stop <= outer.stop

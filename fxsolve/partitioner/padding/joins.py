@@ -6,12 +6,12 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.graphs.calls import arguments
-from fxsolve.partitioner.padding.values import Dim, Dims, NoRuleError, Padder, Value, growing_factor
+from fxsolve.partitioner.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor
 
 aten = torch.ops.aten
 
 
-def pad_cat(p: Padder, node: fx.Node) -> Value:
+def pad_cat(p: Padder, node: fx.Node) -> PaddedValue:
     """Behind the valid entries of the one piece that grows, the next piece overwrites entries that are not valid."""
     given, dim = arguments(node, None, 0)
     pieces = [p.value(piece) for piece in given]
@@ -21,10 +21,10 @@ def pad_cat(p: Padder, node: fx.Node) -> Value:
     for piece in pieces:
         _check_equal(dims, piece.dims, dim)
     if not growing:
-        return Value(p.emit(aten.cat.default, [piece.node for piece in pieces], dim), dims)
+        return PaddedValue(p.emit(aten.cat.default, [piece.node for piece in pieces], dim), dims)
     if len(growing) > 1:
         raise NoRuleError("joins two growing dimensions")
-    return Value(_overwrite(p, pieces, growing[0], dim), dims)
+    return PaddedValue(_overwrite(p, pieces, growing[0], dim), dims)
 
 
 def _check_equal(dims: Dims, other: Dims, besides: int) -> None:
@@ -32,7 +32,7 @@ def _check_equal(dims: Dims, other: Dims, besides: int) -> None:
         raise NoRuleError("joins tensors that grow differently")
 
 
-def _overwrite(p: Padder, pieces: list[Value], growing: int, dim: int) -> fx.Node:
+def _overwrite(p: Padder, pieces: list[PaddedValue], growing: int, dim: int) -> fx.Node:
     buffer = pieces[growing]
     start = sum(p.valid(piece.dims[dim]) for piece in pieces[:growing])
     made = buffer.node
@@ -47,21 +47,21 @@ def _overwrite(p: Padder, pieces: list[Value], growing: int, dim: int) -> fx.Nod
     return made
 
 
-def pad_factory(p: Padder, node: fx.Node) -> Value:
+def pad_factory(p: Padder, node: fx.Node) -> PaddedValue:
     """`zeros`, `full` and their like, of a growing size."""
     dims = p.result_dims()
     given = arguments(node)
     first = [p.value(given[0]).node] if isinstance(given[0], fx.Node) else []
-    return Value(p.emit(node.target, *first, p.widths(dims), *given[len(first) + 1 :], **node.kwargs), dims)
+    return PaddedValue(p.emit(node.target, *first, p.widths(dims), *given[len(first) + 1 :], **node.kwargs), dims)
 
 
-def pad_arange(p: Padder, node: fx.Node) -> Value:
+def pad_arange(p: Padder, node: fx.Node) -> PaddedValue:
     """`arange` goes on behind the valid entries."""
     dims, given = p.result_dims(), arguments(node)
     start = 0 if node.target is aten.arange.default else given[0]
     if not all(isinstance(number, int) for number in given):
         raise NoRuleError("counts in fractions")
-    return Value(p.emit(aten.arange.start, start, start + p.width(dims[0]), **node.kwargs), dims)
+    return PaddedValue(p.emit(aten.arange.start, start, start + p.width(dims[0]), **node.kwargs), dims)
 
 
 def broadcast(all_dims: list[Dims]) -> Dims:

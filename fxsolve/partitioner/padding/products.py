@@ -7,25 +7,25 @@ from torch import fx
 
 from fxsolve.partitioner.graphs.calls import arguments
 from fxsolve.partitioner.padding.joins import broadcast
-from fxsolve.partitioner.padding.values import Dim, Dims, NoRuleError, Padder, Value, growing_factor
+from fxsolve.partitioner.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor
 
 aten = torch.ops.aten
 
 
-def _contracted(p: Padder, a: Value, i: int, b: Value, j: int) -> tuple[Value, Value]:
+def _contracted(p: Padder, a: PaddedValue, i: int, b: PaddedValue, j: int) -> tuple[PaddedValue, PaddedValue]:
     """Both sides of a contraction, zero where the contracted dimension is not valid, for 0 NaN is NaN."""
     if a.dims[i] != b.dims[j]:
         raise NoRuleError("contracts dimensions that grow differently")
     return p.masked(a, i, 0), p.masked(b, j, 0)
 
 
-def pad_product(p: Padder, node: fx.Node) -> Value:
+def pad_product(p: Padder, node: fx.Node) -> PaddedValue:
     """`mm`, `bmm` and `mv`."""
     a, b = (p.value(argument) for argument in node.args)
     return _product(p, node, (), a, b)
 
 
-def pad_sum_of_product(p: Padder, node: fx.Node) -> Value:
+def pad_sum_of_product(p: Padder, node: fx.Node) -> PaddedValue:
     """`addmm` and `baddbmm`: what is added broadcasts against the product."""
     c, a, b = (p.value(argument) for argument in node.args)
     dims = _product_dims(a, b)
@@ -34,28 +34,28 @@ def pad_sum_of_product(p: Padder, node: fx.Node) -> Value:
     return _product(p, node, (c.node,), a, b)
 
 
-def _product(p: Padder, node: fx.Node, before: tuple[fx.Node, ...], a: Value, b: Value) -> Value:
+def _product(p: Padder, node: fx.Node, before: tuple[fx.Node, ...], a: PaddedValue, b: PaddedValue) -> PaddedValue:
     a, b = _contracted(p, a, len(a.dims) - 1, b, max(len(b.dims) - 2, 0))
-    return Value(p.emit(node.target, *before, a.node, b.node, **node.kwargs), _product_dims(a, b))
+    return PaddedValue(p.emit(node.target, *before, a.node, b.node, **node.kwargs), _product_dims(a, b))
 
 
-def _product_dims(a: Value, b: Value) -> Dims:
+def _product_dims(a: PaddedValue, b: PaddedValue) -> Dims:
     if a.dims[:-2] != b.dims[:-2]:
         raise NoRuleError("multiplies batches that grow differently")
     columns = b.dims[-1:] if len(b.dims) > 1 else ()
     return (*a.dims[:-1], *columns)
 
 
-def pad_embedding(p: Padder, node: fx.Node) -> Value:
+def pad_embedding(p: Padder, node: fx.Node) -> PaddedValue:
     """Entries that are not valid look up row 0, whatever they hold."""
     weight, index = (p.value(argument) for argument in node.args[:2])
     if weight.grows:
         raise NoRuleError("looks up in a table that grows")
     index = p.masked_everywhere(index, 0)
-    return Value(p.emit(node.target, weight.node, index.node, *node.args[2:]), (*index.dims, *weight.dims[1:]))
+    return PaddedValue(p.emit(node.target, weight.node, index.node, *node.args[2:]), (*index.dims, *weight.dims[1:]))
 
 
-def pad_gather(p: Padder, node: fx.Node) -> Value:
+def pad_gather(p: Padder, node: fx.Node) -> PaddedValue:
     """Indices of a growing dimension point at valid entries, for they did so without the buffer."""
     source, dim, places, *rest = arguments(node)
     x, index = p.value(source), p.value(places)
@@ -64,10 +64,10 @@ def pad_gather(p: Padder, node: fx.Node) -> Value:
     if any(a != b for k, (a, b) in enumerate(zip(x.dims, index.dims, strict=True)) if k != dim and (a or b)):
         raise NoRuleError("gathers along dimensions that grow differently")
     index = p.masked_everywhere(index, 0)
-    return Value(p.emit(node.target, x.node, dim, index.node, *rest, **node.kwargs), index.dims)
+    return PaddedValue(p.emit(node.target, x.node, dim, index.node, *rest, **node.kwargs), index.dims)
 
 
-def pad_index(p: Padder, node: fx.Node) -> Value:
+def pad_index(p: Padder, node: fx.Node) -> PaddedValue:
     """Index tensors; along a growing dimension they may count from the end of the n_t valid entries: i modulo n_t."""
     source, places = arguments(node)
     x = p.value(source)
@@ -79,10 +79,10 @@ def pad_index(p: Padder, node: fx.Node) -> Value:
     own = broadcast([index.dims for index in given.values()])
     first = min(indices) if len(indices) == max(indices) + 1 - min(indices) else 0
     left = [dim for k, dim in enumerate(x.dims) if k not in indices]
-    return Value(made, (*left[:first], *own, *left[first:]))
+    return PaddedValue(made, (*left[:first], *own, *left[first:]))
 
 
-def _index(p: Padder, dim: Dim, index: Value) -> fx.Node:
+def _index(p: Padder, dim: Dim, index: PaddedValue) -> fx.Node:
     if growing_factor(dim) is None:
         return p.masked_everywhere(index, 0).node
     return p.emit(aten.remainder.Scalar, index.node, p.valid(dim))
@@ -113,13 +113,13 @@ def _not_causal(causal: Any) -> bool:
     return False
 
 
-def _key_mask(p: Padder, q: Value, keys: Dim, mask: Value | None) -> fx.Node:
+def _key_mask(p: Padder, q: PaddedValue, keys: Dim, mask: PaddedValue | None) -> fx.Node:
     """The additive mask (1, 1, q, N) or wider, -inf at keys that are not valid."""
     if mask is None:
         dtype, device = q.node.meta["spec"].dtype, p.call_device()
         shape = [1, 1, p.width(q.dims[2]), p.width(keys)]
         zeros = p.emit(aten.zeros.default, shape, dtype=dtype, device=device, pin_memory=False)
-        mask = Value(zeros, ((), (), q.dims[2], keys))
+        mask = PaddedValue(zeros, ((), (), q.dims[2], keys))
     if mask.node.meta["spec"].dtype == torch.bool or mask.dims[-1] != keys:
         raise NoRuleError("attends by a mask that does not grow as the keys do")
     return p.masked(mask, len(mask.dims) - 1, -torch.inf).node

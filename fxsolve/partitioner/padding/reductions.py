@@ -7,7 +7,7 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.graphs.calls import arguments
-from fxsolve.partitioner.padding.values import Dims, NoRuleError, Padder, Value, growing_factor
+from fxsolve.partitioner.padding.values import Dims, NoRuleError, PaddedValue, Padder, growing_factor
 
 aten = torch.ops.aten
 
@@ -51,24 +51,24 @@ NEUTRAL: dict[Any, Any] = {
 }
 
 
-def pad_softmax(p: Padder, node: fx.Node) -> Value:
+def pad_softmax(p: Padder, node: fx.Node) -> PaddedValue:
     """exp(-inf) = 0: entries that are not valid have no weight."""
     source, dim, *rest = arguments(node)
     x = p.value(source)
     dim %= len(x.dims)
     x = p.masked(x, dim, -torch.inf)
-    return Value(p.emit(node.target, x.node, dim, *rest), x.dims)
+    return PaddedValue(p.emit(node.target, x.node, dim, *rest), x.dims)
 
 
-def pad_cumulative(p: Padder, node: fx.Node) -> Value:
+def pad_cumulative(p: Padder, node: fx.Node) -> PaddedValue:
     """An entry depends on those before it only."""
     source, dim = arguments(node)
     x = p.value(source)
     growing_factor(x.dims[dim])  # not folded
-    return Value(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), x.dims)
+    return PaddedValue(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), x.dims)
 
 
-def pad_reduction(p: Padder, node: fx.Node) -> Value | tuple[fx.Node, list[Dims]]:
+def pad_reduction(p: Padder, node: fx.Node) -> PaddedValue | tuple[fx.Node, list[Dims]]:
     """A reduction with a neutral value."""
     x = p.value(node.args[0])
     dims, keep = _reduced(node, len(x.dims))
@@ -78,26 +78,28 @@ def pad_reduction(p: Padder, node: fx.Node) -> Value | tuple[fx.Node, list[Dims]
         x = p.masked(x, dim, NEUTRAL[node.target](x.node.meta["spec"].dtype))
     made = p.emit(node.target, x.node, *node.args[1:], **node.kwargs)
     left = _left(x.dims, dims, keep)
-    return (made, [left, left]) if node.target in (aten.max.dim, aten.min.dim) else Value(made, left)
+    return (made, [left, left]) if node.target in (aten.max.dim, aten.min.dim) else PaddedValue(made, left)
 
 
-def pad_mean(p: Padder, node: fx.Node) -> Value:
+def pad_mean(p: Padder, node: fx.Node) -> PaddedValue:
     """The sum over the valid entries, divided by their number."""
     x = p.value(node.args[0])
     dims, keep = _reduced(node, len(x.dims))
     growing = [dim for dim in dims if growing_factor(x.dims[dim]) is not None]
     if not growing:
         made = p.emit(node.target, x.node, *node.args[1:], **node.kwargs)
-        return Value(made, _left(x.dims, dims, keep))
+        return PaddedValue(made, _left(x.dims, dims, keep))
     if node.kwargs:
         raise NoRuleError("changes the type of a mean")
     for dim in growing:
         x = p.masked(x, dim, 0)
     total = p.emit(aten.sum.dim_IntList, x.node, dims, keep)
-    return Value(p.emit(aten.div.Tensor, total, prod(p.valid(x.dims[dim]) for dim in dims)), _left(x.dims, dims, keep))
+    return PaddedValue(
+        p.emit(aten.div.Tensor, total, prod(p.valid(x.dims[dim]) for dim in dims)), _left(x.dims, dims, keep)
+    )
 
 
-def pad_norm(p: Padder, node: fx.Node) -> Value:
+def pad_norm(p: Padder, node: fx.Node) -> PaddedValue:
     """A zero adds nothing to a norm of positive order."""
     source, order, given, keep, *_ = arguments(node, None, 2, None, False)
     x = p.value(source)
@@ -106,7 +108,7 @@ def pad_norm(p: Padder, node: fx.Node) -> Value:
         raise NoRuleError("takes a norm whose order is not positive")
     for dim in dims:
         x = p.masked(x, dim, 0)
-    return Value(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), _left(x.dims, dims, keep))
+    return PaddedValue(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), _left(x.dims, dims, keep))
 
 
 def _reduced(node: fx.Node, rank: int) -> tuple[list[int], bool]:

@@ -24,7 +24,7 @@ from fxsolve.partitioner.padding.reductions import (
     pad_reduction,
     pad_softmax,
 )
-from fxsolve.partitioner.padding.values import Dims, NoRuleError, Padder, Value
+from fxsolve.partitioner.padding.values import Dims, NoRuleError, PaddedValue, Padder
 from fxsolve.partitioner.padding.views import (
     pad_expand,
     pad_permute,
@@ -41,7 +41,7 @@ from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 
-Rule = Callable[[Padder, fx.Node], Value | tuple[fx.Node, list[Dims]]]
+Rule = Callable[[Padder, fx.Node], PaddedValue | tuple[fx.Node, list[Dims]]]
 
 _RULES: dict[Any, Rule] = {
     **dict.fromkeys(NEUTRAL, pad_reduction),
@@ -88,7 +88,7 @@ _SAME_SHAPE = (
 _DIVISIONS = ("floor_divide", "remainder", "fmod", "div", "true_divide")
 
 
-def pad_call(p: Padder, node: fx.Node) -> Value | tuple[fx.Node, list[Dims]]:
+def pad_call(p: Padder, node: fx.Node) -> PaddedValue | tuple[fx.Node, list[Dims]]:
     """The call `node` for buffers. NoRuleError if it has no rule, or one that does not cover its arguments."""
     if node.target in _SAME_SHAPE:
         return pad_same_shape(p, node)
@@ -101,21 +101,21 @@ def pad_call(p: Padder, node: fx.Node) -> Value | tuple[fx.Node, list[Dims]]:
     raise NoRuleError("has no rule for a dimension that grows")
 
 
-def _pad_triangle(p: Padder, node: fx.Node) -> Value:
+def _pad_triangle(p: Padder, node: fx.Node) -> PaddedValue:
     """Entry (i, j) is kept or not by i and j alone, where neither dimension is folded."""
     if any(len(dim) > 1 for dim in p.value(node.args[0]).dims[-2:]):
         raise NoRuleError("folds a growing dimension with another one")
     return pad_same_shape(p, node)
 
 
-def _pad_pointwise(p: Padder, node: fx.Node) -> Value:
+def _pad_pointwise(p: Padder, node: fx.Node) -> PaddedValue:
     """Entries depend on the entries at the same place alone."""
     values = [p.value(argument) for argument in node.all_input_nodes]
     integers = not any(value.node.meta["spec"].dtype.is_floating_point for value in values)
     if integers and node.target.__name__.split(".")[0] in _DIVISIONS and _divisor_grows(p, node):  # pyright: ignore
         raise NoRuleError("divides integers by entries that grow")
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda argument: p.value(argument).node)
-    return Value(p.emit(node.target, *args, **kwargs), broadcast([value.dims for value in values]))
+    return PaddedValue(p.emit(node.target, *args, **kwargs), broadcast([value.dims for value in values]))
 
 
 def _divisor_grows(p: Padder, node: fx.Node) -> bool:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.partitioner.growing.sizes import Size
+from fxsolve.partitioner.growing.sizes import AffineSize
 from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 
-Dim = tuple[int | Size, ...]
+Dim = tuple[int | AffineSize, ...]
 Dims = tuple[Dim, ...]
 
 
@@ -27,7 +27,7 @@ class NoRuleError(Exception):
 
 
 @dataclass(frozen=True)
-class Value:
+class PaddedValue:
     """A node, and the factors of each of its dimensions."""
 
     node: fx.Node
@@ -35,15 +35,15 @@ class Value:
 
     @property
     def grows(self) -> bool:
-        return any(isinstance(factor, Size) for dim in self.dims for factor in dim)
+        return any(isinstance(factor, AffineSize) for dim in self.dims for factor in dim)
 
-    def later(self, steps: int) -> "Value":
+    def later(self, steps: int) -> "PaddedValue":
         """The same value as a step sees it that comes `steps` later."""
         return replace(self, dims=tuple(tuple(_later(factor, steps) for factor in dim) for dim in self.dims))
 
 
-def _later(factor: int | Size, steps: int) -> int | Size:
-    return Size(factor.first - steps * factor.slope, factor.slope) if isinstance(factor, Size) else factor
+def _later(factor: int | AffineSize, steps: int) -> int | AffineSize:
+    return AffineSize(factor.first - steps * factor.slope, factor.slope) if isinstance(factor, AffineSize) else factor
 
 
 def plain(size: int) -> Dim:
@@ -51,14 +51,14 @@ def plain(size: int) -> Dim:
     return () if size == 1 else (size,)
 
 
-def as_dim(size: Size) -> Dim:
+def as_dim(size: AffineSize) -> Dim:
     """The one factor of a size."""
     return (size,) if size.slope else plain(size.first)
 
 
-def growing_factor(dim: Dim) -> Size | None:
+def growing_factor(dim: Dim) -> AffineSize | None:
     """The factor of a dimension that grows, None if it is plain. NoRuleError if it is not the only one."""
-    sizes = [factor for factor in dim if isinstance(factor, Size)]
+    sizes = [factor for factor in dim if isinstance(factor, AffineSize)]
     if sizes and len(dim) > 1:
         raise NoRuleError("folds a growing dimension with another one")
     return sizes[0] if sizes else None
@@ -76,9 +76,9 @@ class Padder:
     step: int = 0
     position: int = 0
     call: Any = None
-    sizes: tuple[tuple[Size, ...] | None, ...] = ()
+    sizes: tuple[tuple[AffineSize, ...] | None, ...] = ()
     made: list[fx.Node] = field(default_factory=list)
-    values: dict[fx.Node, tuple[int, Value]] = field(default_factory=dict)
+    values: dict[fx.Node, tuple[int, PaddedValue]] = field(default_factory=dict)
     count: int = 0
     _specs: dict[tuple[int, int], Any] = field(default_factory=dict)
     _masks: dict[Any, fx.Node] = field(default_factory=dict)
@@ -87,20 +87,20 @@ class Padder:
         self.step = step
         self._masks.clear()
 
-    def value(self, node: Any) -> Value:
+    def value(self, node: Any) -> PaddedValue:
         """What an argument of the call has become."""
         if node in self.values:
             step, value = self.values[node]
             return value.later(self.step - step)
-        return Value(node, tuple(map(plain, node.meta["spec"].shape)))
+        return PaddedValue(node, tuple(map(plain, node.meta["spec"].shape)))
 
     def width(self, dim: Dim) -> int:
         """The size of a dimension in the buffer."""
-        return prod(self.limits[factor.slope] if isinstance(factor, Size) else factor for factor in dim)
+        return prod(self.limits[factor.slope] if isinstance(factor, AffineSize) else factor for factor in dim)
 
     def valid(self, dim: Dim) -> int:
         """The size of a dimension at this step."""
-        return prod(factor.at(self.step) if isinstance(factor, Size) else factor for factor in dim)
+        return prod(factor.at(self.step) if isinstance(factor, AffineSize) else factor for factor in dim)
 
     def widths(self, dims: Dims) -> list[int]:
         return [self.width(dim) for dim in dims]
@@ -124,7 +124,7 @@ class Padder:
         node.meta.update({**self.call.meta, "spec": self._specs[key]})
         return node
 
-    def beyond(self, size: Size, rank: int, dim: int) -> fx.Node:
+    def beyond(self, size: AffineSize, rank: int, dim: int) -> fx.Node:
         """Which entries along a dimension are not valid, as a mask of that rank: index >= n_t."""
         key = (size, rank, dim)
         if key not in self._masks:
@@ -141,15 +141,15 @@ class Padder:
         spec = self.call.meta["spec"]
         return spec.device if hasattr(spec, "device") else next(one.device for one in spec if one is not None)
 
-    def masked(self, value: Value, dim: int, fill: float | int | bool) -> Value:
+    def masked(self, value: PaddedValue, dim: int, fill: float | int | bool) -> PaddedValue:
         """The value with `fill` in the entries along `dim` that are not valid; as it is where `dim` does not grow."""
         size = growing_factor(value.dims[dim])
         if size is None:
             return value
         mask = self.beyond(size, len(value.dims), dim)
-        return Value(self.emit(aten.masked_fill.Scalar, value.node, mask, fill), value.dims)
+        return PaddedValue(self.emit(aten.masked_fill.Scalar, value.node, mask, fill), value.dims)
 
-    def masked_everywhere(self, value: Value, fill: float | int | bool) -> Value:
+    def masked_everywhere(self, value: PaddedValue, fill: float | int | bool) -> PaddedValue:
         """The value with `fill` in all entries that are not valid."""
         for dim in range(len(value.dims)):
             value = self.masked(value, dim, fill)

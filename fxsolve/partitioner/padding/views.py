@@ -4,32 +4,32 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.graphs.calls import arguments
-from fxsolve.partitioner.growing.sizes import Size
-from fxsolve.partitioner.padding.values import Dim, Dims, NoRuleError, Padder, Value, growing_factor, plain
+from fxsolve.partitioner.growing.sizes import AffineSize
+from fxsolve.partitioner.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor, plain
 
 aten = torch.ops.aten
 
 
-def pad_same_shape(p: Padder, node: fx.Node) -> Value:
+def pad_same_shape(p: Padder, node: fx.Node) -> PaddedValue:
     """A call on one tensor that keeps its shape and treats all entries alike."""
     x = p.value(node.args[0])
-    return Value(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), x.dims)
+    return PaddedValue(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), x.dims)
 
 
-def pad_view(p: Padder, node: fx.Node) -> Value:
+def pad_view(p: Padder, node: fx.Node) -> PaddedValue:
     """The factors of all dimensions in order, dealt out again."""
     x = p.value(node.args[0])
     (sizes,) = p.sizes
     dims = deal_out([factor for dim in x.dims for factor in dim], sizes or ())
-    return Value(p.emit(aten.reshape.default, x.node, p.widths(dims)), dims)
+    return PaddedValue(p.emit(aten.reshape.default, x.node, p.widths(dims)), dims)
 
 
-def deal_out(factors: list[int | Size], sizes: tuple[Size, ...]) -> Dims:
+def deal_out(factors: list[int | AffineSize], sizes: tuple[AffineSize, ...]) -> Dims:
     """Group factors, which may be split, so that group k multiplies to size k."""
     left = factors[::-1]
     dims: list[Dim] = []
     for size in sizes:
-        taken: list[int | Size] = []
+        taken: list[int | AffineSize] = []
         while (have := _product(taken)) != size:
             if not left:
                 raise NoRuleError("views a growing dimension in another way")
@@ -40,9 +40,9 @@ def deal_out(factors: list[int | Size], sizes: tuple[Size, ...]) -> Dims:
     return tuple(dims)
 
 
-def _merged(factors: list[int | Size]) -> Dim:
+def _merged(factors: list[int | AffineSize]) -> Dim:
     """The factors with neighbouring plain ones multiplied."""
-    merged: list[int | Size] = []
+    merged: list[int | AffineSize] = []
     for factor in factors:
         if merged and isinstance(factor, int) and isinstance(merged[-1], int):
             merged[-1] *= factor
@@ -51,7 +51,7 @@ def _merged(factors: list[int | Size]) -> Dim:
     return tuple(merged)
 
 
-def _product(factors: list[int | Size]) -> Size:
+def _product(factors: list[int | AffineSize]) -> AffineSize:
     first, slope = 1, 0
     for factor in factors:
         if isinstance(factor, int):
@@ -60,13 +60,13 @@ def _product(factors: list[int | Size]) -> Size:
             raise NoRuleError("flattens two growing dimensions into one")
         else:
             first, slope = first * factor.first, first * factor.slope
-    return Size(first, slope)
+    return AffineSize(first, slope)
 
 
-def _take(left: list[int | Size], size: Size, have: Size) -> int | Size:
+def _take(left: list[int | AffineSize], size: AffineSize, have: AffineSize) -> int | AffineSize:
     """The next factor, or the part of it that is still missing in a size of which `have` is there."""
     factor = left.pop()
-    if isinstance(factor, Size) or not have.first or size.first % have.first:
+    if isinstance(factor, AffineSize) or not have.first or size.first % have.first:
         return factor
     missing = size.first // have.first
     grows_later = size.slope != have.slope and not have.slope
@@ -76,56 +76,56 @@ def _take(left: list[int | Size], size: Size, have: Size) -> int | Size:
     return missing
 
 
-def pad_expand(p: Padder, node: fx.Node) -> Value:
+def pad_expand(p: Padder, node: fx.Node) -> PaddedValue:
     """A dimension of one entry may become a growing one."""
     x = p.value(node.args[0])
     rank = len(p.result_dims())
     own: Dims = (*((),) * (rank - len(x.dims)), *x.dims)
     dims = tuple(new if old == () else old for old, new in zip(own, p.result_dims(), strict=True))
-    return Value(p.emit(aten.expand.default, x.node, p.widths(dims)), dims)
+    return PaddedValue(p.emit(aten.expand.default, x.node, p.widths(dims)), dims)
 
 
-def pad_permute(p: Padder, node: fx.Node) -> Value:
+def pad_permute(p: Padder, node: fx.Node) -> PaddedValue:
     source, given = arguments(node)
     x = p.value(source)
     order = [k % len(x.dims) for k in given]
-    return Value(p.emit(node.target, x.node, order), tuple(x.dims[k] for k in order))
+    return PaddedValue(p.emit(node.target, x.node, order), tuple(x.dims[k] for k in order))
 
 
-def pad_transpose(p: Padder, node: fx.Node) -> Value:
+def pad_transpose(p: Padder, node: fx.Node) -> PaddedValue:
     x = p.value(node.args[0])
     one, two = (k % len(x.dims) for k in arguments(node, None, 0, -1)[1:])
     dims = list(x.dims)
     dims[one], dims[two] = dims[two], dims[one]
-    return Value(p.emit(node.target, x.node, *node.args[1:]), tuple(dims))
+    return PaddedValue(p.emit(node.target, x.node, *node.args[1:]), tuple(dims))
 
 
-def pad_unsqueeze(p: Padder, node: fx.Node) -> Value:
+def pad_unsqueeze(p: Padder, node: fx.Node) -> PaddedValue:
     source, dim = arguments(node)
     x = p.value(source)
     dim %= len(x.dims) + 1
-    return Value(p.emit(node.target, x.node, dim), (*x.dims[:dim], (), *x.dims[dim:]))
+    return PaddedValue(p.emit(node.target, x.node, dim), (*x.dims[:dim], (), *x.dims[dim:]))
 
 
-def pad_squeeze(p: Padder, node: fx.Node) -> Value:
+def pad_squeeze(p: Padder, node: fx.Node) -> PaddedValue:
     source, given = arguments(node)
     x = p.value(source)
     drop = {k % len(x.dims) for k in (given if isinstance(given, (list, tuple)) else [given])}
     dims = tuple(dim for k, dim in enumerate(x.dims) if k not in drop or dim != ())
-    return Value(p.emit(node.target, x.node, given), dims)
+    return PaddedValue(p.emit(node.target, x.node, given), dims)
 
 
-def pad_select(p: Padder, node: fx.Node) -> Value:
+def pad_select(p: Padder, node: fx.Node) -> PaddedValue:
     """An entry of a growing dimension is counted from its beginning."""
     source, dim, index = arguments(node)
     x = p.value(source)
     dim %= len(x.dims)
     if growing_factor(x.dims[dim]) is not None:
         index %= p.valid(x.dims[dim])
-    return Value(p.emit(aten.select.int, x.node, dim, index), (*x.dims[:dim], *x.dims[dim + 1 :]))
+    return PaddedValue(p.emit(aten.select.int, x.node, dim, index), (*x.dims[:dim], *x.dims[dim + 1 :]))
 
 
-def pad_slice(p: Padder, node: fx.Node) -> Value:
+def pad_slice(p: Padder, node: fx.Node) -> PaddedValue:
     """A range of fixed width within the valid entries, or one from a fixed start that grows as they do."""
     source, dim, start, stop, step = arguments(node, None, 0, None, None, 1)
     x = p.value(source)
@@ -140,10 +140,10 @@ def pad_slice(p: Padder, node: fx.Node) -> Value:
     size = growing_factor(new)
     growing_factor(x.dims[dim])  # not folded
     if size is None:
-        return Value(p.emit(aten.slice.Tensor, x.node, dim, start, stop), dims)
+        return PaddedValue(p.emit(aten.slice.Tensor, x.node, dim, start, stop), dims)
     limit, have = p.limits[size.slope], p.width(x.dims[dim])
     cut = p.emit(aten.slice.Tensor, x.node, dim, start, min(start + limit, have))
-    return Value(pad_to(p, cut, dim, min(limit, have - start), limit), dims)
+    return PaddedValue(pad_to(p, cut, dim, min(limit, have - start), limit), dims)
 
 
 def pad_to(p: Padder, node: fx.Node, dim: int, width: int, limit: int) -> fx.Node:

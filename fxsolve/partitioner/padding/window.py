@@ -15,9 +15,9 @@ import torch
 from torch import fx
 
 from fxsolve.partitioner.graphs.strides import contiguous
-from fxsolve.partitioner.growing.sizes import Growing, Size
+from fxsolve.partitioner.growing.sizes import AffineSize, Growing
 from fxsolve.partitioner.padding.rules import pad_call
-from fxsolve.partitioner.padding.values import Dims, NoRuleError, Padder, Value, as_dim
+from fxsolve.partitioner.padding.values import Dims, NoRuleError, PaddedValue, Padder, as_dim
 from fxsolve.partitioner.rolling.signature import Calls
 from fxsolve.structure.slots import Value as Result
 
@@ -76,7 +76,7 @@ def _write_anew(window: _Window) -> None:
                 del padder.values[node]  # another call may read the same value as one that does not grow
 
 
-def _enter(window: _Window, call: int, slots: tuple[tuple[Size, ...], ...]) -> set[fx.Node]:
+def _enter(window: _Window, call: int, slots: tuple[tuple[AffineSize, ...], ...]) -> set[fx.Node]:
     """Give the values from outside of the loop that grow with the step their buffers, in front of the loop."""
     padder = window.padder
     found: set[fx.Node] = set()
@@ -87,7 +87,7 @@ def _enter(window: _Window, call: int, slots: tuple[tuple[Size, ...], ...]) -> s
         if (node, dims) not in window.entered:
             first = window.calls.nodes[window.growing.window.start]
             window.entered[node, dims] = _widened(padder, node, dims, first)
-        padder.values[node] = padder.step, Value(window.entered[node, dims], dims)
+        padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims)
         found.add(node)
     return found
 
@@ -119,7 +119,7 @@ def _grows(window: _Window, call: int) -> bool:
 def _write_call(window: _Window, node: fx.Node) -> None:
     padder = window.padder
     result = pad_call(padder, node)
-    if isinstance(result, Value):
+    if isinstance(result, PaddedValue):
         _keep(window, node, result)
         return
     made, dims = result
@@ -127,10 +127,10 @@ def _write_call(window: _Window, node: fx.Node) -> None:
     for projection in [user for user in node.users if user.target is operator.getitem]:
         number = projection.args[1]
         assert isinstance(number, int)
-        _keep(window, projection, Value(padder.emit(operator.getitem, made, number), dims[number]))
+        _keep(window, projection, PaddedValue(padder.emit(operator.getitem, made, number), dims[number]))
 
 
-def _keep(window: _Window, node: fx.Node, value: Value) -> None:
+def _keep(window: _Window, node: fx.Node, value: PaddedValue) -> None:
     """Remember what a node has become. NoRuleError if its sizes are not what they were."""
     padder = window.padder
     shape = tuple(node.meta["spec"].shape)
@@ -171,7 +171,7 @@ def _cut_out(window: _Window, node: fx.Node) -> fx.Node:
     if any(len(dim) > 1 for dim in value.dims):
         made = padder.emit(aten.reshape.default, made, padder.widths(tuple((factor,) for factor in factors)))
     for dim, factor in enumerate(factors):
-        if isinstance(factor, Size):
+        if isinstance(factor, AffineSize):
             made = padder.emit(aten.slice.Tensor, made, dim, 0, factor.at(padder.step))
     made = padder.emit(aten.clone.default, made, memory_format=torch.contiguous_format)
     made = padder.emit(aten.view.default, made, list(node.meta["spec"].shape))

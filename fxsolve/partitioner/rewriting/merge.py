@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _FlatEntry:
     """Entry index[t] of the dimensions low <= k < high of `base`, flattened to one of `size` entries."""
 
     base: fx.Node
@@ -64,7 +64,7 @@ def flatten_buffers(opened: OpenRepeat) -> tuple[list[Block], list[Block]]:
 def _carry_flat(
     opened: OpenRepeat,
     placeholder: fx.Node,
-    entry: _Entry,
+    entry: _FlatEntry,
     value: fx.Node,
     before: BlockBuilder,
     after: BlockBuilder,
@@ -93,7 +93,7 @@ def _carry_flat(
     opened.graph.erase_node(placeholder)
 
 
-def _written(opened: OpenRepeat, buffer: fx.Node, scatter: fx.Node) -> tuple[_Entry, fx.Node] | None:
+def _written(opened: OpenRepeat, buffer: fx.Node, scatter: fx.Node) -> tuple[_FlatEntry, fx.Node] | None:
     """The entry of `buffer`, and the value, that nested scatters write, each into a selection of the one around."""
     indices: list[Any] = []
     target: Any = buffer
@@ -112,7 +112,7 @@ def _same_place(node: object, target: fx.Node, indices: list[Any]) -> bool:
     return isinstance(node, fx.Node) and _selects(node) and node.args[0] is target and node.args[1:3] == indices[-1]
 
 
-def _entry(opened: OpenRepeat, base: object, indices: list[Any]) -> _Entry | None:
+def _entry(opened: OpenRepeat, base: object, indices: list[Any]) -> _FlatEntry | None:
     """The flattened entry that several indices address, if they belong to adjacent dimensions and vary."""
     if len(indices) < 2 or not isinstance(base, fx.Node):
         return None
@@ -132,7 +132,7 @@ def _entry(opened: OpenRepeat, base: object, indices: list[Any]) -> _Entry | Non
     flat = [0] * opened.length
     for dim in range(low, high):
         flat = [i * shape[dim] + j for i, j in zip(flat, values[dim], strict=True)]
-    return _Entry(base, low, high, tuple(flat))
+    return _FlatEntry(base, low, high, tuple(flat))
 
 
 def _selects(node: object) -> bool:

@@ -14,8 +14,8 @@ from fxsolve.partitioner.graphs.strides import is_contiguous, overlaps
 from fxsolve.partitioner.rolling.joins import join_steps, stack_values
 from fxsolve.partitioner.rolling.roll import Rolled
 from fxsolve.partitioner.rolling.signature import Calls, map_arguments
-from fxsolve.partitioner.rolling.wanted import Place, Wanted
-from fxsolve.structure.slots import Internal, Irregular, Same, Slot, Value, Varying
+from fxsolve.partitioner.rolling.wanted import LiveOut, LoopPlace
+from fxsolve.structure.slots import Internal, Irregular, SameValue, Slot, Value, Varying
 from fxsolve.system.spec import Block, Equation, Invariant, Lag, Read, Slices, Stacked, System, Table
 from fxsolve.tracer.program import TensorSpec
 
@@ -27,12 +27,12 @@ def extract(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...], prefix: st
 
     Names of repeats begin with `prefix`.
     """
-    wanted = Wanted(graph, calls, loops)
+    wanted = LiveOut(graph, calls, loops)
     equations: list[Equation] = []
     low = 0
     for number, loop in enumerate(loops):
         equations += _blocks(wanted, f"block{number}", range(low, loop.window.start))
-        body = _Body(wanted, number, loop, f"{prefix}loop{number}")
+        body = _LoopBody(wanted, number, loop, f"{prefix}loop{number}")
         opened = body.build()
         equations += [*body.joins.build(), close_repeat(opened)]
         equations += _picks(wanted, number)
@@ -42,7 +42,7 @@ def extract(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...], prefix: st
     return System(tuple(leaf.name for leaf in calls.leaves), tuple(equations), outputs)
 
 
-def _blocks(wanted: Wanted, name: str, span: range) -> list[Block]:
+def _blocks(wanted: LiveOut, name: str, span: range) -> list[Block]:
     """The calls of `span` as equations, none of which holds calls of both passes."""
     nodes = wanted.calls.nodes
     blocks: list[Block] = []
@@ -52,7 +52,7 @@ def _blocks(wanted: Wanted, name: str, span: range) -> list[Block]:
     return blocks
 
 
-def _block(wanted: Wanted, name: str, span: Sequence[int]) -> list[Block]:
+def _block(wanted: LiveOut, name: str, span: Sequence[int]) -> list[Block]:
     """The calls of `span` as one equation; every value that it computes is an output until pruned."""
     calls = wanted.calls
     builder = BlockBuilder(name)
@@ -75,7 +75,7 @@ def _block(wanted: Wanted, name: str, span: Sequence[int]) -> list[Block]:
     return builder.build()
 
 
-def _select(wanted: Wanted, builder: BlockBuilder, call: int) -> None:
+def _select(wanted: LiveOut, builder: BlockBuilder, call: int) -> None:
     """The parts of an unbound tensor that are read, one by one: how many there are may depend on the length."""
     node = wanted.calls.nodes[call]
     (value,) = wanted.calls.arguments(call)
@@ -87,7 +87,7 @@ def _select(wanted: Wanted, builder: BlockBuilder, call: int) -> None:
         builder.outputs[user.name] = part
 
 
-def _picks(wanted: Wanted, number: int) -> list[Block]:
+def _picks(wanted: LiveOut, number: int) -> list[Block]:
     """A block that takes single steps out of the stacked outputs of a loop."""
     builder = BlockBuilder(f"picks{number}")
     for place in wanted.places(number):
@@ -110,10 +110,10 @@ def _with_strides(builder: BlockBuilder, contiguous: fx.Node, spec: TensorSpec) 
     return builder.call(aten.copy.default, empty, contiguous)
 
 
-class _Body:
+class _LoopBody:
     """Builds the body of one loop from its first iteration and the rules of its slots."""
 
-    def __init__(self, wanted: Wanted, number: int, loop: Rolled, name: str) -> None:
+    def __init__(self, wanted: LiveOut, number: int, loop: Rolled, name: str) -> None:
         self.wanted = wanted
         self.calls = wanted.calls
         self.number = number
@@ -147,7 +147,7 @@ class _Body:
         made.meta.update(node.meta)
         self.made[position, -1] = made
 
-    def _write(self, place: Place) -> None:
+    def _write(self, place: LoopPlace) -> None:
         node = self._made(place.position, place.output)
         if self.wanted.is_stacked(place):
             self.opened.steps[self.wanted.stack_name(place)] = node
@@ -175,7 +175,7 @@ class _Body:
                 node = self._placeholder(first, (position, output, names), Lag(0, names))
                 self.carried[node] = (position, output)
                 return node
-            case Same(value):
+            case SameValue(value):
                 return self._placeholder(first, value, Invariant(self.wanted.name(value)))
             case Varying(values):
                 return self._placeholder(first, values, self._varying(values))
@@ -197,7 +197,7 @@ class _Body:
             return Slices(self.wanted.name(source), dim, tuple(value.output for value in values))
         return Stacked(tuple(self.wanted.name(value) for value in values))
 
-    def _from_steps(self, place: Place, steps: tuple[int, ...]) -> Read:
+    def _from_steps(self, place: LoopPlace, steps: tuple[int, ...]) -> Read:
         if self.wanted.is_stacked(place):
             return Slices(self.wanted.stack_name(place), 0, steps)
         return Stacked(tuple(self.wanted.name(self.wanted.value_at(place, step)) for step in steps))

@@ -7,15 +7,15 @@ from torch import fx
 
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.calls import join_dim
-from fxsolve.partitioner.rolling.wanted import JOINS, Place, Wanted
+from fxsolve.partitioner.rolling.wanted import JOINS, LiveOut, LoopPlace
 from fxsolve.structure.slots import Value
 
 aten = torch.ops.aten
 
-Piece = tuple[Place, list[int]] | Value
+Piece = tuple[LoopPlace, list[int]] | Value
 
 
-def join_steps(wanted: Wanted, builder: BlockBuilder, call: int) -> fx.Node | None:
+def join_steps(wanted: LiveOut, builder: BlockBuilder, call: int) -> fx.Node | None:
     """The node for a `stack` or `cat` that reads steps of loops, or None if call number `call` is no such join.
 
     A run of steps t, t+d, t+2d, ... of one loop is one slice of its stack; the pieces are joined along `dim` and laid
@@ -34,13 +34,13 @@ def join_steps(wanted: Wanted, builder: BlockBuilder, call: int) -> fx.Node | No
     return builder.call(aten.contiguous.default, joined)
 
 
-def stack_values(wanted: Wanted, builder: BlockBuilder, values: list[Value]) -> fx.Node:
+def stack_values(wanted: LiveOut, builder: BlockBuilder, values: list[Value]) -> fx.Node:
     """The values stacked along a new first dimension."""
     parts = [_part(wanted, builder, piece, 0, True) for piece in _pieces(wanted, values)]
     return builder.call(aten.cat.default, parts, 0)
 
 
-def _pieces(wanted: Wanted, values: list[Value]) -> list[Piece]:
+def _pieces(wanted: LiveOut, values: list[Value]) -> list[Piece]:
     pieces: list[Piece] = []
     for value in values:
         located = wanted.locate(value)
@@ -60,7 +60,7 @@ def _continues(steps: list[int], step: int) -> bool:
     return len(steps) == 1 or step - steps[-1] == steps[1] - steps[0]
 
 
-def _part(wanted: Wanted, builder: BlockBuilder, piece: Piece, dim: int, stacking: bool) -> fx.Node:
+def _part(wanted: LiveOut, builder: BlockBuilder, piece: Piece, dim: int, stacking: bool) -> fx.Node:
     if isinstance(piece, Value):
         node = builder.read(wanted.name(piece), wanted.calls.node_of(piece).meta.get("spec"))
         return builder.call(aten.unsqueeze.default, node, dim) if stacking else node

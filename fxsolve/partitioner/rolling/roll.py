@@ -7,8 +7,8 @@ import numpy as np
 
 from fxsolve.partitioner.rolling.longer import longer_runs
 from fxsolve.partitioner.rolling.signature import Calls
-from fxsolve.structure.periods import Run, find_runs
-from fxsolve.structure.slots import Irregular, Slot, Window, classify_slots, count_irregular
+from fxsolve.structure.periods import PeriodicRun, find_runs
+from fxsolve.structure.slots import Irregular, PeriodicWindow, Slot, classify_slots, count_irregular
 
 MIN_TRIPS = 3
 MIN_CALLS = 6
@@ -20,7 +20,7 @@ _MAX_STARTS = 64
 class Rolled:
     """A loop: its window of calls, one rule per argument slot of the body, and the numbers of each step (T, m)."""
 
-    window: Window
+    window: PeriodicWindow
     slots: tuple[Slot, ...]
     numbers: tuple[tuple[int | float, ...], ...]
 
@@ -45,11 +45,11 @@ def roll(calls: Calls) -> Rolling:
     return Rolling(tuple(loops), tuple(notes))
 
 
-def _roll_all(calls: Calls, runs: Iterable[Run]) -> list[Rolled]:
+def _roll_all(calls: Calls, runs: Iterable[PeriodicRun]) -> list[Rolled]:
     return [loop for run in runs if (loop := roll_run(calls, run)) is not None]
 
 
-def roll_run(calls: Calls, run: Run, fits: Callable[[Window], bool] = lambda _: True) -> Rolled | None:
+def roll_run(calls: Calls, run: PeriodicRun, fits: Callable[[PeriodicWindow], bool] = lambda _: True) -> Rolled | None:
     """The loop in a run of equal calls, in a window that `fits`; None if an argument slot is irregular in all."""
     window = _best_window(calls, run, fits)
     if window is None:
@@ -58,7 +58,7 @@ def roll_run(calls: Calls, run: Run, fits: Callable[[Window], bool] = lambda _: 
     return Rolled(window, slots, _numbers(calls, window))
 
 
-def _best_window(calls: Calls, run: Run, fits: Callable[[Window], bool]) -> Window | None:
+def _best_window(calls: Calls, run: PeriodicRun, fits: Callable[[PeriodicWindow], bool]) -> PeriodicWindow | None:
     """The window with most trips that has no irregular slot; among equals, the fewest carried values.
 
     A run may start anywhere inside an iteration, and its first or last iteration may differ from the others in what
@@ -70,7 +70,7 @@ def _best_window(calls: Calls, run: Run, fits: Callable[[Window], bool]) -> Wind
             return None
         last_start = run.stop - trips * run.period
         starts = range(run.start, min(last_start, run.start + _MAX_STARTS) + 1)
-        windows = [window for start in starts if fits(window := Window(start, run.period, trips))]
+        windows = [window for start in starts if fits(window := PeriodicWindow(start, run.period, trips))]
         if not windows:
             continue
         ranked = [(count_irregular(window, *calls.reads(window)), window.start, window) for window in windows]
@@ -80,14 +80,14 @@ def _best_window(calls: Calls, run: Run, fits: Callable[[Window], bool]) -> Wind
     return None
 
 
-def _numbers(calls: Calls, window: Window) -> tuple[tuple[int | float, ...], ...]:
+def _numbers(calls: Calls, window: PeriodicWindow) -> tuple[tuple[int | float, ...], ...]:
     low, high = int(calls.number_slots[window.start]), int(calls.number_slots[window.stop])
     width = (high - low) // window.trips
     return tuple(calls.numbers[low + t * width : low + (t + 1) * width] for t in range(window.trips))
 
 
-def _irregular_note(calls: Calls, run: Run) -> str:
-    window = Window(run.start, run.period, run.trips)
+def _irregular_note(calls: Calls, run: PeriodicRun) -> str:
+    window = PeriodicWindow(run.start, run.period, run.trips)
     slots = classify_slots(window, *calls.reads(window))
     bad = next((k for k, slot in enumerate(slots) if isinstance(slot, Irregular)), None)
     first = calls.nodes[run.start]

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from fxsolve.structure.periods import IntArray
-from fxsolve.structure.slots import Value, Window
+from fxsolve.structure.slots import PeriodicWindow, Value
 from fxsolve.tracer.program import TensorSpec
 
 _TENSOR = "tensor"
@@ -47,7 +47,7 @@ class Calls:
         """The Python numbers among the arguments of a call."""
         return self.numbers[self.number_slots[call] : self.number_slots[call + 1]]
 
-    def reads(self, window: Window) -> tuple[IntArray, IntArray]:
+    def reads(self, window: PeriodicWindow) -> tuple[IntArray, IntArray]:
         """Which output of which call slot k reads at step t of a window: the calls (T, k), and the outputs."""
         low, high = self.slots[window.start], self.slots[window.stop]
         shape = (window.trips, int(high - low) // window.trips)
@@ -92,7 +92,7 @@ def read_calls(
 
     `describe` gives what the label of a call says of the tensors that it reads and gives.
     """
-    reading = _Reading(describe)
+    reading = _CallReader(describe)
     for node in graph.nodes:
         if node not in ignored:
             reading.node(node)
@@ -100,7 +100,7 @@ def read_calls(
 
 
 @dataclass
-class _Reading:
+class _CallReader:
     """The calls met so far, as in `Calls`; `label_of` numbers what is equal in calls with one label."""
 
     describe: Callable[[TensorSpec], Hashable]

@@ -11,12 +11,12 @@ from torch import fx
 from fxsolve.partitioner.graphs.strides import is_contiguous
 from fxsolve.partitioner.rolling.roll import MAX_PEELED, Rolled
 from fxsolve.partitioner.rolling.signature import Calls
-from fxsolve.structure.slots import Internal, Same, Value, Varying
+from fxsolve.structure.slots import Internal, SameValue, Value, Varying
 
 JOINS = (torch.ops.aten.stack.default, torch.ops.aten.cat.default)
 
 
-class Place(NamedTuple):
+class LoopPlace(NamedTuple):
     """Output `output` of call `position` of the body of loop number `loop`."""
 
     loop: int
@@ -30,7 +30,7 @@ class _Readers:
     alone: set[int] = field(default_factory=set)
 
 
-class Wanted:
+class LiveOut:
     """The loop values that the rest of the program reads, and the names under which it finds them.
 
     A value wanted at its last step only keeps its own name. Otherwise all steps are stacked under one name, and
@@ -41,7 +41,7 @@ class Wanted:
         self.calls = calls
         self.windows = [loop.window for loop in loops]  # in program order
         self._starts = [window.start for window in self.windows]
-        self._readers: dict[Place, _Readers] = defaultdict(_Readers)
+        self._readers: dict[LoopPlace, _Readers] = defaultdict(_Readers)
         for loop in loops:
             self._collect_loop(loop)
         for call in self.calls_outside():
@@ -54,15 +54,15 @@ class Wanted:
         inside = {call for window in self.windows for call in range(window.start, window.stop)}
         return [call for call in range(len(self.calls.nodes)) if call not in inside]
 
-    def locate(self, value: Value) -> tuple[Place, int] | None:
+    def locate(self, value: Value) -> tuple[LoopPlace, int] | None:
         """The place of a value inside a loop and its step, or None outside of all loops."""
         number = bisect_right(self._starts, value.call) - 1
         if number < 0 or value.call >= self.windows[number].stop:
             return None
         step, position = divmod(value.call - self.windows[number].start, self.windows[number].period)
-        return Place(number, position, value.output), step
+        return LoopPlace(number, position, value.output), step
 
-    def steps_of_one(self, values: tuple[Value, ...]) -> tuple[Place, tuple[int, ...]] | None:
+    def steps_of_one(self, values: tuple[Value, ...]) -> tuple[LoopPlace, tuple[int, ...]] | None:
         """(place, steps) when all the values are steps of one place."""
         located = [self.locate(value) for value in values]
         places = {entry[0] if entry else None for entry in located}
@@ -89,7 +89,7 @@ class Wanted:
         """Whether the values lie in one tensor already, one per step."""
         return self.steps_of_one(values) is not None or self.unbound(values) is not None
 
-    def value_at(self, place: Place, step: int) -> Value:
+    def value_at(self, place: LoopPlace, step: int) -> Value:
         window = self.windows[place.loop]
         return Value(window.start + step * window.period + place.position, place.output)
 
@@ -97,26 +97,26 @@ class Wanted:
         """The name of one value."""
         return self.calls.node_of(value).name
 
-    def stack_name(self, place: Place) -> str:
+    def stack_name(self, place: LoopPlace) -> str:
         """The name of all steps of a place, stacked."""
         return f"{self.name(self.value_at(place, 0))}_steps"
 
-    def places(self, loop: int) -> list[Place]:
+    def places(self, loop: int) -> list[LoopPlace]:
         """The places of a loop that are read outside of it."""
         return [place for place in self._readers if place.loop == loop]
 
-    def is_stacked(self, place: Place) -> bool:
+    def is_stacked(self, place: LoopPlace) -> bool:
         """Whether more than the last step is wanted."""
         return self._readers[place].steps != {self.windows[place.loop].trips - 1}
 
-    def picked(self, place: Place) -> list[int]:
+    def picked(self, place: LoopPlace) -> list[int]:
         """The steps that are read one by one out of the stack."""
         return sorted(self._readers[place].alone) if self.is_stacked(place) else []
 
     def _collect_loop(self, loop: Rolled) -> None:
         for slot in loop.slots:
             match slot:
-                case Same(value):
+                case SameValue(value):
                     self._want((value,), alone=True)
                 case Internal(_, _, _, initial):
                     self._want(initial, alone=True)

@@ -15,7 +15,7 @@ from torch import fx
 from fxsolve.partitioner.graphs.calls import computes
 from fxsolve.partitioner.rolling.roll import MAX_PEELED, MIN_CALLS, Rolled
 from fxsolve.partitioner.rolling.signature import Calls
-from fxsolve.partitioner.rolling.wanted import Wanted
+from fxsolve.partitioner.rolling.wanted import LiveOut
 from fxsolve.structure.slots import Internal, Varying
 
 
@@ -23,7 +23,7 @@ def worth_rolling(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...]) -> t
     """The recurrences among `loops`, and the runs of independent steps that are worth a loop."""
     while True:
         # What a loop hands on to another all together, it hands on one by one where the other is none.
-        wanted = Wanted(graph, calls, loops)
+        wanted = LiveOut(graph, calls, loops)
         kept = tuple(loop for number, loop in enumerate(loops) if _is_recurrence(loop) or _gains(wanted, number, loop))
         if kept == loops:
             return loops
@@ -34,7 +34,7 @@ def _is_recurrence(loop: Rolled) -> bool:
     return any(isinstance(slot, Internal) and slot.lag > 0 for slot in loop.slots)
 
 
-def _gains(wanted: Wanted, number: int, loop: Rolled) -> bool:
+def _gains(wanted: LiveOut, number: int, loop: Rolled) -> bool:
     """Whether a batch of independent steps makes fewer calls than they do, or costs nothing."""
     window = loop.window
     varying = {slot.values for slot in loop.slots if isinstance(slot, Varying)}
