@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 import fxsolve
+from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError, FxSolveError, InputError, PartitionError
 from fxsolve.factory import Subject, load, users_errors
 from fxsolve.report.difference import within
@@ -23,7 +24,6 @@ from fxsolve.scheduler.text import parse_schedule
 from fxsolve.stages import BACKENDS
 from fxsolve.system.spec import System
 from fxsolve.system.text import pattern_text, system_text
-from fxsolve.tracer.program import Program
 from fxsolve.view.dot import draw_dot
 from fxsolve.view.svg import draw_system
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fxsolve.capture.capture import capture as capture_program
+from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.codegen.emit import emit as emit_module
 from fxsolve.codegen.equations import Plan
@@ -19,8 +21,6 @@ from fxsolve.scheduler.demote import demote_unproved
 from fxsolve.scheduler.text import parse_schedule
 from fxsolve.scheduler.ties import solve_ties
 from fxsolve.solvers.stop import Stop
-from fxsolve.tracer.capture import capture as capture_program
-from fxsolve.tracer.program import Program
 
 BACKENDS = ("inductor", "eager")
 

@@ -16,7 +16,7 @@ def test_every_import_goes_downwards() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
-        ("system/a.py", "from fxsolve.tracer.program import Program", "rank 3) imports fxsolve.tracer (rank 4)"),
+        ("system/a.py", "from fxsolve.capture.program import Program", "rank 3) imports fxsolve.capture (rank 4)"),
         ("solvers/a.py", "import fxsolve.structure.levels", "rank 2) imports fxsolve.structure (rank 2)"),
         (
             "torch_compat/a.py",
@@ -28,7 +28,7 @@ def test_every_import_goes_downwards() -> None:
         ("solvers/a.py", "import networkx", "imports networkx, which solvers does not depend on"),
         ("structure/a.py", "import torch", "imports torch, which structure does not depend on"),
         ("report/a.py", "import pandas as pd", "imports pandas, which report does not depend on"),
-        ("tracer/a.py", "import fxsolve", f"imports fxsolve.__init__ (rank {TOP})"),
+        ("capture/a.py", "import fxsolve", f"imports fxsolve.__init__ (rank {TOP})"),
         ("report/a.py", "from . import text", "relatively"),
         ("codegen/a.py", "from fxsolve import compile", f"imports fxsolve.compile (rank {TOP})"),
         ("extras/a.py", "", "extras has no rank"),
@@ -66,7 +66,7 @@ def test_packages_inside_a_package_are_imported_downwards(tmp_path: Path) -> Non
         "from fxsolve.partitioner.nesting.b import b\nfrom fxsolve.partitioner.rolling.roll import roll\n"
     )
     (inside / "a.py").write_text(
-        "from fxsolve.partitioner.b import b\nfrom fxsolve.partitioner.nesting.a import a\nimport fxsolve.tracer.tape\n"
+        "from fxsolve.partitioner.b import b\nfrom fxsolve.partitioner.nesting.a import a\nimport fxsolve.ops.call\n"
     )
     assert layers.faults(tmp_path) == []
 

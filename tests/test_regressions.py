@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fxsolve
-from fxsolve.tracer.bits import same_bits
+from fxsolve.capture.bits import same_bits
 
 
 def steps(x: Tensor, h: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ RANKS = {
     "solvers": 2,
     "system": 3,
     "ops": 3,
-    "tracer": 4,
+    "capture": 4,
     "partitioner": 5,
     "scheduler": 6,
     "codegen": 7,
@@ -41,6 +41,8 @@ RANKS_INSIDE = {
         "rewriting": 3,
         "nesting": 4,
     },
+    # These serve one another.
+    "capture": dict.fromkeys(("record", "state", "functional", "backward", "randomness"), TOP),
     "ops": {"domains": TOP},
 }
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}

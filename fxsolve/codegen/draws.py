@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.capture.program import Draw
+from fxsolve.capture.randomness.noise import draw_into_empty
 from fxsolve.codegen.values import NoiseInput
-from fxsolve.tracer.noise import draw_into_empty
-from fxsolve.tracer.program import Draw
 
 
 def sample_noise(noise: tuple[NoiseInput, ...], draws: tuple[Draw, ...]) -> list[Tensor]:

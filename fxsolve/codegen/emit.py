@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.program import Draw, Program
+from fxsolve.capture.state.externals import storage_of
 from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
@@ -17,8 +19,6 @@ from fxsolve.scheduler.verify import verify_schedule
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import System
-from fxsolve.tracer.externals import storage_of
-from fxsolve.tracer.program import Draw, Program
 
 Flags = Mapping[str, tuple[bool, bool]]  # of named values: conjugated, negated
 

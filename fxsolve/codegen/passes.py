@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import fx
 
+from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted, Flags, emit_program, flags_of, set_flags
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.values import Emission
@@ -13,7 +14,6 @@ from fxsolve.partitioner.restrict import restrict
 from fxsolve.scheduler.schedule import Apply, GaussSeidel, leaves
 from fxsolve.scheduler.verify import verify_schedule
 from fxsolve.system.spec import Block, System
-from fxsolve.tracer.program import Program
 
 
 @dataclass(frozen=True)

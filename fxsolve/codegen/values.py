@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
+from fxsolve.capture.names import Names
+from fxsolve.capture.program import Program, attribute_of
 from fxsolve.codegen.picks import take_apart
 from fxsolve.partitioner.lowering.arguments import SolverArguments, Values
 from fxsolve.partitioner.lowering.in_place import writes_of
@@ -17,8 +19,6 @@ from fxsolve.solvers.guard import check_guards
 from fxsolve.solvers.owned import Owned
 from fxsolve.system.spec import Block, Equation, Stacked, System, inputs_of, read_names
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.names import Names
-from fxsolve.tracer.program import Program, attribute_of
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from functools import reduce
 
 from torch import fx
 
+from fxsolve.capture.program import Program
 from fxsolve.partitioner.graphs.idle_writes import drop_idle_writes
 from fxsolve.partitioner.graphs.memory import pin_layouts, resolve_flags
 from fxsolve.partitioner.graphs.repeated import settle_writes
@@ -18,7 +19,6 @@ from fxsolve.partitioner.rewriting.prune import prune
 from fxsolve.partitioner.rewriting.rewrite import REWRITES
 from fxsolve.system.spec import System
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.program import Program
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
 from fxsolve.system.spec import Equation, System, inputs_of, outputs_of
-from fxsolve.tracer.program import Program
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any, TypeGuard, final
 
 from torch import Tensor, nn
 
+from fxsolve.capture.capture import name_of
 from fxsolve.report.report import Report
 from fxsolve.runtime.cache import EntryInfo, Variant
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.signature import is_observed
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.capture import name_of
 
 Inside = Callable[[nn.Module], tuple[nn.Module, Runtime]]
 

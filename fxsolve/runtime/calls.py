@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from fxsolve.capture.capture import name_of
+from fxsolve.capture.program import Program
+from fxsolve.capture.state.mutations import as_before, copy_result, is_apart, is_laid_out, is_read_live, keep
 from fxsolve.errors import CaptureError, FxSolveError, GuardError
 from fxsolve.report.difference import compare, within
 from fxsolve.report.report import Report, SolveReport
@@ -24,9 +27,6 @@ from fxsolve.runtime.tokens import HashedState
 from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.capture import name_of
-from fxsolve.tracer.mutations import as_before, copy_result, is_apart, is_laid_out, is_read_live, keep
-from fxsolve.tracer.program import Program
 
 _MISS = object()
 _MAX_LOST = 4  # recordings in a row that errors of the program end

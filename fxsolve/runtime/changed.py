@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from fxsolve.capture.state.externals import version_of
+from fxsolve.capture.state.mutations import Effects
+from fxsolve.capture.state.reach import Reach, find_reach, name_tensors
+from fxsolve.capture.state.state import take_snapshot
 from fxsolve.runtime.gradients import Original
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.externals import version_of
-from fxsolve.tracer.mutations import Effects
-from fxsolve.tracer.reach import Reach, find_reach, name_tensors
-from fxsolve.tracer.state import take_snapshot
 
 _MOST = 8  # names in a message
 

@@ -6,6 +6,8 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
+from fxsolve.capture.program import Program
+from fxsolve.capture.state.mutations import note_mutations
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
 from fxsolve.partitioner.partition import Partition
@@ -29,8 +31,6 @@ from fxsolve.scheduler.tolerance import loosest_stop
 from fxsolve.solvers.requests import certificates, unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.mutations import note_mutations
-from fxsolve.tracer.program import Program
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from fxsolve.capture.state.externals import version_of
+from fxsolve.capture.state.places import tensors_in
+from fxsolve.capture.state.reach import Reach, name_tensors
+from fxsolve.capture.state.state import take_snapshot
 from fxsolve.solvers.bitwise import to_bits
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
-from fxsolve.tracer.externals import version_of
-from fxsolve.tracer.places import tensors_in
-from fxsolve.tracer.reach import Reach, name_tensors
-from fxsolve.tracer.state import take_snapshot
 
 
 def contents_of(reach: Reach) -> tuple[Hashable, ...]:

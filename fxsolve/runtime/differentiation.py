@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.capture.state.externals import version_of
+from fxsolve.capture.state.mutations import counting_nothing
 from fxsolve.errors import FxSolveError, GradientError
 from fxsolve.report.difference import compare, within
 from fxsolve.runtime.agreement import tolerance_of
@@ -22,8 +24,6 @@ from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
 from fxsolve.torch_compat.gradients import current_pass
 from fxsolve.torch_compat.tensors import write_count_of
-from fxsolve.tracer.externals import version_of
-from fxsolve.tracer.mutations import counting_nothing
 
 _LOOSE = 1e4  # a program that runs again does the same, or something else
 

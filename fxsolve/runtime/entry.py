@@ -6,6 +6,12 @@ from typing import Any
 
 import torch
 
+from fxsolve.capture.capture import capture, name_of
+from fxsolve.capture.program import Program
+from fxsolve.capture.randomness.rewind import rewinder_of
+from fxsolve.capture.record.communication import HappenedError, Outcome
+from fxsolve.capture.record.output import rebuild
+from fxsolve.capture.state.stores import Live
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.partitioner.partition import Partition
@@ -22,12 +28,6 @@ from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.capture import capture, name_of
-from fxsolve.tracer.communication import HappenedError, Outcome
-from fxsolve.tracer.output import rebuild
-from fxsolve.tracer.program import Program
-from fxsolve.tracer.rewind import rewinder_of
-from fxsolve.tracer.stores import Live
 
 
 @dataclass(frozen=True)

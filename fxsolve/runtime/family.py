@@ -7,6 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.program import Draw, Example, Program, attribute_of
+from fxsolve.capture.state.aliasing import fresh_of
+from fxsolve.capture.state.mutations import effects_of
+from fxsolve.capture.state.state import read_random_state
+from fxsolve.capture.state.stores import Stores, are_handed
+from fxsolve.capture.stream import Stream
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lengths.blend import Blend, Series, numbered_name
 from fxsolve.partitioner.lengths.counting import Lengths
@@ -14,12 +20,6 @@ from fxsolve.partitioner.lengths.numbers import read_numbers
 from fxsolve.runtime.visit import Seen, Visit, see
 from fxsolve.system.spec import System
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.mutations import effects_of
-from fxsolve.tracer.program import Draw, Example, Program, attribute_of
-from fxsolve.tracer.sharing import fresh_of
-from fxsolve.tracer.state import read_random_state
-from fxsolve.tracer.stores import Stores, are_handed
-from fxsolve.tracer.stream import Stream
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.backward.boundary import BoundedResults
+from fxsolve.capture.program import Backward, Draw, Program, TensorSpec
+from fxsolve.capture.record.output import flatten_result
+from fxsolve.capture.state.mutations import Effects, effects_of, separate
+from fxsolve.capture.tape import spec_of
 from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.runtime.modes import as_written
 from fxsolve.solvers.solution import Solution
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.gate import BoundedResults
-from fxsolve.tracer.mutations import Effects, effects_of, separate
-from fxsolve.tracer.output import flatten_result
-from fxsolve.tracer.program import Backward, Draw, Program, TensorSpec
-from fxsolve.tracer.tape import spec_of
 
 Tensors = tuple[Tensor, ...]
 Gradients = tuple[Tensor | None, ...]

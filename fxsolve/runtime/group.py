@@ -13,10 +13,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from fxsolve.capture.program import Program
+from fxsolve.capture.record.communication import in_group
+from fxsolve.capture.stream import split_entry
 from fxsolve.torch_compat.processes import default_store
-from fxsolve.tracer.communication import in_group
-from fxsolve.tracer.program import Program
-from fxsolve.tracer.stream import split_entry
 
 Made = TypeVar("Made")
 

@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
+from fxsolve.capture.program import Program
+from fxsolve.capture.record.watched import watched_firsts
+from fxsolve.capture.state.places import Place
+from fxsolve.capture.state.reach import find_reach
+from fxsolve.capture.state.stores import has_tensor
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.trial import run_original
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.places import Place
-from fxsolve.tracer.program import Program
-from fxsolve.tracer.reach import find_reach
-from fxsolve.tracer.stores import has_tensor
-from fxsolve.tracer.watched import watched_firsts
 
 
 def find_made(original: Original, program: Program, known: tuple[Place, ...]) -> tuple[Place, ...]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
+from fxsolve.capture.state.externals import storage_of, storages_of, version_of
 from fxsolve.runtime.differentiation import DifferentiatedCall
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors, read_by
 from fxsolve.runtime.modes import plain_torch
@@ -19,7 +20,6 @@ from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.torch_compat.gradients import will_run
 from fxsolve.torch_compat.tensors import hooks_of, is_view
-from fxsolve.tracer.externals import storage_of, storages_of, version_of
 
 with torch.inference_mode(False):
     # A leaf that nobody else knows: a backward pass comes to it unless only some gradients are asked for.

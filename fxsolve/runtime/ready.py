@@ -8,6 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.capture.program import Draw, Guard, Output, Program, attribute_of
+from fxsolve.capture.randomness.generators import Known, restore_generators
+from fxsolve.capture.randomness.noise import generator_of
+from fxsolve.capture.record.output import rebuild
+from fxsolve.capture.state.mutations import Effects, effects_of, hand_on, write
 from fxsolve.codegen.emit import Emitted
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import plain_torch
@@ -15,11 +20,6 @@ from fxsolve.runtime.nodes import run
 from fxsolve.scheduler.decision import Decision
 from fxsolve.solvers.solution import Solution
 from fxsolve.torch_compat.tensors import address_of_generator, write_count_of
-from fxsolve.tracer.generators import Known, restore_generators
-from fxsolve.tracer.mutations import Effects, effects_of, hand_on, write
-from fxsolve.tracer.noise import generator_of
-from fxsolve.tracer.output import rebuild
-from fxsolve.tracer.program import Draw, Guard, Output, Program, attribute_of
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.capture import rehearse
+from fxsolve.capture.state.externals import storage_of
 from fxsolve.errors import InputError
 from fxsolve.partitioner.partition import partition
 from fxsolve.runtime.declaration import Shapes, Size, map_declared
 from fxsolve.runtime.family import Member, member
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.capture import rehearse
-from fxsolve.tracer.externals import storage_of
 
 # The second base is for programs whose first steps differ from the others.
 _BASES = (8, 64)

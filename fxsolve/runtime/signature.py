@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.record.communication import communicates
+from fxsolve.capture.state.externals import storage_of
+from fxsolve.capture.state.places import is_container
+from fxsolve.capture.state.stores import Stores
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
@@ -26,10 +30,6 @@ from fxsolve.torch_compat.dispatch import (
 )
 from fxsolve.torch_compat.modules import GLOBAL_HOOKS
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.communication import communicates
-from fxsolve.tracer.externals import storage_of
-from fxsolve.tracer.places import is_container
-from fxsolve.tracer.stores import Stores
 
 UNSEEN = "not called yet, or only under checkpointing, transforms or modes, where the original runs"
 _MAX_WATCHES = 8

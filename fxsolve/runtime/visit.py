@@ -7,23 +7,23 @@ from typing import Any
 
 from torch import Tensor
 
+from fxsolve.capture.backward.backward import draw_cotangent
+from fxsolve.capture.backward.boundary import BoundedResults
+from fxsolve.capture.backward.gradient_paths import find_ways
+from fxsolve.capture.program import Output, Program, attribute_of
+from fxsolve.capture.record.communication import Line
+from fxsolve.capture.record.output import flatten_result
+from fxsolve.capture.record.watched import watched
+from fxsolve.capture.record.witness import Witness
+from fxsolve.capture.state.aliasing import common_bases
+from fxsolve.capture.state.counters import Counters
+from fxsolve.capture.state.reach import Reach, find_reach
+from fxsolve.capture.state.state import take_snapshot
+from fxsolve.capture.state.stores import Held, Store, hold
+from fxsolve.capture.stream import Entry
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.runtime.modes import plain_autograd
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.backward import draw_cotangent
-from fxsolve.tracer.communication import Line
-from fxsolve.tracer.counters import Counters
-from fxsolve.tracer.gate import BoundedResults
-from fxsolve.tracer.output import flatten_result
-from fxsolve.tracer.program import Output, Program, attribute_of
-from fxsolve.tracer.reach import Reach, find_reach
-from fxsolve.tracer.sharing import common_bases
-from fxsolve.tracer.state import take_snapshot
-from fxsolve.tracer.stores import Held, Store, hold
-from fxsolve.tracer.stream import Entry
-from fxsolve.tracer.watched import watched
-from fxsolve.tracer.ways import find_ways
-from fxsolve.tracer.witness import Witness
 
 
 @dataclass(frozen=True)

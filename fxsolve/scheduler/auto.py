@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fxsolve.capture.program import Program, recorded_attribute
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.partitioner.lowering.readable import readable_copy
 from fxsolve.scheduler.causality import reads_buffer
@@ -15,7 +16,6 @@ from fxsolve.scheduler.tolerance import stop_of
 from fxsolve.scheduler.trial import Situation
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Block, System
-from fxsolve.tracer.program import Program, recorded_attribute
 
 
 def decide(program: Program, system: System, backend: str = "inductor", stop: Stop | None = None) -> Decision:

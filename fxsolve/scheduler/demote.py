@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.linearize import linearize
@@ -31,7 +32,6 @@ from fxsolve.scheduler.structural import Known, structural_values
 from fxsolve.scheduler.trial import in_order, text_of
 from fxsolve.system.nested import every_repeat
 from fxsolve.system.spec import Lag, Repeat, System
-from fxsolve.tracer.program import Program
 
 
 @dataclass(frozen=True)

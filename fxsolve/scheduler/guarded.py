@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from fxsolve.capture.program import Guard, Program
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
 from fxsolve.scheduler.demote import legalize
 from fxsolve.scheduler.schedule import Steps
 from fxsolve.scheduler.trial import in_order, text_of
 from fxsolve.system.nested import every_repeat, with_loops_inside
 from fxsolve.system.spec import Repeat, System, inputs_of, outputs_of
-from fxsolve.tracer.program import Guard, Program
 
 
 def exact_for(program: Program, system: System, decision: Decision, failed: int) -> Decision | None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.errors import PartitionError
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import Entries, entries
@@ -23,7 +24,6 @@ from fxsolve.partitioner.lowering.batch import check_plain
 from fxsolve.scheduler.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.layout import Layout
 from fxsolve.system.spec import Lag, Prefix, Repeat
-from fxsolve.tracer.program import TensorSpec
 
 _MOST_PAIRINGS = 64  # ways of matching the dimensions of several carries that are tried
 

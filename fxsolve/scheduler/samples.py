@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.errors import PartitionError
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries
@@ -18,7 +19,6 @@ from fxsolve.scheduler.examples import MOST_LABELS, along, unlabelled, values_in
 from fxsolve.solvers.samples import SampleLoops
 from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Invariant, Lag, Prefix, Read, Repeat, Table
-from fxsolve.tracer.program import TensorSpec
 
 
 def sample_loops(repeat: Repeat, sizes: tuple[int, ...], bounds: list[int]) -> SampleLoops:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.program import Program, attribute_of
 from fxsolve.errors import PartitionError
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries, entries_of, tells, unknown
@@ -29,7 +30,6 @@ from fxsolve.system.spec import (
     Table,
     outputs_of,
 )
-from fxsolve.tracer.program import Program, attribute_of
 
 Known = Mapping[str, Tensor | Entries]
 

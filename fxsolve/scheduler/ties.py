@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.scheduler.decision import Candidate, Choice, Decision
@@ -34,7 +35,6 @@ from fxsolve.scheduler.trial import text_of
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write, read_names
-from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 

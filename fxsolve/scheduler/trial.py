@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.scheduler.decision import Candidate
 from fxsolve.scheduler.ledger import Budget
@@ -10,7 +11,6 @@ from fxsolve.scheduler.schedule import GaussSeidel, Part, Steps
 from fxsolve.scheduler.structural import Known
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Repeat
-from fxsolve.tracer.program import TensorSpec
 
 
 @dataclass(frozen=True)

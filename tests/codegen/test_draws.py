@@ -2,10 +2,10 @@
 
 import torch
 
+from fxsolve.capture.program import Draw
 from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.values import NoiseInput
 from fxsolve.stages import capture
-from fxsolve.tracer.program import Draw
 
 
 def draws() -> tuple[Draw, ...]:

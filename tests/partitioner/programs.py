@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.program import Program, recorded_attribute
 from fxsolve.stages import capture
-from fxsolve.tracer.program import Program, recorded_attribute
 
 T, B, N = 7, 2, 3
 

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Program
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.sums.fold import fold_sums, is_sum
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import Block, Equation, Lag, Repeat, Stacked, System
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program
 from tests.partitioner.programs import given_values
 
 aten = torch.ops.aten

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.stages import partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import Read, Slices, System
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.program import Program
 from tests.partitioner import passes, programs
 from tests.partitioner.passes import after_each, full_text
 from tests.partitioner.programs import SAMPLES, Sample, given_values

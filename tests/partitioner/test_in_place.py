@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import fx
 
+from fxsolve.capture.functional.functionalize import WRITE
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.lowering.in_place import writes_of
-from fxsolve.tracer.functionalize import WRITE
-from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 SPEC = TensorSpec((2, 3), (6, 1), torch.float32, torch.device("cpu"))

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from fxsolve.capture.program import Program, attribute_of
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lengths.blend import Blend, Series
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.spec import System
-from fxsolve.tracer.program import Program, attribute_of
 
 N = 4
 torch.manual_seed(0)

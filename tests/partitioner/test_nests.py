@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lowering.batch import batch, check_plain
 from fxsolve.partitioner.lowering.unroll import can_unroll
@@ -19,8 +21,6 @@ from fxsolve.system.nested import Nested, every_repeat, loops_inside, with_solve
 from fxsolve.system.spec import AllSteps, Block, Invariant, Lag, LastStep, Repeat, Slices, Stacked, System, Table
 from fxsolve.system.text import pattern_text, system_text
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program
 from tests.partitioner.nests import (
     COLUMNS,
     FLAT,

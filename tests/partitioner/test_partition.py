@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Program
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
@@ -22,8 +24,6 @@ from fxsolve.system.spec import (
     Table,
 )
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program
 from tests.partitioner import programs
 from tests.partitioner.programs import SAMPLES, B, N, Sample, T, given_values, numbers
 

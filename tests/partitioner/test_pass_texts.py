@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.program import Program
 from fxsolve.partitioner.graphs.bodies import close_repeat, open_repeat
 from fxsolve.partitioner.graphs.idle_writes import drop_idle_writes
 from fxsolve.partitioner.graphs.memory import pin_layouts, resolve_flags
@@ -39,7 +40,6 @@ from fxsolve.partitioner.sums.fold import fold_sums, is_sum
 from fxsolve.stages import capture, partition
 from fxsolve.system.spec import Equation, Repeat, System
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.program import Program
 from tests.goldens import check_golden, check_names
 from tests.partitioner import small
 from tests.partitioner.passes import Edit, edited, flat_system, full_text, rolled_system

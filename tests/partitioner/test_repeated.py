@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import recorded_attribute
 from fxsolve.partitioner.graphs.repeated import settle_writes
 from fxsolve.partitioner.partition import partition
 from fxsolve.stages import capture
 from fxsolve.system.evaluate import evaluate
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import recorded_attribute
 from tests.partitioner.programs import given_values
 
 aten = torch.ops.aten

@@ -5,10 +5,10 @@ import time
 import torch
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.rolling.roll import Rolling, roll
 from fxsolve.partitioner.rolling.signature import read_calls
 from fxsolve.structure.slots import Internal, Irregular, SameValue, Varying
-from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 SPEC = TensorSpec((2, 3), (3, 1), torch.float32, torch.device("cpu"))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import fxsolve
+from fxsolve.capture.capture import capture
 from fxsolve.partitioner.partition import partition
 from fxsolve.system.spec import Lag, Prefix, Repeat, Slices
-from fxsolve.tracer.capture import capture
 
 T = 12
 

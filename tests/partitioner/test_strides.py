@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxsolve.capture.tape import spec_of
 from fxsolve.partitioner.graphs.strides import is_contiguous, overlaps
-from fxsolve.tracer.tape import spec_of
 
 
 @st.composite

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Program
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.loops import find_loops
 from fxsolve.partitioner.partition import Partition, partition
 from fxsolve.stages import capture
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.nested import every_repeat
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program
 from tests.partitioner.programs import given_values
 
 N, HEADS, T = 16, 2, 3

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import fxsolve
-from fxsolve.tracer.bits import same_bits
+from fxsolve.capture.bits import same_bits
 from tests.properties.failures import FAILURES
 from tests.properties.programs import sources
 from tests.properties.writer import build, inputs, module_of

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import fxsolve
+from fxsolve.capture.bits import same_bits
 from fxsolve.stages import capture, partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.verify import verify_system
-from fxsolve.tracer.bits import same_bits
 from tests.partitioner.programs import given_values
 
 B, N = 2, 3

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.capture.program import Program
 from fxsolve.runtime.family import Member, member
 from fxsolve.runtime.gradients import Differentiable, make_differentiable
 from fxsolve.stages import capture, emit_passes, partition, schedule
-from fxsolve.tracer.program import Program
 
 N = 3
 

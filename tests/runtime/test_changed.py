@@ -5,9 +5,9 @@ import re
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.state.mutations import effects_of
 from fxsolve.runtime.changed import Changed, describe_changed
 from fxsolve.runtime.gradients import Original
-from fxsolve.tracer.mutations import effects_of
 from tests.runtime.building import recorded, recurrence, wanted
 
 SHARED = torch.zeros(2)

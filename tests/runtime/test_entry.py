@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from fxsolve.capture.program import Program
+from fxsolve.capture.state.stores import NO_LIVE
 from fxsolve.runtime.compilation import Entry, Options
 from fxsolve.runtime.entry import build
 from fxsolve.runtime.relatives import Relatives
-from fxsolve.tracer.program import Program
-from fxsolve.tracer.stores import NO_LIVE
 from tests.runtime.building import member_of, numbers, recurrence
 
 OPTIONS = Options("gs", "eager")

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.runtime.family import Member, find_lengths, grow, sizes_of
@@ -15,8 +17,6 @@ from fxsolve.runtime.visit import Visit
 from fxsolve.stages import partition
 from fxsolve.system.evaluate import evaluate
 from fxsolve.system.text import system_text
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program
 from tests.partitioner.programs import given_values
 from tests.runtime.building import member_of, numbers, recorded, recurrence
 

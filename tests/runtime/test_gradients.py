@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fxsolve.capture.tape import spec_of
 from fxsolve.runtime.gradients import Gradients, Original, lay_out, present_in, zeros_of
-from fxsolve.tracer.tape import spec_of
 from tests.runtime.building import differentiable, numbers, recurrence, wanted
 
 CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}

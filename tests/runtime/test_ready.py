@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.program import Program
 from fxsolve.errors import GuardError
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
 from fxsolve.stages import emit, partition, schedule
-from fxsolve.tracer.program import Program
 from tests.runtime.building import numbers, recorded, recurrence
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.bits import same_bits
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.modes import runs_as_written
 from fxsolve.runtime.trial import race, run_example, run_original, seconds_of, time_emitted
 from fxsolve.stages import emit, partition, schedule
-from fxsolve.tracer.bits import same_bits
 from tests.runtime.building import differentiable, numbers, recorded, recurrence, wanted
 
 

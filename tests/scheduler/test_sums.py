@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from fxsolve.capture.bits import same_bits
 from fxsolve.scheduler.decision import Decision
 from fxsolve.scheduler.schedule import Scan, Steps, parts_of
 from fxsolve.stages import capture, emit, partition, schedule
-from fxsolve.tracer.bits import same_bits
 
 T, N = 60, 6
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.tracer.bits import same_bits
+from fxsolve.capture.bits import same_bits
 
 Leaf = tuple[str, Any]
 

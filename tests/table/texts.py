@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 from torch import fx
 
+from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError
 from fxsolve.partitioner.partition import Partition
 from fxsolve.scheduler.decision import Decision
 from fxsolve.solvers.loop import Loop
 from fxsolve.stages import emit, emit_passes, partition, schedule
 from fxsolve.system.text import system_text
-from fxsolve.tracer.program import Program
 from tests.goldens import with_few_digits, without_paths
 from tests.table.follow import captured
 from tests.table.row import Row

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 
+from fxsolve.capture.capture import capture
+from fxsolve.capture.functional.functionalize import functionalize
+from fxsolve.capture.record.communication import Line
+from fxsolve.capture.record.record import Record, record
+from fxsolve.capture.state.stores import NO_LIVE
 from fxsolve.partitioner.partition import partition
-from fxsolve.tracer.capture import capture
-from fxsolve.tracer.communication import Line
-from fxsolve.tracer.functionalize import functionalize
-from fxsolve.tracer.record import Record, record
-from fxsolve.tracer.stores import NO_LIVE
 
 
 class LoopGRU(nn.Module):

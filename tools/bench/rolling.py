@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from capture import LoopGRU, seconds, write_columns
 
+from fxsolve.capture.program import Program
 from fxsolve.partitioner.graphs.calls import dead_views
 from fxsolve.partitioner.partition import partition
 from fxsolve.partitioner.rolling.roll import roll
 from fxsolve.partitioner.rolling.signature import read_calls
 from fxsolve.stages import capture
-from fxsolve.tracer.program import Program
 
 LIMIT_SECONDS = 1.0
 LIMIT_CALLS = 70_000

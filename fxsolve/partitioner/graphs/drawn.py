@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.program import Program, attribute_of
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.program import Program, attribute_of
 
 aten = torch.ops.aten
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import fx
 
+from fxsolve.capture.program import Role, TensorSpec
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.calls import arguments, is_view
 from fxsolve.partitioner.graphs.strides import is_contiguous
-from fxsolve.tracer.program import Role, TensorSpec
 
 aten = torch.ops.aten
 _READERS = frozenset({aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default})

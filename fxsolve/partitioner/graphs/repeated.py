@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Program, attribute_of
 from fxsolve.partitioner.graphs.drawn import MOVES, DrawnValues, Fixed, is_open
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program, attribute_of
 
 aten = torch.ops.aten
 

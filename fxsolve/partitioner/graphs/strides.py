@@ -2,7 +2,7 @@
 
 import torch
 
-from fxsolve.tracer.program import TensorSpec
+from fxsolve.capture.program import TensorSpec
 
 
 def is_contiguous(spec: TensorSpec) -> bool:

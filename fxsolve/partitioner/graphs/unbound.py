@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.graphs.calls import arguments
-from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 _TURNS = frozenset({aten.permute.default, aten.transpose.int, aten.t.default})

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.rolling.roll import MAX_PEELED, MIN_CALLS
 from fxsolve.partitioner.rolling.signature import Calls
 from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs
 from fxsolve.structure.slots import PeriodicWindow
-from fxsolve.tracer.program import TensorSpec
 
 MIN_STEPS = 4
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fxsolve.capture.stream import Entry, Number, split_entry
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs
-from fxsolve.tracer.stream import Entry, Number, split_entry
 
 _MIN_TRIPS = 3
 _MIN_CALLS = 6

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.together import Together, Undo
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.bodies import open_repeat
 from fxsolve.partitioner.graphs.reads import has_carry, read_order, takes_numbers
@@ -18,7 +19,6 @@ from fxsolve.partitioner.lowering.trace import check_rules, trace
 from fxsolve.system.nested import Nested, loops_inside
 from fxsolve.system.spec import Invariant, Prefix, Read, Repeat, Table
 from fxsolve.torch_compat.batches import FakeTensorMode
-from fxsolve.tracer.together import Together, Undo
 
 aten = torch.ops.aten
 

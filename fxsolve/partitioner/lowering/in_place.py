@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import fx
 
+from fxsolve.capture.functional.functionalize import WRITE
 from fxsolve.partitioner.graphs.calls import aten, computes
 from fxsolve.torch_compat.operators import OpOverload, overload_name_of, schema_of
-from fxsolve.tracer.functionalize import WRITE
 
 _SPLITS = frozenset({aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default})
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.graphs.strides import contiguous
 from fxsolve.system.spec import Lag, Prefix, Repeat
 from fxsolve.torch_compat.operators import OpOverload, schema_of
-from fxsolve.tracer.program import TensorSpec
 
 _SHAPES = ("size", "shape")  # what ops call the shape of their result
 _COUNT = "N"  # and the number of samples alone, as group norm does

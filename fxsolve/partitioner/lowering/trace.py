@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.tape import Tape, spec_of
 from fxsolve.errors import PartitionError
 from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, has_kernel
 from fxsolve.torch_compat.trees import pytree
-from fxsolve.tracer.tape import Tape, spec_of
 
 
 class _CallWriter(LightMode, Tape):

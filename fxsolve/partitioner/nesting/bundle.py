@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.strides import contiguous, is_contiguous
@@ -15,7 +16,6 @@ from fxsolve.partitioner.nesting.inline import fill_specs
 from fxsolve.partitioner.nesting.stacked import read_slices
 from fxsolve.system.nested import Nested
 from fxsolve.system.spec import Equation, Lag, Repeat
-from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
+from fxsolve.capture.tape import spec_of
 from fxsolve.errors import PartitionError
 from fxsolve.partitioner.graphs.strides import contiguous
 from fxsolve.system.nested import Nested
 from fxsolve.system.spec import AllSteps, Block, FinalBuffer, Repeat, System, Write
 from fxsolve.torch_compat.batches import FakeTensorMode
-from fxsolve.tracer.program import TensorSpec
-from fxsolve.tracer.tape import spec_of
 
 
 def inline(system: System, repeat: Repeat) -> fx.GraphModule:

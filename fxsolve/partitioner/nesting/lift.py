@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.system.nested import Nested
 from fxsolve.system.spec import Block, Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, System, Table
-from fxsolve.tracer.program import TensorSpec
 
 
 def lift_loops(system: System) -> System:

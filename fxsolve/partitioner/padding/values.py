@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.partitioner.growing.sizes import AffineSize
-from fxsolve.tracer.program import TensorSpec
 
 aten = torch.ops.aten
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import fx
 
+from fxsolve.capture.program import TensorSpec
 from fxsolve.structure.periods import IntArray
 from fxsolve.structure.slots import PeriodicWindow, Value
-from fxsolve.tracer.program import TensorSpec
 
 _TENSOR = "tensor"
 _INT = "int"

@@ -1,0 +1,1 @@
+"""The backward pass of a program, recorded behind its forward pass."""

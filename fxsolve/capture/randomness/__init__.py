@@ -1,0 +1,1 @@
+"""Random draws as inputs, and the generators that they come from."""

@@ -1,0 +1,1 @@
+"""One real run of the program becomes a graph of raw ATen calls."""

@@ -1,0 +1,78 @@
+"""What recording has to do about an ATen operator."""
+
+from enum import Enum, auto
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxsolve.capture.randomness import noise
+from fxsolve.capture.record import reads, statistics
+from fxsolve.capture.record.communication import is_communication
+from fxsolve.torch_compat.operators import OpOverload, can_decompose, has_kernel, schema_of
+
+aten = torch.ops.aten
+
+
+class Kind(Enum):
+    """What recording has to do about an ATen operator."""
+
+    CALL = auto()
+    MUTATION = auto()
+    RANDOM = auto()
+    READ = auto()
+    LIFT = auto()
+    STATISTICS = auto()
+    GRAD_MODE = auto()
+    COMPOSITE = auto()
+    STORAGE = auto()
+    REMARK = auto()
+    COMMUNICATION = auto()
+
+
+@cache
+def kind_of(function: OpOverload) -> Kind:
+    """The kind of an operator, from its schema and tags."""
+    if function.namespace == "profiler":
+        return Kind.REMARK
+    if is_communication(function):
+        return Kind.COMMUNICATION
+    if can_decompose(function) and not _has_own_kernel(function):
+        return Kind.COMPOSITE
+    if function is aten.lift_fresh.default:
+        return Kind.LIFT
+    if noise.is_random(function):
+        return Kind.RANDOM
+    if any("Storage" in str(argument.type) for argument in schema_of(function).arguments):
+        return Kind.STORAGE
+    if schema_of(function).is_mutable:
+        return Kind.MUTATION
+    if statistics.keeps_statistics(function):
+        return Kind.STATISTICS
+    if function is aten.mkldnn_rnn_layer.default:
+        return Kind.GRAD_MODE
+    return Kind.READ if reads.is_read(function) else Kind.CALL
+
+
+def _has_own_kernel(function: OpOverload) -> bool:
+    """Whether PyTorch itself does not take a call apart: its parts would round in another way.
+
+    Python's rules keep the kernels that they stand for. What cannot be batched as it is, `mish_backward` for one, is
+    taken apart all the same.
+    """
+    keys = ("CompositeImplicitAutograd", "CPU", "FuncTorchBatched")
+    return all(has_kernel(function.name(), key) for key in keys)
+
+
+@cache
+def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
+    arguments = enumerate(schema_of(function).arguments)
+    return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
+
+
+def mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that a call writes into."""
+    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
+    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+    return [value for value in flat if isinstance(value, Tensor)]

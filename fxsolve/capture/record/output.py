@@ -1,0 +1,47 @@
+"""The return value of a program: taken apart into tensors and constants, and put together again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fxsolve.capture.plain import refuse_unusual
+from fxsolve.capture.program import Output
+from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.trees import pytree
+
+_CONSTANTS = (int, float, complex, str, type(None), torch.dtype, torch.device)
+
+
+def flatten_result(result: Any) -> tuple[Output, tuple[Tensor, ...]]:
+    """The tensors of a return value in pytree order, and how to rebuild the value from them.
+
+    Raises:
+        CaptureError: a leaf is neither a tensor nor a plain constant.
+    """
+    flat, spec = pytree.tree_flatten(result)
+    leaves: list[int | None] = []
+    constants: list[Any] = []
+    tensors: list[Tensor] = []
+    for leaf in flat:
+        if isinstance(leaf, Tensor):
+            refuse_unusual(leaf, f"output {len(tensors)}")
+            leaves.append(len(tensors))
+            tensors.append(leaf)
+            continue
+        if not isinstance(leaf, _CONSTANTS):
+            raise CaptureError(
+                f"the program returns a {type(leaf).__name__}; fxsolve handles tensors, numbers, strings and None "
+                "in tuples, lists and dicts."
+            )
+        leaves.append(None)
+        constants.append(leaf)
+    return Output(spec, tuple(leaves), tuple(constants)), tuple(tensors)
+
+
+def rebuild(output: Output, tensors: Sequence[Tensor]) -> Any:
+    """The return value of the program with `tensors` in the places of its tensors."""
+    constants = iter(output.constants)
+    leaves = [next(constants) if leaf is None else tensors[leaf] for leaf in output.leaves]
+    return pytree.tree_unflatten(leaves, output.spec)

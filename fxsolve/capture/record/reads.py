@@ -1,0 +1,250 @@
+"""Values of tensors that reach Python: guarded where they pass the dispatcher, refused where they bypass it."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from fxsolve.capture.backward.differentiation import BACKWARD_PASSES
+from fxsolve.capture.plain import refuse_unusual
+from fxsolve.capture.record.arrays import MAX_VALUES, READS, Arrays, Follower
+from fxsolve.capture.record.checked import CHECKED
+from fxsolve.capture.record.higher_order import is_control_flow, run_control_flow
+from fxsolve.capture.record.sizes import SIZES
+from fxsolve.capture.source import user_line
+from fxsolve.capture.state.externals import is_same_memory
+from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.dispatch import WithoutTorchFunction
+from fxsolve.torch_compat.operators import HigherOrderOperator, OpOverload, schema_of
+from fxsolve.torch_compat.tensors import typed_storage
+from fxsolve.torch_compat.trees import pytree
+
+if TYPE_CHECKING:
+    from fxsolve.capture.record.recorder import Recorder
+
+aten = torch.ops.aten
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool((a == b).all())
+
+
+def _allclose(a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    return bool(torch.isclose(a, b, rtol, atol, equal_nan).all())
+
+
+# What such an operator returns is computed again from recorded calls that end in one scalar read.
+_PREDICATES: Mapping[OpOverload, Callable[..., bool]] = {
+    aten.equal.default: _equal,
+    aten.allclose.default: _allclose,
+}
+
+
+def _has_no_errors(info: Tensor, *_: Any, **__: Any) -> bool:
+    return not bool(torch.any(info))
+
+
+def _holds(condition: Tensor, *_: Any) -> bool:
+    return bool(condition)
+
+
+# These return nothing, and raise where a value is not as it must be: a read of whether they raise.
+_CHECKS: Mapping[OpOverload, Callable[..., bool]] = {
+    aten._linalg_check_errors.default: _has_no_errors,
+    aten._assert_async.default: _holds,
+    aten._assert_async.msg: _holds,
+}
+
+# These say nothing about values, and what they say is the same in every run with these shapes and devices.
+_METADATA = frozenset(
+    {
+        aten.is_same_size.default,
+        aten.is_pinned.default,
+        aten._assert_tensor_metadata.default,
+        torch.ops.prim.device.default,
+        # Forward-mode differentiation asks this to lay out tangents; their values do not depend on the answer.
+        aten._has_same_storage_numel.default,
+    }
+)
+
+
+def _returns_tensor(function: OpOverload) -> bool:
+    return any("Tensor" in str(value.type) for value in schema_of(function).returns)
+
+
+def is_read(function: OpOverload) -> bool:
+    """Whether Python learns something about values: a number, the size of the result, or that no error is raised."""
+    return torch.Tag.dynamic_output_shape in function.tags or not _returns_tensor(function)
+
+
+def guard_read(recorder: "Recorder", function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operator by which Python learns about values, and guard what it learned.
+
+    Raises:
+        CaptureError: there is no rule for the operator.
+    """
+    if function is aten._local_scalar_dense.default:
+        value = function(*args)
+        recorder.guard(args[0], value)
+        return value
+    if function in _PREDICATES:
+        with recorder:
+            value = _PREDICATES[function](*args, **kwargs)
+        if value == function(*args, **kwargs):
+            return value
+    if function in SIZES:
+        with recorder:
+            SIZES[function](*args, **kwargs)
+        return recorder.call(function, args, kwargs)
+    if function in _CHECKS:
+        function(*args, **kwargs)
+        with recorder:
+            _CHECKS[function](*args, **kwargs)
+        return None
+    if function in _METADATA:
+        return function(*args, **kwargs)
+    raise CaptureError(f"{user_line()}: fxsolve cannot guard what the program reads by {function}; rewrite this line.")
+
+
+def check_literal(recorder: Follower, literal: Tensor) -> None:
+    """Refuse `torch.FloatTensor([x[0], 1.0])`, which reads its items unseen, wherever such an item may be involved."""
+    # Memory that belongs to NumPy cannot be resized: that literal comes from an array.
+    if not recorder.literal_is_checked and literal.untyped_storage().resizable() and recorder.holds_scalar():
+        raise CaptureError(f"{user_line()}: this constructor may read tensor values unseen; use torch.tensor or stack.")
+
+
+# What these do to the values or the memory of a tensor without an ATen call.
+_BYPASSES = {
+    **dict.fromkeys(
+        (
+            Tensor.__dlpack__,
+            Tensor.__deepcopy__,
+            Tensor.__reduce_ex__,
+            Tensor.__repr__,
+            Tensor.data_ptr,
+            Tensor.__cuda_array_interface__.__get__,
+        ),
+        "reads",
+    ),
+    **dict.fromkeys((Tensor.untyped_storage, typed_storage, Tensor.storage), "reads or writes"),
+    **dict.fromkeys(
+        (Tensor.apply_, Tensor.map_, Tensor.map2_),  # pyright: ignore[reportAttributeAccessIssue]
+        "writes",
+    ),
+}
+_SET_DATA: Any = Tensor.data.__set__  # pyright: ignore[reportAttributeAccessIssue]
+_HOOKS = frozenset({Tensor.register_hook, Tensor.register_post_accumulate_grad_hook})
+_INDEXING = frozenset({Tensor.__getitem__, Tensor.__setitem__})
+_LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}) | _INDEXING
+
+
+@cache
+def _name(function: Any) -> str:
+    owner = getattr(function, "__self__", None)
+    return getattr(owner, "__name__", None) or getattr(function, "__name__", str(function))
+
+
+class ReadWatch(TorchFunctionMode):
+    """Guards or refuses reads that bypass the dispatcher."""
+
+    def __init__(self, recorder: Follower) -> None:
+        super().__init__()
+        self.recorder = recorder
+        self._arrays = Arrays()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        super().__exit__(kind, error, trace)
+        if self.recorder.line.used:
+            return
+        problem = self._arrays.changed() if error is None else self._arrays.explain(error)
+        self.recorder.error = self.recorder.error or problem
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if self.recorder.line.used:
+            return func(*args, **(kwargs or {}))
+        if func in _BYPASSES and self._is_recorded(args[0]):
+            self._refuse(f"Tensor.{_name(func)} {_BYPASSES[func]} tensor values")
+        if func == _SET_DATA and isinstance(args[1], Tensor):
+            return self._set_data(args[0], args[1])
+        if func in READS:
+            return self._read(func, args, kwargs or {})
+        if func in _LITERALS:
+            return self._make_literal(func, args, kwargs or {})
+        if func in _HOOKS:
+            self.recorder.hooks.append(args[1])
+        if func in BACKWARD_PASSES:
+            with self:
+                return BACKWARD_PASSES[func](*args, **(kwargs or {}))
+        if func in CHECKED:
+            with self:
+                return CHECKED[func](*args, **(kwargs or {}))
+        if is_control_flow(func):
+            return self._run_as_written(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+    def _read(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with WithoutTorchFunction():
+            if args[0].numel() > MAX_VALUES:
+                self._refuse(f"Tensor.{_name(function)} of more than {MAX_VALUES} entries reads tensor values")
+            return self._arrays.read(self.recorder, function, args, kwargs)
+
+    def _set_data(self, tensor: Tensor, value: Tensor) -> None:
+        """Set `tensor.data`; what it holds then is a view of `value` that no gradient flows through."""
+        data = value.detach()
+        with WithoutTorchFunction():
+            try:
+                refuse_unusual(value, "what the program sets the data of a tensor to")
+                if is_same_memory(tensor, data):
+                    return  # `tensor.data *= 2` ends so
+                self.recorder.move(tensor, data)
+            except CaptureError as error:
+                self.recorder.error = self.recorder.error or error
+                raise
+            _SET_DATA(tensor, data)
+
+    def _run_as_written(self, operator: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            with self:
+                return run_control_flow(operator, args, kwargs)
+        except CaptureError as error:
+            self.recorder.error = self.recorder.error or error
+            raise
+
+    def _make_literal(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        items = _index_items(*args[1:]) if function in _INDEXING else _items(args, kwargs)
+        if any(map(self._is_recorded, items)):
+            self._refuse(f"{_name(function)} with a list of tensors reads tensor values")
+        self.recorder.literal_is_checked = True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.recorder.literal_is_checked = False
+
+    def _is_recorded(self, value: Any) -> bool:
+        with WithoutTorchFunction():
+            return isinstance(value, Tensor) and (
+                self.recorder.find(value) is not None or id(value) in self.recorder.names
+            )
+
+    def _refuse(self, what: str) -> NoReturn:
+        error = CaptureError(
+            f"{user_line()}: {what} outside of torch, where they cannot be followed; "
+            "use torch operations, or .item() for a number."
+        )
+        self.recorder.refuse(error)
+
+
+def _items(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    literals = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, (list, tuple))]
+    return pytree.tree_leaves(literals)
+
+
+def _index_items(index: Any, value: Any = None) -> list[Any]:
+    # A tensor in a tuple indexes by an ATen call; in a list, or a list that is assigned, it is read.
+    parts = (*index, value) if isinstance(index, tuple) else (index, value)
+    return pytree.tree_leaves([part for part in parts if isinstance(part, list)])

@@ -1,0 +1,241 @@
+"""Record: one real run of the program becomes a graph of raw ATen calls."""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from io import IOBase
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from fxsolve.capture.backward.backward import Pass, record_backward
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.pause import paused_collector
+from fxsolve.capture.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
+from fxsolve.capture.randomness.generators import find_generators, restore_generators
+from fxsolve.capture.record.arguments import unchanged
+from fxsolve.capture.record.as_written import as_written
+from fxsolve.capture.record.communication import HappenedError, Line, Outcome, refuse_communication
+from fxsolve.capture.record.doors import watched_doors
+from fxsolve.capture.record.fast_paths import fast_paths
+from fxsolve.capture.record.output import flatten_result
+from fxsolve.capture.record.reads import ReadWatch
+from fxsolve.capture.record.recorder import Recorder
+from fxsolve.capture.record.watched import watched
+from fxsolve.capture.state.changes import Changes, find_changes
+from fxsolve.capture.state.externals import copy_of, find_aliases
+from fxsolve.capture.state.feeds import feed
+from fxsolve.capture.state.reach import Reach, find_reach, globals_of, name_tensors
+from fxsolve.capture.state.state import RandomState, read_random_state, take_snapshot
+from fxsolve.capture.state.stores import NO_STORES, NOTHING_HELD, Held, Live, Stores
+from fxsolve.capture.stream import Stream
+from fxsolve.errors import CaptureError
+from fxsolve.torch_compat.dispatch import WithoutTorchFunction, count_dispatch_modes, current_transform
+from fxsolve.torch_compat.trees import pytree
+
+
+@dataclass(frozen=True)
+class Record:
+    """The raw calls of one run; `mutates` says whether any of them writes into an argument.
+
+    `rewind()` puts the random generators, and the tensors and attributes that outlive the run, back to what they were.
+    """
+
+    graph: fx.Graph
+    root: dict[str, Tensor]
+    roles: dict[str, Role]
+    draws: tuple[Draw, ...]
+    guards: tuple[Guard, ...]
+    output: Output
+    example: Example
+    mutates: bool
+    rewind: Callable[[], None]
+    mutations: tuple[Mutation, ...]
+    aliases: tuple[Alias, ...]
+    backward: Backward | None
+    stream: Stream
+    stores: Stores
+
+
+def record(
+    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, line: Line
+) -> Record:
+    """Run `program(*args, **kwargs)` once and write down its ATen calls, also of its backward pass in grad mode.
+
+    The tensors of `live`, and those in other places that the run rebinds, become inputs behind those of the call. The
+    program may communicate with other processes if the `line` is open.
+
+    Raises:
+        HappenedError: the program has done so; what it left behind stays.
+        SideEffectError: the program changes something that outlives the call and cannot be made again.
+        CaptureError: the program does something else that cannot be written as equations.
+        After the other two, and what the program itself raises, attributes, tensors and generators are as before.
+    """
+    _refuse_nesting()
+    others = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor))
+    reach = find_reach(program, others)
+    _refuse_iterators(reach)
+    refuse_communication(reach)
+    names = name_tensors(reach)
+    inputs = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+    snapshot, randomness = take_snapshot(reach), read_random_state()
+    recorder = Recorder(names, find_generators(reach, others), line)
+    rewind = functools.partial(_rewind, recorder, randomness)
+    state = tuple((read, read.value()) for read in live.reads)
+    try:
+        with watched(reach, snapshot, live.counters, line) as counters:
+            for index, tensor in enumerate(inputs):
+                recorder.add_input(tensor, index)
+            bound = (one.args for one in reach.others if isinstance(one, functools.partial))
+            with unchanged((*args, *bound), kwargs, line):
+                result = _run(recorder, program, args, kwargs)
+            if line.used:
+                raise HappenedError(line.used, Outcome(result))
+            output, returned = flatten_result(result)
+            counters.check()
+            changes = find_changes(recorder, snapshot, returned, state, live.places, counters.changed())
+            outputs = (*returned, *changes.stored)
+            recorder.externals.check()
+            backward = record_backward(recorder, outputs, changes.stores.handed, reach)
+            counters.check()
+        _check_randomness(recorder, randomness)
+        # A program that draws nothing leaves the generators to other threads.
+        drawn = randomness if recorder.draws else None
+        back = functools.partial(_rewind, recorder, drawn, changes.before)
+        found = _finish(recorder, inputs, output, outputs, backward, back)
+        return _with_state(found, changes)
+    except HappenedError:
+        raise
+    except Exception as error:
+        if line.used:
+            raise HappenedError(line.used, Outcome(error=error)) from error
+        snapshot.restore()
+        rewind()
+        raise
+
+
+def _refuse_nesting() -> None:
+    if count_dispatch_modes() or current_transform() is not None:
+        raise CaptureError("another dispatch mode or function transform is active; capture the program outside of it.")
+
+
+def _refuse_iterators(reach: Reach) -> None:
+    parts = [part for module in reach.modules.values() for part in module.modules()]
+    held = (value for part in parts for value in (*vars(part).values(), *globals_of(type(part).forward)))
+    for one in (*reach.others, *held):
+        if isinstance(one, Iterator) and not isinstance(one, IOBase):
+            raise CaptureError(
+                f"the program reaches a {type(one).__name__}, which gives something else each time; pass what it gives."
+            )
+
+
+def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        with paused_collector(), as_written(), fast_paths(), watched_doors(), recorder, ReadWatch(recorder):
+            result = program(*args, **kwargs)
+    except Exception:
+        if recorder.error is not None and not recorder.line.used:
+            raise recorder.error from None
+        raise
+    if recorder.error is not None and not recorder.line.used:
+        raise recorder.error
+    return result
+
+
+def _rewind(recorder: Recorder, randomness: RandomState | None, before: Held = NOTHING_HELD) -> None:
+    before.put_back()
+    recorder.externals.undo()
+    if randomness is not None:
+        _restore_randomness(recorder, randomness)
+
+
+def _restore_randomness(recorder: Recorder, randomness: RandomState) -> None:
+    randomness.restore()
+    restore_generators(recorder.generators.values())
+
+
+def _states(recorder: Recorder) -> list[Tensor]:
+    return [generator.get_state() for generator, _ in recorder.generators.values()]
+
+
+def _check_randomness(recorder: Recorder, before: RandomState) -> None:
+    """Make all draws again from the state before the run: same bits, and the state after the run."""
+    if not before.is_python_unchanged():
+        raise CaptureError(
+            "the program, or another thread meanwhile, draws random numbers from Python or NumPy; draw them with torch."
+        )
+    recorder.fresh.check()
+    if not (_draws_again(recorder, before) if recorder.draws else _drew_nothing(recorder, before)):
+        raise CaptureError(
+            "the program uses random numbers that fxsolve did not see being drawn, or another thread drew some "
+            "meanwhile."
+        )
+
+
+def _draws_again(recorder: Recorder, before: RandomState) -> bool:
+    after, explicit = read_random_state(), _states(recorder)
+    _restore_randomness(recorder, before)
+    same = all(same_bits(draw.sample(), noise) for draw, noise in zip(recorder.draws, recorder.noise, strict=True))
+    return same and after.is_torch_unchanged() and all(map(torch.equal, _states(recorder), explicit))
+
+
+def _drew_nothing(recorder: Recorder, before: RandomState) -> bool:
+    known = (state for _, state in recorder.generators.values())
+    return before.is_torch_unchanged() and all(map(torch.equal, _states(recorder), known))
+
+
+def _finish(
+    recorder: Recorder,
+    inputs: tuple[Tensor, ...],
+    output: Output,
+    tensors: tuple[Tensor, ...],
+    backward: Pass | None,
+    rewind: Callable[[], None],
+) -> Record:
+    gradients = backward.found if backward else ()
+    with WithoutTorchFunction():
+        nodes = [recorder.node_of(tensor) for tensor in tensors]
+        gradient_nodes = [recorder.node_of(tensor) for tensor in gradients]
+    recorder.externals.check()
+    written = recorder.externals.written
+    # At the end of the record these nodes stand for what was written into them last.
+    recorder.graph.output((*nodes, *(one.external.node for one in written), *gradient_nodes, *recorder.guard_nodes))
+    return Record(
+        recorder.graph,
+        recorder.root,
+        recorder.roles,
+        tuple(recorder.draws),
+        tuple(recorder.guards),
+        output,
+        _example(recorder, inputs, tensors, backward),
+        recorder.mutations > 0,
+        rewind,
+        tuple(one.mutation(len(tensors) + k) for k, one in enumerate(written)),
+        find_aliases(tensors, written),
+        backward.numbered(len(tensors) + len(written)) if backward else None,
+        recorder.listener.stream(),
+        NO_STORES,
+    )
+
+
+def _with_state(record: Record, changes: Changes) -> Record:
+    """The record with what it reads from rebound places as inputs."""
+    fed = feed(record.graph, record.root, record.roles, record.example, record.mutations, changes, record.backward)
+    return replace(
+        record, root=fed.root, roles=fed.roles, example=fed.example, mutations=fed.mutations, stores=fed.stores
+    )
+
+
+def _example(
+    recorder: Recorder, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], backward: Pass | None
+) -> Example:
+    written, before = recorder.externals.written, recorder.externals.before()
+    places = {id(one.tensor): one.place for one in recorder.externals.all()}
+    return Example(
+        tuple(before.get(id(tensor), tensor) for tensor in inputs),
+        tuple(recorder.noise),
+        (*outputs, *(copy_of(one.external.tensor) for one in written), *(backward.found if backward else ())),
+        {place: value for number, value in before.items() if isinstance(place := places.get(number), str)},
+        backward.cotangents if backward else (),
+    )

@@ -1,0 +1,1 @@
+"""What outlives a call: the places where Python keeps it, and what a run changes there."""

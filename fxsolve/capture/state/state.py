@@ -1,0 +1,164 @@
+"""State that outlives a call: what places of Python hold, and the generators of random numbers."""
+
+import random
+import sys
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fxsolve.capture.state.places import (
+    MISSING,
+    Container,
+    Contents,
+    Place,
+    container_of,
+    containers_in,
+    is_container,
+    is_data,
+)
+from fxsolve.capture.state.reach import Reach, walk
+from fxsolve.torch_compat.modules import BUFFERS
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place and what it held."""
+
+    place: Place
+    held: Any
+
+
+class Owner(NamedTuple):
+    """The attributes of a module or of another object."""
+
+    label: str
+    attributes: dict[str, Any]
+    is_module: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What every reached place and container held; new attributes are looked for in those of the `owners`."""
+
+    slots: tuple[Slot, ...]
+    containers: tuple[Container, ...]
+    owners: tuple[Owner, ...]
+
+    def contents(self) -> Contents:
+        """The items that the containers held, by the ids of these."""
+        return {id(one.container): one.items for one in self.containers}
+
+    def changed(self) -> tuple[Slot, ...]:
+        """The places that hold something else now, with what they held; those of new attributes held nothing.
+
+        Of objects that are no modules only numbers, strings, tensors and containers count: they may have caches.
+        """
+        contents = self.contents()
+        known = {slot.place.identity for slot in self.slots}
+        places = [Place(f"{own.label}.{key}", own.attributes, key) for own in self.owners for key in own.attributes]
+        new = (Slot(place, MISSING) for place in places if place.identity not in known)
+        changed = (*(slot for slot in self.slots if not _same(slot.place.read(), slot.held, contents)), *new)
+        lenient = {id(own.attributes) for own in self.owners if not own.is_module}
+        return tuple(
+            slot
+            for slot in {slot.place.identity: slot for slot in changed}.values()
+            if id(slot.place.owner) not in lenient or is_data(slot.place.read()) or is_data(slot.held)
+        )
+
+    def restore(self) -> None:
+        """Put back what the places held."""
+        for container in self.containers:
+            container.write()
+        for slot in self.slots:
+            slot.place.write(slot.held)
+
+
+def take_snapshot(reach: Reach) -> Snapshot:
+    """What the attributes of all reached modules and objects, and the places outside of them, hold now."""
+    found = walk(reach)
+    slots = [Slot(place, place.read()) for place in reach.places]
+    owners: list[Owner] = []
+    for name, module in found.modules:
+        label = f"{type(module).__name__} {name}".strip()
+        owners += [Owner(label, vars(module), True), Owner(label, vars(module).get(BUFFERS, {}), True)]
+        parameters = module.named_parameters(recurse=False)  # torch warns where others are asked for their gradients
+        slots += [_slot(f"{label}.{key}.grad", p, "grad") for key, p in parameters if p.is_leaf or p.retains_grad]
+    owners += [Owner(f"{type(one).__name__} {name}".strip(), vars(one), False) for name, one in found.objects]
+    slots += [_slot(f"{own.label}.{key}", own.attributes, key) for own in owners for key in own.attributes]
+    containers = [one for slot in slots for one in containers_in(slot.held)]
+    containers += [container_of(own.attributes) for own in owners]
+    return Snapshot(tuple(slots), tuple(containers), tuple(owners))
+
+
+def _slot(label: str, owner: Any, key: str) -> Slot:
+    place = Place(label, owner, key)
+    return Slot(place, place.read())
+
+
+def _same(now: Any, held: Any, contents: Contents) -> bool:
+    """Whether `now` is what was held; `contents` are the items of containers then, by their ids."""
+    pending, seen = [(now, held)], set[int]()
+    while pending:
+        one, other = pending.pop()
+        if one is other and (id(other) in seen or not is_container(other)):
+            continue
+        seen.add(id(other))
+        if type(one) is not type(other):
+            return False
+        if one is other or isinstance(one, tuple):
+            before = contents.get(id(other), other)
+            items = tuple(one.items() if isinstance(one, dict) else one)
+            if len(items) != len(before):
+                return False
+            pending += zip(items, before, strict=True)
+        elif not (isinstance(one, (int, float, complex, str)) and one == other):
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """The state of every generator that torch, Python and NumPy use by default.
+
+    They are those of all threads: what another one draws while a program runs may be drawn again after `restore`.
+    """
+
+    cpu: Tensor
+    cuda: tuple[Tensor, ...]
+    python: Any
+    numpy: Any
+
+    def restore(self) -> None:
+        """Put every generator back into its state; nothing is done to those that are in it."""
+        now = read_random_state()
+        if not torch.equal(now.cpu, self.cpu):
+            torch.set_rng_state(self.cpu)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(list(self.cuda))
+        if now.python != self.python:
+            random.setstate(self.python)
+        if self.numpy is not None and str(now.numpy) != str(self.numpy):
+            sys.modules["numpy"].random.set_state(self.numpy)
+
+    def is_python_unchanged(self) -> bool:
+        """Whether neither Python nor NumPy drew a random number since."""
+        now = read_random_state()
+        return now.python == self.python and str(now.numpy) == str(self.numpy)
+
+    def is_torch_unchanged(self) -> bool:
+        """Whether torch drew none."""
+        now = read_random_state()
+        return torch.equal(now.cpu, self.cpu) and all(map(torch.equal, now.cuda, self.cuda))
+
+
+def read_random_state() -> RandomState:
+    """The state of the default generators now."""
+    numpy = sys.modules.get("numpy")
+    return RandomState(
+        torch.get_rng_state(),
+        tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else (),
+        random.getstate(),
+        numpy.random.get_state(legacy=True) if numpy is not None else None,
+    )
