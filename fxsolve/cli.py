@@ -13,6 +13,7 @@ import fxsolve
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError, FxSolveError, InputError, PartitionError
 from fxsolve.factory import Subject, load, users_errors
+from fxsolve.plan.text import parse_schedule
 from fxsolve.report.difference import within
 from fxsolve.report.html import to_html
 from fxsolve.report.progress import progress
@@ -20,7 +21,6 @@ from fxsolve.report.race import race, race_text
 from fxsolve.report.report import Report
 from fxsolve.report.text import print_report
 from fxsolve.report.to_json import to_json
-from fxsolve.scheduler.text import parse_schedule
 from fxsolve.stages import BACKENDS
 from fxsolve.system.spec import System
 from fxsolve.system.text import pattern_text, system_text

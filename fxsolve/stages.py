@@ -15,11 +15,11 @@ from fxsolve.codegen.passes import emit_passes as emit_module_passes
 from fxsolve.errors import InputError
 from fxsolve.partitioner.partition import Partition
 from fxsolve.partitioner.partition import partition as partition_program
-from fxsolve.scheduler.auto import decide
-from fxsolve.scheduler.decision import Decision
-from fxsolve.scheduler.demote import demote_unproved
-from fxsolve.scheduler.text import parse_schedule
-from fxsolve.scheduler.ties import solve_ties
+from fxsolve.plan.auto import decide
+from fxsolve.plan.decision import Decision
+from fxsolve.plan.legalize import demote_unproved
+from fxsolve.plan.text import parse_schedule
+from fxsolve.plan.ties import solve_ties
 from fxsolve.solvers.stop import Stop
 
 BACKENDS = ("inductor", "eager")

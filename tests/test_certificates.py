@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
+from fxsolve.plan.decision import Decision
+from fxsolve.plan.text import parse_schedule
 from fxsolve.report.html import to_html
 from fxsolve.report.to_json import from_json, to_json
-from fxsolve.scheduler.decision import Decision
-from fxsolve.scheduler.text import parse_schedule
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.loop import Loop
-from tests.scheduler.recurrences import B, N, affine, gru, loop_over, weights
+from tests.plan.recurrences import B, N, affine, gru, loop_over, weights
 
 T = 40
 GRU, AFFINE = loop_over(gru), loop_over(affine)

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.plan import budget as ledger
+from fxsolve.plan import rules, try_fused, try_jacobi
+from fxsolve.plan.budget import RUNS
+from fxsolve.plan.decision import Decision
+from fxsolve.plan.text import parse_schedule
 from fxsolve.runtime import compilation
-from fxsolve.scheduler import ledger, rules, try_fused, try_jacobi
-from fxsolve.scheduler.decision import Decision
-from fxsolve.scheduler.ledger import RUNS
-from fxsolve.scheduler.text import parse_schedule
 from fxsolve.solvers import compile_once
 
 B, N, T = 2, 3, 61

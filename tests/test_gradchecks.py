@@ -12,10 +12,10 @@ from torch import Tensor, nn
 import fxsolve
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.partitioner.partition import Partition
-from fxsolve.scheduler.call import solver_call
-from fxsolve.scheduler.depth import longest_chain
-from fxsolve.scheduler.schedule import parts_of
-from fxsolve.scheduler.text import parse_schedule
+from fxsolve.plan.call import solver_call
+from fxsolve.plan.depth import longest_chain
+from fxsolve.plan.schedule import parts_of
+from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Repeat
 from tests.cells import Diagonal, assert_close, assert_emitted, gradients

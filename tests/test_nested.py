@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.errors import ScheduleError
+from fxsolve.plan.decision import Candidate, Choice, Decision
+from fxsolve.plan.schedule import Steps
+from fxsolve.plan.text import parse_schedule
 from fxsolve.report.to_json import from_json, to_json
 from fxsolve.runtime.compiled import Compiled
-from fxsolve.scheduler.decision import Candidate, Choice, Decision
-from fxsolve.scheduler.schedule import Steps
-from fxsolve.scheduler.text import parse_schedule
 from fxsolve.solvers.solution import observe
 from fxsolve.stages import capture, emit, partition, schedule
 from fxsolve.system.text import pattern_text

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import fxsolve
-from fxsolve.scheduler import rules, try_jacobi
+from fxsolve.plan import rules, try_jacobi
 from fxsolve.solvers.solution import Solution, observe
-from tests.scheduler.recurrences import B, N, affine, diagonal, gru, loop_over, lstm, tanh_rnn, weights
+from tests.plan.recurrences import B, N, affine, diagonal, gru, loop_over, lstm, tanh_rnn, weights
 
 T = 40
 

@@ -15,7 +15,7 @@ RANKS = {
     "ops": 3,
     "capture": 4,
     "partitioner": 5,
-    "scheduler": 6,
+    "plan": 6,
     "codegen": 7,
     "report": 8,
     "view": 9,

@@ -14,8 +14,8 @@ from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.values import Emission, NoiseInput
 from fxsolve.partitioner.graphs.memory import has_flags
-from fxsolve.scheduler.schedule import Schedule
-from fxsolve.scheduler.verify import verify_schedule
+from fxsolve.plan.schedule import Schedule
+from fxsolve.plan.verify import verify_schedule
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import System

@@ -10,9 +10,9 @@ from fxsolve.codegen.loops import emit_fused, emit_method, emit_sequential
 from fxsolve.codegen.sums import emit_sum
 from fxsolve.codegen.values import Emission
 from fxsolve.partitioner.sums.fold import is_sum
-from fxsolve.scheduler.depth import longest_chain
-from fxsolve.scheduler.schedule import Apply, Part, Scan, Schedule, Steps, all_leaves, leaves, parts_of, steps_of
-from fxsolve.scheduler.tolerance import stop_of
+from fxsolve.plan.depth import longest_chain
+from fxsolve.plan.schedule import Apply, Part, Scan, Schedule, Steps, all_leaves, leaves, parts_of, steps_of
+from fxsolve.plan.tolerance import stop_of
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.nested import Nested, loops_inside, with_solvers
 from fxsolve.system.spec import AllSteps, Block, Repeat, System

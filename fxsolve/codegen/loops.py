@@ -13,8 +13,8 @@ from fxsolve.partitioner.lowering.arguments import fused_arguments, step_argumen
 from fxsolve.partitioner.lowering.lower import results_of, step_loop
 from fxsolve.partitioner.lowering.readable import readable
 from fxsolve.partitioner.lowering.unroll import chunk_graph
-from fxsolve.scheduler.call import solver_call
-from fxsolve.scheduler.schedule import Part
+from fxsolve.plan.call import solver_call
+from fxsolve.plan.schedule import Part
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
 from fxsolve.solvers.gauss_seidel import gauss_seidel

@@ -11,8 +11,8 @@ from fxsolve.codegen.values import Emission
 from fxsolve.partitioner.graphs.memory import has_flags
 from fxsolve.partitioner.passes import split_passes
 from fxsolve.partitioner.restrict import restrict
-from fxsolve.scheduler.schedule import Apply, GaussSeidel, leaves
-from fxsolve.scheduler.verify import verify_schedule
+from fxsolve.plan.schedule import Apply, GaussSeidel, leaves
+from fxsolve.plan.verify import verify_schedule
 from fxsolve.system.spec import Block, System
 
 

@@ -3,7 +3,7 @@
 from fxsolve.codegen.loops import emit_method
 from fxsolve.codegen.values import Emission
 from fxsolve.partitioner.sums.fold import fold_sums
-from fxsolve.scheduler.schedule import Jacobi, Steps
+from fxsolve.plan.schedule import Jacobi, Steps
 from fxsolve.solvers.stop import Stop
 from fxsolve.system.spec import Block, Repeat
 

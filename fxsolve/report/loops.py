@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from fxsolve.partitioner.sums.fold import is_sum
+from fxsolve.plan import decision
+from fxsolve.plan.decision import Decision
+from fxsolve.plan.depth import longest_chain
+from fxsolve.plan.facts import find_facts
+from fxsolve.plan.schedule import Scan, parts_of
 from fxsolve.report.reads import describe_reads
 from fxsolve.report.report import CandidateReport, LoopReport
-from fxsolve.scheduler import decision
-from fxsolve.scheduler.decision import Decision
-from fxsolve.scheduler.depth import longest_chain
-from fxsolve.scheduler.facts import find_facts
-from fxsolve.scheduler.schedule import Scan, parts_of
 from fxsolve.system.nested import loops_inside
 from fxsolve.system.spec import Repeat, System
 from fxsolve.system.text import count_ops

@@ -5,11 +5,11 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from fxsolve.plan.schedule import Schedule
 from fxsolve.report.report import Report
 from fxsolve.runtime.compilation import Entry
 from fxsolve.runtime.family import Member
 from fxsolve.runtime.signature import CallKey, family_of
-from fxsolve.scheduler.schedule import Schedule
 
 MAX_VARIANTS = 4  # recordings of one signature whose guards expect different values
 MAX_MISSES = 4  # calls in a row that no variant fits, after which a signature is left alone

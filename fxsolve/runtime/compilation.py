@@ -12,6 +12,10 @@ from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
 from fxsolve.partitioner.partition import Partition
 from fxsolve.partitioner.rolling.roll import MIN_CALLS, MIN_TRIPS
+from fxsolve.plan.decision import Decision
+from fxsolve.plan.guarded import exact_for
+from fxsolve.plan.schedule import is_iterative
+from fxsolve.plan.tolerance import loosest_stop
 from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Check, Report
@@ -24,10 +28,6 @@ from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
 from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
-from fxsolve.scheduler.decision import Decision
-from fxsolve.scheduler.guarded import exact_for
-from fxsolve.scheduler.schedule import is_iterative
-from fxsolve.scheduler.tolerance import loosest_stop
 from fxsolve.solvers.requests import certificates, unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
 from fxsolve.torch_compat.trees import pytree

@@ -1,6 +1,6 @@
 """Reasons to leave a program alone after an error that it does not raise itself."""
 
-from fxsolve.scheduler.schedule import Schedule, is_iterative
+from fxsolve.plan.schedule import Schedule, is_iterative
 
 
 def internal_error(stage: str, error: Exception) -> str:

@@ -14,10 +14,10 @@ from fxsolve.capture.randomness.noise import generator_of
 from fxsolve.capture.record.output import rebuild
 from fxsolve.capture.state.mutations import Effects, effects_of, hand_on, write
 from fxsolve.codegen.emit import Emitted
+from fxsolve.plan.decision import Decision
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.nodes import run
-from fxsolve.scheduler.decision import Decision
 from fxsolve.solvers.solution import Solution
 from fxsolve.torch_compat.tensors import address_of_generator, write_count_of
 

@@ -12,10 +12,10 @@ from fxsolve.capture.backward.boundary import BoundedResults
 from fxsolve.capture.program import Program
 from fxsolve.capture.state.mutations import effects_of, rewound, separate, write
 from fxsolve.codegen.emit import Emitted
+from fxsolve.plan.probe import synchronize
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
-from fxsolve.scheduler.probe import synchronize
 
 _TIMED_RUNS = 5
 _CHEAP_SECONDS = 0.05  # a program faster than this is timed several times, a slower one once

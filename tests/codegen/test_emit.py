@@ -11,19 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fxsolve
+from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted, emit
 from fxsolve.errors import GuardError, ScheduleError
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.lowering.unroll import can_unroll
-from fxsolve.scheduler.demote import demote_unproved
-from fxsolve.scheduler.schedule import Apply, GaussSeidel
-from fxsolve.scheduler.text import parse_schedule
+from fxsolve.plan.legalize import demote_unproved
+from fxsolve.plan.schedule import Apply, GaussSeidel
+from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.solvers.stop import Stop
 from fxsolve.stages import capture, partition
 from fxsolve.system.spec import Repeat, System
-from fxsolve.tracer.bits import same_bits
-from fxsolve.tracer.program import Program
 from tests.partitioner import programs
 from tests.partitioner.programs import GRU, SAMPLES, B, N, Sample, T, numbers
 
@@ -225,9 +225,9 @@ BLOCKED = (
     "compiler",
     "factory",
     "partitioner",
+    "plan",
     "report",
     "runtime",
-    "scheduler",
     "stages",
     "structure",
     "system",

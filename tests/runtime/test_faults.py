@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from fxsolve.plan.text import parse_schedule
 from fxsolve.runtime.faults import internal_error, stray_error
-from fxsolve.scheduler.text import parse_schedule
 from fxsolve.stages import capture, partition
 from tests.runtime.building import numbers, recurrence
 

@@ -8,7 +8,7 @@ from torch import fx
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError
 from fxsolve.partitioner.partition import Partition
-from fxsolve.scheduler.decision import Decision
+from fxsolve.plan.decision import Decision
 from fxsolve.solvers.loop import Loop
 from fxsolve.stages import emit, emit_passes, partition, schedule
 from fxsolve.system.text import system_text

@@ -1,0 +1,73 @@
+"""Whether a buffer that a loop reads whole is read through its written prefix only."""
+
+from dataclasses import dataclass
+
+from torch import fx
+
+from fxsolve.errors import PartitionError
+from fxsolve.ops.domains.entries import NEVER, Entries
+from fxsolve.partitioner.lowering.batch import batch
+from fxsolve.partitioner.lowering.thin import unknown_outputs
+from fxsolve.plan.structural import Known, label_inputs, label_outputs
+from fxsolve.structure.levels import depth_of_prefixes
+from fxsolve.system.spec import Prefix, Repeat
+
+
+@dataclass(frozen=True)
+class Causality:
+    """Whether the steps of a repeat may be swept: `found` for the report, and what forbids it, if anything does.
+
+    `found` is "proved", "not shown: REASON", or empty where no buffer is read whole or nothing could be asked; `depth`
+    bounds the longest chain of steps that read one another where it is proved.
+    """
+
+    found: str = ""
+    obstacle: str | None = None
+    depth: int | None = None
+
+
+def judge(repeat: Repeat, structural: Known) -> Causality:
+    """What can be proved of the buffers that a repeat reads whole."""
+    if not reads_buffer(repeat):
+        return Causality()
+    try:
+        latest = _latest_steps(repeat, structural)
+    except PartitionError as error:
+        return Causality(obstacle=str(error))
+    leak = _leak(latest)
+    if leak is not None:
+        return Causality(f"not shown: {leak}", f"causality not shown: {leak}")
+    return Causality("proved", depth=depth_of_prefixes(latest))
+
+
+def reads_buffer(repeat: Repeat) -> bool:
+    """Whether a step reads a buffer that it writes into; many are only written."""
+    placeholders = repeat.body.graph.find_nodes(op="placeholder")
+    return any(isinstance(read, Prefix) and node.users for node, read in zip(placeholders, repeat.reads, strict=True))
+
+
+def _latest_steps(repeat: Repeat, structural: Known) -> list[int]:
+    """For each step, the latest one that it may depend on; `NEVER` where there is none."""
+    return highest_ranks(repeat, batch(repeat, repeat.length), structural, list(range(repeat.length)))
+
+
+def _leak(latest: list[int]) -> str | None:
+    """The first step that may read a buffer entry of its own or of a later step, if there is one."""
+    for step, reached in enumerate(latest):
+        if reached >= step:
+            return f"step {step} may read what step {reached} writes"
+    return None
+
+
+def highest_ranks(repeat: Repeat, sweep: fx.GraphModule, structural: Known, ranks: list[int]) -> list[int]:
+    """For each step, the highest of the `ranks` of the steps that it may depend on; `NEVER` where there is none.
+
+    `sweep` is that of all steps. What a step depends on is told by the ops and the zeros of masks.
+    """
+    highest = [NEVER] * repeat.length
+    outputs = label_outputs(sweep, label_inputs(repeat, sweep, structural, ranks))
+    for output in unknown_outputs(repeat):
+        if isinstance(outputs[output], Entries):
+            reached = outputs[output].latest.reshape(repeat.length, -1).amax(1).tolist()
+            highest = [max(pair) for pair in zip(highest, reached, strict=True)]
+    return highest

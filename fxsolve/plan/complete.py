@@ -1,0 +1,49 @@
+"""Schedules that name only some equations, completed with the others."""
+
+from collections.abc import Iterator
+
+from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, Steps, steps_of
+from fxsolve.system.spec import Block, Equation, System
+
+
+def complete(schedule: Schedule, system: System) -> Schedule:
+    """Add the equations that `schedule` does not name, in system order, sequentially.
+
+    A missing equation comes directly before the first named equation that follows it in the system.
+    """
+    named = set(names(schedule))
+    missing = [equation for equation in system.equations if equation.name not in named]
+    if not missing:
+        return schedule
+    order = {equation.name: number for number, equation in enumerate(system.equations)}
+    children = schedule.children if isinstance(schedule, GaussSeidel) else (schedule,)
+    completed = [item for child in children for item in _insert(child, missing, order)]
+    return GaussSeidel((*completed, *map(sequential, missing)))
+
+
+def sequential(equation: Equation) -> Schedule:
+    """One equation, run in order."""
+    return Apply(equation.name) if isinstance(equation, Block) else Steps(equation.name, 0, equation.length)
+
+
+def names(schedule: Schedule) -> Iterator[str]:
+    """The equations that a schedule names, in its order, as often as it names them."""
+    match schedule:
+        case Apply(name):
+            yield name
+        case GaussSeidel(children):
+            for child in children:
+                yield from names(child)
+        case _:
+            yield steps_of(schedule).repeat
+
+
+def _insert(schedule: Schedule, missing: list[Equation], order: dict[str, int]) -> Iterator[Schedule]:
+    """`schedule`, after the missing equations that precede it; these are removed from `missing`."""
+    if isinstance(schedule, GaussSeidel):
+        yield GaussSeidel(tuple(item for child in schedule.children for item in _insert(child, missing, order)))
+        return
+    (name,) = names(schedule)
+    while missing and order[missing[0].name] < order[name]:
+        yield sequential(missing.pop(0))
+    yield schedule

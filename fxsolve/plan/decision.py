@@ -1,0 +1,70 @@
+"""What the scheduler decided for each loop, and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fxsolve.plan.schedule import Part, Schedule, steps_of
+
+Basis = Literal["measured", "derived", "not tried"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to solve a loop; `seconds` is one solve of the whole loop, None where it was ruled out unmeasured."""
+
+    schedule: str
+    backend: str
+    seconds: float | None
+    basis: Basis
+    reason: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The decision for one repeat, with the facts it rests on.
+
+    `parts` are the schedule's leaves for the repeat; `unroll` steps are compiled into one call (0: none). `depth`
+    bounds the longest chain of steps that read one another, where the pattern of their reads was worked out. `inside`
+    are the choices for the loops that each step runs.
+    """
+
+    repeat: str
+    parts: tuple[Part, ...]
+    chosen: Candidate
+    rejected: tuple[Candidate, ...] = ()
+    unroll: int = 0
+    causal: str = ""
+    step_seconds: float | None = None
+    sweep_seconds: float | None = None
+    sweeps: int | None = None
+    depth: int | None = None
+    inside: tuple["Choice", ...] = ()
+
+    def all(self) -> Iterator["Choice"]:
+        """This choice, and behind it those of all loops inside."""
+        yield self
+        for inner in self.inside:
+            yield from inner.all()
+
+    @property
+    def sequential_seconds(self) -> float:
+        """What the loop costs when it runs step by step, and those inside it too; 0 where this is not known."""
+        steps = sum(steps_of(part).stop - steps_of(part).start for part in self.parts)
+        gains = sum(inner.sequential_seconds - (inner.chosen.seconds or 0.0) for inner in self.inside)
+        return ((self.step_seconds or 0.0) + gains) * steps
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A schedule for a whole system; `sequential_seconds` is what the loops cost when run step by step.
+
+    By the names of loops, `fused` has the steps in one compiled call, and `depths` the `depth` of their choices.
+    """
+
+    schedule: Schedule
+    choices: tuple[Choice, ...] = ()
+    fused: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    sequential_seconds: float | None = None
+    depths: dict[str, int] = field(default_factory=dict)

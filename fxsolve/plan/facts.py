@@ -1,0 +1,60 @@
+"""What is proved of a loop from its ops alone, before anything is measured."""
+
+import math
+from dataclasses import dataclass
+
+from fxsolve.errors import PartitionError
+from fxsolve.partitioner.lowering.linearize import state_size
+from fxsolve.plan.affine import is_affine
+from fxsolve.plan.independence import find_layout
+from fxsolve.plan.ranges import EVERYTHING, Interval, carried_ranges
+from fxsolve.solvers.layout import Layout
+from fxsolve.system.spec import Repeat
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`layout` is None where the carries make up no state that one step gives to the next; `obstacle` says why.
+
+    `affine` says that a step is an affine function of what it carries, `box` where its carried outputs lie.
+    """
+
+    affine: bool
+    layout: Layout | None
+    obstacle: str
+    box: tuple[Interval, ...]
+
+    @property
+    def size(self) -> int:
+        """The entries n of the state that depend on one another; 0 where there is no state."""
+        return 0 if self.layout is None else state_size(self.layout)
+
+    @property
+    def structure(self) -> str:
+        """The form of the Jacobian of a step."""
+        if self.layout is None:
+            return ""
+        if self.size == 1:
+            return "diagonal"
+        blocks = math.prod(self.layout.batch)
+        square = f"{self.size} x {self.size}"
+        return f"dense, {square}" if blocks == 1 else f"{blocks:,} blocks of {square}"
+
+    @property
+    def limits(self) -> tuple[Interval | None, ...]:
+        """The box as solvers take it: None for a carry that may be anything."""
+        return tuple(None if one == EVERYTHING else one for one in self.box)
+
+    @property
+    def bounds(self) -> str:
+        """The ranges of the carries that have one."""
+        return ", ".join(f"[{low:g}, {high:g}]" for low, high in self.box if (low, high) != EVERYTHING)
+
+
+def find_facts(repeat: Repeat) -> Facts:
+    """Everything that can be proved of a repeat without running or tracing it."""
+    try:
+        layout = find_layout(repeat)
+    except PartitionError as reason:
+        return Facts(is_affine(repeat), None, str(reason), ())
+    return Facts(is_affine(repeat), layout, "", carried_ranges(repeat, layout.outputs))

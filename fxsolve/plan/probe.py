@@ -1,0 +1,168 @@
+"""Measure one repeat on its real inputs: what a step costs, what a sweep costs, how many sweeps it takes."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fxsolve.partitioner.graphs.reads import is_autonomous
+from fxsolve.partitioner.lowering.arguments import Values, fused_arguments, step_arguments, sweep_arguments
+from fxsolve.partitioner.lowering.lower import results_of, step_loop, sweep_loop
+from fxsolve.partitioner.lowering.readable import readable
+from fxsolve.partitioner.lowering.unroll import chunk_graph
+from fxsolve.plan.call import solver_call
+from fxsolve.plan.depth import longest_chain
+from fxsolve.plan.schedule import Part, Steps
+from fxsolve.solvers.by_sample import JacobiBySample
+from fxsolve.solvers.fixed_point import fixed_point
+from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
+from fxsolve.solvers.gauss_seidel import gauss_seidel
+from fxsolve.solvers.jacobi import JacobiSolver
+from fxsolve.solvers.norms import measure
+from fxsolve.solvers.samples import SampleLoops
+from fxsolve.solvers.solution import observe
+from fxsolve.solvers.stop import Stop
+from fxsolve.solvers.window import Frontier, Given, Window, first_guess, open_window, sweep
+from fxsolve.system.spec import Prefix, Repeat, Slices, Stacked, Table
+
+PROBED_STEPS = 24
+_REPETITIONS = 3
+_MOST_REPETITIONS = 12
+_CHEAP_SECONDS = 5e-3
+_TEST = Stop(1e-6, 1e-6)  # any test with tolerances costs the same
+
+Results = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ProbeRun:
+    """One solve: its results by name, how long it took, and how many sweeps or steps."""
+
+    results: Results
+    seconds: float
+    sweeps: int
+
+
+def run_sequential(repeat: Repeat, values: Values) -> ProbeRun:
+    """All steps in order."""
+    loop, arguments = step_loop(repeat), step_arguments(repeat, values)
+    if is_autonomous(repeat):
+        return _run(repeat, lambda: fixed_point(loop, arguments.initial, arguments.shared))
+    return _run(repeat, lambda: gauss_seidel(loop, *arguments.flat()))
+
+
+def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop) -> ProbeRun:
+    """All steps as the parts of a schedule say."""
+    if all(isinstance(part, Steps) for part in parts):
+        return run_sequential(repeat, values)
+    call, arguments = solver_call(repeat, parts, stop, longest_chain(repeat)), sweep_arguments(repeat, values)
+    return _run(repeat, lambda: call.solve(arguments))
+
+
+def step_seconds(repeat: Repeat, values: Values) -> float:
+    """Time of one step, the least over short runs of the first steps."""
+    first = shorten(repeat, min(repeat.length, PROBED_STEPS))
+    loop, arguments = step_loop(first), step_arguments(first, values)
+    return least_seconds(lambda: gauss_seidel(loop, *arguments.flat())) / first.length
+
+
+def fused_step_seconds(repeat: Repeat, values: Values, unroll: int) -> float:
+    """Time of one step when `unroll` of them are compiled into one call; compiles it."""
+    first = shorten(repeat, min((repeat.length - 1) // unroll, PROBED_STEPS) * unroll + 1)
+    chunk, (backwards, arguments) = Fused(readable(chunk_graph(first, unroll))), fused_arguments(first, values)
+    given = (step_loop(first), chunk, unroll, *arguments.flat(), backwards)
+    return least_seconds(lambda: fused_gauss_seidel(*given)) / first.length
+
+
+def first_window(repeat: Repeat, values: Values, length: int) -> Window:
+    """The first `length` steps, ready to be swept."""
+    loop = sweep_loop(shorten(repeat, length), (0, length))
+    arguments = sweep_arguments(repeat, values)
+    given = Given(loop, tuple(item[:length] for item in arguments.per_step), arguments.shared)
+    heads = tuple(torch.stack(initial) for initial in arguments.initial)
+    return open_window(given, Frontier(0, heads, arguments.buffers), length)
+
+
+def sweep_seconds(window: Window) -> float:
+    """Time of one sweep of a window and of the test of what it changed."""
+    guess = first_guess(window)
+
+    def run() -> None:
+        outputs = sweep(window, guess)
+        measure(((outputs[number], values) for number, values in guess.items()), _TEST)
+
+    return least_seconds(run)
+
+
+def count_sweeps(window: Window, stop: Stop, limit: int) -> int | None:
+    """Sweeps until the stop test holds, or None after `limit` of them or at a non-finite value."""
+    if limit < 1:
+        return None
+    method = JacobiSolver(replace(stop, max_sweeps=limit))
+    state = method.init(window)
+    while (verdict := method.terminate(state)) is None:
+        state = method.step(state)
+    return None if verdict == "unsolved" else len(state.sizes)
+
+
+def count_awake(window: Window, dims: Mapping[int, int], stop: Stop) -> tuple[int, ...]:
+    """How many samples of the batch had not settled at each look; `dims` are those of the samples in the unknowns."""
+    method = JacobiBySample(stop, SampleLoops({}, (), dims))
+    state = method.init(window)
+    while method.terminate(state) is None:
+        state = method.step(state)
+    return state.sampled.awake
+
+
+def shorten(repeat: Repeat, length: int) -> Repeat:
+    """The first `length` steps of a repeat."""
+    if length == repeat.length:
+        return repeat
+    reads = []
+    for read in repeat.reads:
+        match read:
+            case Stacked(sources):
+                reads.append(Stacked(sources[:length]))
+            case Slices() | Prefix():
+                reads.append(replace(read, index=read.index[:length]))
+            case Table(numbers):
+                reads.append(Table(numbers[:length]))
+            case _:
+                reads.append(read)
+    return replace(repeat, length=length, reads=tuple(reads))
+
+
+def least_seconds(run: Callable[[], object]) -> float:
+    """The shortest time of a few runs after one warm-up, waiting for the device; other programs only add to it."""
+    run()
+    times = [_seconds(run) for _ in range(_REPETITIONS)]
+    while len(times) < _MOST_REPETITIONS and sum(times) < _CHEAP_SECONDS:
+        times.append(_seconds(run))
+    return min(times)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    synchronize()
+    start = time.perf_counter()
+    run()
+    synchronize()
+    return time.perf_counter() - start
+
+
+def synchronize() -> None:
+    """Wait until the accelerator, if there is one, has done what was asked of it."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+
+
+def _run(repeat: Repeat, solve: Callable[[], tuple[Tensor, ...]]) -> ProbeRun:
+    with torch.no_grad(), observe() as solutions:
+        synchronize()
+        start = time.perf_counter()
+        flat = solve()
+        synchronize()
+        seconds = time.perf_counter() - start
+    results = {name: flat[position] for name, position in results_of(repeat).items()}
+    return ProbeRun(results, seconds, solutions[-1].sweeps)

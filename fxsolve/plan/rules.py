@@ -1,0 +1,189 @@
+"""The decision table for one repeat.
+
+    a step runs loops of its own  -> these as this table says, by what they read in the first step; then in order, or in
+                                     one sweep where neither its steps nor those of these loops read one another
+    a loop inside reads stacks    -> in order: the stacks would be made anew in every step
+    no step reads another         -> one Jacobi sweep, if the body can be batched
+    x <- f(x) with nothing else   -> in order, stopping at the fixed point; fused, if most of its steps are needed
+    only adds up                  -> all terms at once and one sum, unless bitwise equality is asked for
+    a buffer that is read whole   -> in order | fused, unless it is proved that no step reads its own or later entries
+    a step affine in its carry    -> a scan too, if the Jacobian is diagonal or has blocks of at most 16 x 16
+    any other state               -> Newton too, under the same condition
+    otherwise                     -> the cheapest of: in order | in order, fused | Jacobi | Jacobi in windows; in
+                                     smaller and smaller batches, where most samples settle early
+
+Costs are measured on the program's own inputs: the time of a step, of a sweep, of a Newton step or a scan, and the
+number of them that the stop test takes. Compiled steps, and what solves a recurrence otherwise, must be `MARGIN` times
+faster than the steps in order to be chosen; the one sweep of steps that do not read one another, and one sum, only no
+slower. The Jacobian of a step is not traced where the loop is short, or where two plain sweeps cost more than all its
+steps, and steps are not compiled where little of their time is overhead, or beyond what `ledger` allows for them.
+
+For inputs that need more sweeps, sweeping ends where it has cost as much as running in order, so the worst case is
+twice that. On request only: Picard, sliding windows and chunks, which pay for their kind of loop alone; diagonal
+Jacobians in place of others, which may need more sweeps than Jacobi; and levels, which save Jacobi its tests alone.
+"""
+
+from dataclasses import replace
+
+from fxsolve.errors import PartitionError
+from fxsolve.partitioner.graphs.reads import has_carry, is_autonomous
+from fxsolve.partitioner.sums.fold import is_sum
+from fxsolve.plan.causality import judge
+from fxsolve.plan.decision import Candidate, Choice
+from fxsolve.plan.facts import find_facts
+from fxsolve.plan.nests import choose_inside, solved
+from fxsolve.plan.probe import ProbeRun, first_window, run_parts, run_sequential, shorten, step_seconds, sweep_seconds
+from fxsolve.plan.schedule import Jacobi, Scan, Steps
+from fxsolve.plan.sums import try_sum
+from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out
+from fxsolve.plan.try_fused import try_fused
+from fxsolve.plan.try_jacobi import try_windows
+from fxsolve.plan.try_linear import try_linear
+from fxsolve.plan.try_samples import try_samples
+from fxsolve.system.nested import loops_inside
+from fxsolve.system.spec import Repeat, Stacked
+
+MARGIN = 1.1
+
+
+def choose(situation: Situation) -> tuple[Choice, ProbeRun]:
+    """Decide for one repeat, and solve it once so that later equations can be measured."""
+    repeat = situation.repeat
+    if loops_inside(repeat):
+        return _choose_nest(situation)
+    if situation.solves > 1 and any(isinstance(read, Stacked) for read in repeat.reads):
+        return _sequential(situation, step_seconds(repeat, situation.values), (_copies(repeat),))
+    if is_autonomous(repeat):
+        return _choose_fixed_point(situation)
+    step = step_seconds(repeat, situation.values)
+    if not has_carry(repeat):
+        return _choose_map(situation, step)
+    if is_sum(repeat):
+        return _choose_sum(situation, step)
+    return _choose_recurrence(situation, step)
+
+
+def _choose_nest(situation: Situation) -> tuple[Choice, ProbeRun]:
+    repeat = situation.repeat
+    inside = choose_inside(situation, choose)
+    nest = solved(repeat, inside, situation.asked)
+    run_sequential(shorten(nest, 1), situation.values)  # compiles what is compiled
+    run = run_sequential(nest, situation.values)
+    steps = Steps(repeat.name, 0, repeat.length, tuple(part for choice in inside for part in choice.parts))
+    loops = ", ".join(choice.repeat for choice in inside)
+    chosen = Candidate(str(in_order(repeat)), "eager", run.seconds, "measured", f"each step runs {loops}")
+    step = run.seconds / run.sweeps
+    sweeps = run.sweeps if run.sweeps < repeat.length else None
+    in_turn = Choice(repeat.name, (steps,), chosen, step_seconds=step, sweeps=sweeps, inside=inside)
+    if has_carry(repeat):
+        return in_turn, run
+    choice, at_once = _choose_map(replace(situation, repeat=nest), step)
+    if choice.sweeps is None:
+        return replace(in_turn, rejected=choice.rejected), run
+    return replace(choice, inside=inside), at_once
+
+
+def _copies(repeat: Repeat) -> Candidate:
+    reason = "it would stack what the steps read, anew in every step of the loop around it"
+    return ruled_out((Jacobi(in_order(repeat)),), reason).candidate
+
+
+def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
+    repeat = situation.repeat
+    run = run_sequential(repeat, situation.values)
+    reason = f"every step is the same map: step {run.sweeps} of {repeat.length} changed nothing, bit for bit"
+    if run.sweeps == repeat.length:
+        reason = "every step is the same map, and each of the steps was needed"
+    chosen = Candidate(str(in_order(repeat)), "eager", run.seconds, "measured", reason)
+    step = run.seconds / run.sweeps
+    # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
+    settles = run.sweeps <= repeat.length // 2
+    fused = [] if settles else try_fused(situation, step, run.seconds, run.seconds)
+    others = tuple(trial.candidate for trial in fused)
+    for trial in fused:
+        if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:
+            return Choice(repeat.name, trial.parts, trial.candidate, (chosen,), trial.unroll, step_seconds=step), run
+    return Choice(repeat.name, (in_order(repeat),), chosen, others, step_seconds=step, sweeps=run.sweeps), run
+
+
+def _choose_map(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
+    repeat = situation.repeat
+    whole = Jacobi(in_order(repeat))
+    try:
+        window = first_window(repeat, situation.values, repeat.length)
+    except PartitionError as error:
+        return _sequential(situation, step, (ruled_out((whole,), str(error)).candidate,))
+    sweep = sweep_seconds(window)
+    parallel = Candidate(str(whole), "eager", sweep, "measured", "no step reads another: one sweep")
+    if sweep > step * repeat.length:
+        choice, run = _sequential(situation, step, (parallel,))
+        # A few steps are quicker than their share of all: what these give does not stay in the caches.
+        if min(run.seconds, run_sequential(repeat, situation.values).seconds) <= sweep:
+            return choice, run
+    choice = Choice(repeat.name, (whole,), parallel, (_derived(repeat, step),), 0, "", step, sweep, 1)
+    return choice, run_parts(repeat, situation.values, (whole,), situation.stop)
+
+
+def _choose_sum(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
+    repeat = situation.repeat
+    candidate, run = try_sum(repeat, situation.values, situation.stop)
+    if run is None or run.seconds > step * repeat.length:
+        choice, run = _choose_recurrence(situation, step)
+        return replace(choice, rejected=(*choice.rejected, candidate)), run
+    return Choice(repeat.name, (Scan(in_order(repeat)),), candidate, (_derived(repeat, step),), step_seconds=step), run
+
+
+def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
+    repeat = situation.repeat
+    total = step * repeat.length
+    causality = judge(repeat, situation.structural)
+    trials = _trials(situation, step, causality.obstacle)
+    finished = [trial for trial in trials if trial.sweeps is not None]
+    rejected = [trial.candidate for trial in trials if trial.sweeps is None]
+    best = min(finished, key=lambda trial: trial.seconds, default=None)
+    if best is not None and (fewer := try_samples(situation, best)) is not None:
+        finished.append(fewer)
+        best = min(best, fewer, key=lambda trial: trial.seconds)
+    if best is None or best.seconds * MARGIN > total:
+        others = (*(trial.candidate for trial in finished), *rejected)
+        choice, run = _sequential(situation, step, others)
+        return replace(choice, causal=causality.found, depth=causality.depth), run
+    others = (_derived(repeat, step), *(trial.candidate for trial in finished if trial is not best), *rejected)
+    choice = Choice(
+        repeat.name,
+        best.parts,
+        best.candidate,
+        others,
+        best.unroll,
+        causality.found,
+        step,
+        best.sweep,
+        best.sweeps or None,
+        causality.depth,
+    )
+    return choice, run_parts(repeat, situation.values, best.parts, situation.stop)
+
+
+def _trials(situation: Situation, step: float, obstacle: str | None) -> list[Trial]:
+    """Everything that may solve a recurrence but its steps in order."""
+    repeat = situation.repeat
+    total = step * repeat.length
+    if obstacle is not None:
+        return [ruled_out((Jacobi(in_order(repeat)),), obstacle), *try_fused(situation, step, total, total)]
+    trials = try_windows(situation, step)
+    sweep = min((trial.sweep * len(trial.parts) for trial in trials if trial.sweep is not None), default=None)
+    trials.append(try_linear(situation, find_facts(repeat), step, sweep))
+    best = min((trial.seconds for trial in trials if trial.sweeps is not None), default=total)
+    return [*trials, *try_fused(situation, step, total, best)]
+
+
+def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, ProbeRun]:
+    run = run_sequential(situation.repeat, situation.values)
+    derived = _derived(situation.repeat, step)
+    chosen = replace(derived, seconds=run.seconds, basis="measured", reason="nothing else is faster")
+    return Choice(situation.repeat.name, (in_order(situation.repeat),), chosen, others, step_seconds=step), run
+
+
+def _derived(repeat: Repeat, step: float) -> Candidate:
+    """The cost of running in order, from the cost of a step."""
+    return Candidate(str(in_order(repeat)), "eager", step * repeat.length, "derived", "T steps")

@@ -1,0 +1,58 @@
+"""Schedules as text: gs(block0, jacobi(cell[0:784]), block1).
+
+    schedule = "gs" "(" [schedule {"," schedule}] ")" | method "(" steps {"," option} ")" | leaf
+             | "jacobi" "(" "gs" "(" name "[" a ":" b ":" length "]" ")" {"," option} ")"
+    leaf     = name ["[" a ":" b "]"] ["(" schedule {"," schedule} ")"]
+    method   = "jacobi" | "newton" | "picard" | "scan" | "levels"
+    steps    = name ["[" a ":" b [":" length] "]"]
+    option   = ("atol" | "rtol" | "max_sweeps" | "window") "=" number | "jacobian" "=" ("full" | "diagonal")
+             | "samples" "=" size {":" size}
+
+A name without a range is a block, or all steps of a repeat. `cell[a:b:length]` stands for a run of one method over
+adjacent chunks of `length` steps, of which the last may be shorter; inside `jacobi(gs(...))` for chunks that are all
+run at once, the steps of each in order. `samples=8:4` lets sweeps go on with 8, then 4 samples of a batch, where no
+more are left that have not settled. In parentheses behind a repeat is how loops in its steps are solved, at every
+step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
+"""
+
+from dataclasses import replace
+
+from fxsolve.partitioner.lowering.batch import is_short
+from fxsolve.partitioner.sums.fold import is_sum
+from fxsolve.plan.causality import reads_buffer
+from fxsolve.plan.complete import complete
+from fxsolve.plan.parse import METHODS, parse
+from fxsolve.plan.schedule import GaussSeidel, Jacobi, Scan, Schedule, Steps
+from fxsolve.plan.sums import may_reorder
+from fxsolve.plan.tolerance import stop_of
+from fxsolve.solvers.stop import Stop
+from fxsolve.system.nested import loops_inside, with_loops_inside
+from fxsolve.system.spec import Lag, Prefix, Repeat, System
+
+
+def parse_schedule(text: str, system: System, stop: Stop | None = None) -> Schedule:
+    """Read a schedule, and complete it with the equations of `system` that it does not name, run sequentially.
+
+    `gs` alone runs everything sequentially; the name of a method alone applies it to every repeat whose steps read
+    one another, and sweeps the others once; what is only added up is added up at once, where `stop`, or the test of its
+    dtype, allows another order. Where a step runs loops whose steps read one another, it applies to these, but to the
+    loop around where that fills a buffer which it reads, and they are short. Raises `ScheduleError` that shows the
+    position.
+    """
+    name = text.strip()
+    if name == "gs":
+        return complete(GaussSeidel(()), system)
+    if name in METHODS:
+        return complete(GaussSeidel(tuple(_everywhere(name, repeat, stop) for repeat in system.repeats)), system)
+    return complete(parse(text, system), system)
+
+
+def _everywhere(name: str, repeat: Repeat, stop: Stop | None) -> Schedule:
+    steps = Steps(repeat.name, 0, repeat.length)
+    if is_sum(repeat):
+        return Scan(steps) if may_reorder(repeat, stop or stop_of(repeat)) else steps
+    carries = any(isinstance(read, (Lag, Prefix)) for one in with_loops_inside(repeat) for read in one.reads)
+    inside = loops_inside(repeat)
+    if carries and inside and not (reads_buffer(repeat) and all(map(is_short, inside))):
+        return replace(steps, inside=tuple(_everywhere(name, inner, stop) for inner in inside))
+    return METHODS[name](steps) if carries else Jacobi(steps)

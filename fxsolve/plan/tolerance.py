@@ -1,0 +1,37 @@
+"""How closely recurrences are solved."""
+
+from dataclasses import replace
+
+import torch
+
+from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.plan.affine import is_affine
+from fxsolve.plan.schedule import Jacobi, Newton, Picard, Schedule, all_leaves, steps_of
+from fxsolve.solvers.stop import Stop, default_stop
+from fxsolve.system.nested import every_repeat
+from fxsolve.system.spec import Repeat, System
+
+
+def stop_of(repeat: Repeat) -> Stop:
+    """The test where the user names none: that of the dtype, relative alone where a step is affine in its carry.
+
+    Such a recurrence scales with what drives it, a cotangent for one: no absolute size means anything to it.
+    """
+    stop = default_stop(state_dtype(repeat))
+    return replace(stop, atol=0.0) if is_affine(repeat) else stop
+
+
+def loosest_stop(system: System, schedule: Schedule, stop: Stop | None) -> float:
+    """The largest tolerance that a schedule solves a recurrence to, inside of steps too; 0 where all run in order."""
+    repeats = {repeat.name: repeat for repeat in every_repeat(system)}
+    parts = [leaf for leaf in all_leaves(schedule) if isinstance(leaf, (Jacobi, Newton, Picard))]
+    solved = [(repeats[steps_of(part).repeat], part) for part in parts]
+    tests = [part.stop or stop or stop_of(repeat) for repeat, part in solved if has_carry(repeat)]
+    return max((max(test.atol, test.rtol) for test in tests), default=0.0)
+
+
+def state_dtype(repeat: Repeat) -> torch.dtype:
+    """The least precise floating-point type among the outputs of a repeat; an integer type if there is none."""
+    results = [node.meta["spec"].dtype for node in repeat.body.graph.output_node().args[0]]  # pyright: ignore
+    floating = [dtype for dtype in results if dtype.is_floating_point or dtype.is_complex]
+    return max(floating, key=lambda dtype: torch.finfo(dtype).eps, default=torch.int64)

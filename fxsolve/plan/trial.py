@@ -1,0 +1,68 @@
+"""One loop to decide about, and a way to solve it that was weighed."""
+
+import math
+from dataclasses import dataclass, field
+
+from fxsolve.capture.program import TensorSpec
+from fxsolve.partitioner.lowering.arguments import Values
+from fxsolve.plan.budget import Budget
+from fxsolve.plan.decision import Candidate
+from fxsolve.plan.schedule import GaussSeidel, Part, Steps
+from fxsolve.plan.structural import Known
+from fxsolve.solvers.stop import Stop
+from fxsolve.system.spec import Repeat
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One repeat, the values that it reads, and what the user allows; `asked` is the stop test that he names.
+
+    `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `ledger` is
+    that of all loops of the program.
+    """
+
+    repeat: Repeat
+    values: Values
+    structural: Known
+    stop: Stop
+    backend: str
+    asked: Stop | None = None
+    solves: int = 1
+    ledger: Budget = field(default_factory=Budget)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A schedule that was weighed; `sweeps` is None where it is ruled out, 0 where it needs none."""
+
+    candidate: Candidate
+    parts: tuple[Part, ...]
+    sweeps: int | None
+    sweep: float | None = None
+    unroll: int = 0
+
+    @property
+    def seconds(self) -> float:
+        assert self.candidate.seconds is not None
+        return self.candidate.seconds
+
+
+def ruled_out(parts: tuple[Part, ...], reason: str, backend: str = "eager") -> Trial:
+    """A schedule that was not measured, and why."""
+    return Trial(Candidate(text_of(parts), backend, None, "not tried", reason), parts, None)
+
+
+def text_of(parts: tuple[Part, ...]) -> str:
+    """The parts of one loop as a schedule."""
+    return str(parts[0] if len(parts) == 1 else GaussSeidel(parts))
+
+
+def in_order(repeat: Repeat) -> Steps:
+    """All steps of a repeat."""
+    return Steps(repeat.name, 0, repeat.length)
+
+
+def step_bytes(repeat: Repeat) -> int:
+    """Memory of all values of one step, which a sweep holds for every step of its window."""
+    specs = [node.meta.get("spec") for node in repeat.body.graph.nodes if node.op == "call_function"]
+    return sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in specs if isinstance(spec, TensorSpec))

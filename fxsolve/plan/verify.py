@@ -1,0 +1,155 @@
+"""The laws of a schedule: every equation once, in steps that follow one another, after what it reads."""
+
+import math
+
+from fxsolve.errors import ScheduleError
+from fxsolve.plan.schedule import (
+    Apply,
+    Chunks,
+    GaussSeidel,
+    Jacobi,
+    Levels,
+    Newton,
+    Part,
+    Picard,
+    Scan,
+    Schedule,
+    Steps,
+    leaves,
+    parts_of,
+    steps_of,
+)
+from fxsolve.solvers.samples import SMALLEST
+from fxsolve.solvers.stop import Stop
+from fxsolve.system.nested import loops_inside
+from fxsolve.system.spec import Equation, Repeat, System, inputs_of, outputs_of
+
+
+def verify_schedule(schedule: Schedule, system: System) -> None:
+    """Check that running `schedule` solves every equation of `system` exactly once with everything it reads known.
+
+    Raises `ScheduleError` naming the equation.
+    """
+    equations = {equation.name: equation for equation in system.equations}
+    known = set(system.inputs)
+    reached = dict.fromkeys(equations, 0)
+    for leaf in leaves(schedule):
+        name = leaf.block if isinstance(leaf, Apply) else steps_of(leaf).repeat
+        if name not in equations:
+            raise ScheduleError(f"the schedule names {name}, which is no equation; there are {', '.join(equations)}")
+        equation = equations[name]
+        reached[name] = _advance(leaf, equation, reached[name])
+        _check_known(equation, known)
+        _check_inside(leaf, equation)
+        if reached[name] == _length(equation):
+            known.update(outputs_of(equation))
+    for name, done in reached.items():
+        if done < _length(equations[name]):
+            raise ScheduleError(f"the schedule solves {done} of {_length(equations[name])} steps of {name}")
+    for repeat in system.repeats:
+        _check_parts(repeat, parts_of(schedule, repeat.name))
+
+
+def _length(equation: Equation) -> int:
+    return equation.length if isinstance(equation, Repeat) else 1
+
+
+def _advance(leaf: Apply | Part, equation: Equation, done: int) -> int:
+    """The number of solved steps behind `leaf`, of which `done` were solved before it."""
+    name, length = equation.name, _length(equation)
+    if isinstance(leaf, Apply) == isinstance(equation, Repeat):
+        form = "a repeat; schedule its steps" if isinstance(equation, Repeat) else "a block and has no steps"
+        raise ScheduleError(f"{name} is {form}")
+    steps = Steps(name, 0, 1) if isinstance(leaf, Apply) else steps_of(leaf)
+    start, stop = steps.start, steps.stop
+    if done == length:
+        raise ScheduleError(f"{name} is solved twice")
+    if start != done or not start < stop <= length:
+        raise ScheduleError(
+            f"{name}[{start}:{stop}] cannot follow step {done} of {length}; the steps must tile 0:{length}"
+        )
+    return stop
+
+
+def _check_known(equation: Equation, known: set[str]) -> None:
+    for name in inputs_of(equation):
+        if name not in known:
+            raise ScheduleError(f"{equation.name} reads {name}, which the schedule has not solved before it")
+
+
+def _check_inside(leaf: Apply | Part, equation: Equation) -> None:
+    """What a leaf says of the repeats in its steps: all steps of each that it names, in order."""
+    if isinstance(leaf, Apply) or not isinstance(equation, Repeat) or not steps_of(leaf).inside:
+        return
+    steps, repeats = steps_of(leaf), {inner.name: inner for inner in loops_inside(equation)}
+    if not isinstance(leaf, Steps):
+        raise ScheduleError(f"{leaf} sweeps the steps of {equation.name}; loops inside them cannot be scheduled then")
+    reached = dict.fromkeys(repeats, 0)
+    for child in (one for schedule in steps.inside for one in leaves(schedule)):
+        name = child.block if isinstance(child, Apply) else steps_of(child).repeat
+        if name not in repeats:
+            raise ScheduleError(f"{name} is no loop in the steps of {equation.name}; these are {', '.join(repeats)}")
+        reached[name] = _advance(child, repeats[name], reached[name])
+        _check_inside(child, repeats[name])
+    for name, inner in repeats.items():
+        parts = parts_of(GaussSeidel(steps.inside), name)
+        if parts and reached[name] < inner.length:
+            raise ScheduleError(f"the schedule solves {reached[name]} of {inner.length} steps of {name}")
+        _check_parts(inner, parts)
+
+
+def _check_parts(repeat: Repeat, parts: tuple[Part, ...]) -> None:
+    """One method for all steps of a repeat, beside steps in order; some methods take all steps at once."""
+    methods = [part for part in parts if not isinstance(part, Steps)]
+    kinds = sorted({_kind(method) for method in methods})
+    if len(kinds) > 1:
+        raise ScheduleError(f"{repeat.name} is solved by {' and '.join(kinds)}; take one method for all its steps")
+    if len(parts) > 1 and methods and _takes_all(methods[0]):
+        raise ScheduleError(f"{methods[0]} must be the whole of {repeat.name}[0:{repeat.length}]")
+    for method in methods:
+        if isinstance(method, Jacobi):
+            _check_chunks(repeat, method)
+        if isinstance(method, (Jacobi, Newton, Picard)):
+            _check_stop(repeat.name, method.stop)
+
+
+def _check_chunks(repeat: Repeat, method: Jacobi) -> None:
+    if isinstance(method.child, Chunks):
+        length = method.child.length
+        if method.window is not None:
+            raise ScheduleError(f"{method} has chunks and a window; {repeat.name} takes one of the two")
+        if not 1 <= length <= repeat.length:
+            raise ScheduleError(f"{method} has chunks of {length} steps; {repeat.name} has {repeat.length}")
+    if method.samples:
+        _check_samples(repeat, method)
+    if method.window is not None and method.window < 1:
+        raise ScheduleError(f"{method} has a window of {method.window} steps; it needs one or more")
+
+
+def _check_samples(repeat: Repeat, method: Jacobi) -> None:
+    sizes = list(method.samples)
+    if method.window is not None or isinstance(method.child, Chunks):
+        raise ScheduleError(f"{method} gathers samples; {repeat.name} takes no sliding window or chunks beside that")
+    if sizes != sorted(set(sizes), reverse=True) or min(sizes) < SMALLEST:
+        raise ScheduleError(f"{method} gathers samples in batches of falling sizes, each of {SMALLEST} or more")
+
+
+def _kind(method: Part) -> str:
+    name = type(method).__name__.lower()
+    return f"{name} with a {method.jacobian} Jacobian" if isinstance(method, Newton) else name
+
+
+def _takes_all(method: Part) -> bool:
+    """Whether a method cannot leave some of the steps to another call of it."""
+    if isinstance(method, Jacobi):
+        return method.window is not None or isinstance(method.child, Chunks)
+    return isinstance(method, (Scan, Levels))
+
+
+def _check_stop(name: str, stop: Stop | None) -> None:
+    if stop is None:
+        return
+    if not (math.isfinite(stop.atol) and math.isfinite(stop.rtol) and stop.atol >= 0 and stop.rtol >= 0):
+        raise ScheduleError(f"{name} has atol={stop.atol}, rtol={stop.rtol}; tolerances are finite and not negative")
+    if stop.max_sweeps is not None and stop.max_sweeps < 1:
+        raise ScheduleError(f"{name} has max_sweeps={stop.max_sweeps}; allow one sweep or more")

@@ -1,0 +1,30 @@
+"""One loop of a program as the scheduler meets it."""
+
+from dataclasses import replace
+
+import torch
+
+from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.partitioner.lowering.arguments import Values
+from fxsolve.plan.structural import structural_values
+from fxsolve.plan.trial import Situation
+from fxsolve.solvers.stop import default_stop
+from fxsolve.stages import partition
+from fxsolve.system.evaluate import evaluate
+from fxsolve.system.spec import Repeat, inputs_of, outputs_of
+from tests.partitioner.programs import Sample, given_values
+
+
+def situation(sample: Sample, name: str | None = None, backend: str = "eager") -> Situation:
+    """The one recurrence of a program, or the repeat called `name`, with all values before it."""
+    program = sample.captured()
+    system = partition(program).system
+    named = given_values(program)
+    for equation in system.equations:
+        wanted = equation.name == name if name else isinstance(equation, Repeat) and has_carry(equation)
+        if isinstance(equation, Repeat) and wanted:
+            structural = structural_values(program, system)
+            return Situation(equation, Values(named), structural, default_stop(torch.float32), backend)
+        part = replace(system, inputs=inputs_of(equation), equations=(equation,), outputs=outputs_of(equation))
+        named.update(zip(outputs_of(equation), evaluate(part, named), strict=True))
+    raise AssertionError("no such repeat")

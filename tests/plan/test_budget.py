@@ -1,0 +1,63 @@
+"""What a first call may spend on compiling steps, and how many steps go into one call."""
+
+import pytest
+
+from fxsolve.plan.budget import BUDGET_SECONDS, OP_SECONDS, RUNS, Budget, most_ops
+from fxsolve.plan.try_fused import FUSED_STEPS, choose_unroll
+
+EACH = 100  # ops
+COST = EACH * OP_SECONDS
+PLENTY = 10**6
+
+
+def test_many_small_loops_stop_at_the_budget_and_are_named() -> None:
+    ledger, saved = Budget(), COST / RUNS
+    admitted = [ledger.admit(f"loop{k}", k, EACH, saved) for k in range(20)]
+    room = int(BUDGET_SECONDS / COST)
+    assert admitted == [True] * room + [False] * (20 - room)
+    assert ledger.seconds == pytest.approx(room * COST)
+    (note,) = ledger.notes()
+    assert note.startswith(f"steps were not compiled in loop{room}, loop{room + 1}, ")
+    assert note.endswith(f"take about {room * COST:.0f} s already")
+
+
+def test_a_large_loop_behind_many_small_ones_finds_room() -> None:
+    ledger = Budget(seconds=BUDGET_SECONDS)
+    assert not ledger.admit("small", 0, EACH, COST / RUNS)
+    assert ledger.admit("large", 1, EACH, (BUDGET_SECONDS + 2 * COST) / RUNS)
+    assert ledger.left_out == ["small"]
+
+
+def test_steps_that_are_compiled_already_cost_nothing() -> None:
+    ledger = Budget()
+    assert all(ledger.admit(f"loop{k}", "the same", EACH, COST / RUNS) for k in range(100))
+    assert ledger.seconds == pytest.approx(COST)
+    assert ledger.notes() == ()
+
+
+def test_long_loops_take_as_many_steps_into_a_call_as_there_may_be() -> None:
+    assert choose_unroll(4096, 5, PLENTY) == FUSED_STEPS
+    assert choose_unroll(1024, 20, PLENTY) == 10
+
+
+def test_short_loops_leave_few_steps_uncompiled() -> None:
+    assert choose_unroll(24, 32, PLENTY) == 2  # 6 in a call would leave 6 of the 24
+    assert choose_unroll(25, 30, PLENTY, solves=100) == 6  # here they leave one
+    assert choose_unroll(25, 30, PLENTY) == 2  # but take seconds to compile, for one solve in a run
+
+
+def test_a_compilation_is_as_long_as_the_loop_is_worth() -> None:
+    for saved in (1e-3, 2e-3, 4e-3):
+        unroll = choose_unroll(1000, 10, most_ops(saved))
+        assert unroll * 10 * OP_SECONDS <= RUNS * saved
+        assert unroll >= 4
+    assert choose_unroll(1000, 10, most_ops(1e-4)) == 0
+
+
+def test_steps_of_hundreds_of_ops_are_compiled_in_long_loops_alone() -> None:
+    assert choose_unroll(4, 413, most_ops(4 * 2e-3)) == 0
+    assert choose_unroll(100, 413, most_ops(100 * 2e-3)) == 1
+
+
+def test_loops_of_a_few_calls_are_not_compiled() -> None:
+    assert choose_unroll(23, 32, PLENTY) == 0

@@ -1,0 +1,193 @@
+"""A buffer that is read whole may be swept only where it is proved that no step reads its own or a later entry."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import fxsolve
+from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.plan.causality import judge
+from fxsolve.plan.structural import structural_values
+from fxsolve.stages import capture, partition
+
+D, HIDDEN, B = 6, 12, 3
+
+
+class Masked(nn.Linear):
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask.float())
+        generator = torch.Generator().manual_seed(mask.shape[0])
+        self.weight.data = torch.randn(mask.shape, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+class MADE(nn.Module):
+    """Masked autoencoder (Germain et al. 2015) whose output i may see the inputs j with order[j] < order[i] + leak."""
+
+    def __init__(self, order: Tensor | None = None, leak: int = 0) -> None:
+        super().__init__()
+        degrees = torch.arange(D) if order is None else order
+        hidden = torch.arange(HIDDEN) % (D - 1)
+        self.first = Masked(hidden[:, None] >= degrees)
+        self.second = Masked(hidden[:, None] >= hidden)
+        self.third = Masked(degrees[:, None] + leak > hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.third(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+class Sampler(nn.Module):
+    """Draws the pixels in the order in which they are written."""
+
+    def __init__(self, net: nn.Module, order: list[int] | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.order = order or list(range(D))
+
+    def forward(self, noise: Tensor) -> Tensor:
+        x = torch.zeros_like(noise)
+        for i in self.order:
+            x[:, i] = torch.tanh(self.net(x)[:, i] + noise[:, i])
+        return x
+
+
+def found_of(program: Callable[..., Tensor], *inputs: Tensor) -> str:
+    """What is found of the buffer that the loop of a program reads whole."""
+    with torch.no_grad():
+        captured = capture(program, *(inputs or (torch.rand(B, D),)))
+    system = partition(captured).system
+    (repeat,) = [repeat for repeat in system.repeats if has_carry(repeat)]
+    return judge(repeat, structural_values(captured, system)).found
+
+
+@torch.no_grad()
+def assert_right_and(method: str, program: Callable[[Tensor], Tensor], schedule: str) -> None:
+    noise = torch.randn(B, D)
+    fast = fxsolve.compile(program, (torch.randn(B, D),), schedule=schedule, backend="eager")
+    torch.testing.assert_close(fast(noise), program(noise))
+    assert str(fast.schedule) != "original"
+    runs = {run.loop: run.method for run in fast.report().runs}
+    assert runs["loop0"] == method
+
+
+def test_strictly_triangular_masks_are_proved() -> None:
+    assert found_of(Sampler(MADE())) == "proved"
+    assert_right_and("jacobi", Sampler(MADE()), "jacobi")
+
+
+def test_any_order_is_proved_if_pixels_are_written_in_it() -> None:
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    program = Sampler(MADE(order), order.argsort().tolist())
+    assert found_of(program) == "proved"
+    assert_right_and("jacobi", program, "jacobi")
+
+
+def test_a_leak_on_the_diagonal_is_found_and_runs_in_order() -> None:
+    program = Sampler(MADE(leak=1))
+    assert found_of(program) == "not shown: step 0 may read what step 0 writes"
+    assert_right_and("gauss_seidel", program, "jacobi")
+
+
+def test_a_wrong_order_is_found_and_runs_in_order() -> None:
+    program = Sampler(MADE(), list(range(D))[::-1])
+    assert "may read what step" in found_of(program)
+    assert_right_and("gauss_seidel", program, "jacobi")
+
+
+def test_a_single_leaking_weight_is_found() -> None:
+    program = Sampler(MADE())
+    program.net.first.mask[0, 1] = 1  # a unit that output 1 sees now sees input 1
+    assert found_of(program) == "not shown: step 1 may read what step 1 writes"
+    assert_right_and("gauss_seidel", program, "jacobi")
+
+
+def test_a_zero_among_the_weights_is_no_proof() -> None:
+    """Weights are trained on: that one is zero today says nothing."""
+
+    class Dense(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(D, D).tril(-1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ self.weight.t()
+
+    program = Sampler(Dense())
+    assert "may read what step" in found_of(program)
+    assert_right_and("gauss_seidel", program, "jacobi")
+
+
+def test_a_zero_in_an_input_is_no_proof() -> None:
+    def program(noise: Tensor, mask: Tensor) -> Tensor:
+        x = torch.zeros(B, D)
+        for i in range(D):
+            x[:, i] = torch.tanh((x @ mask)[:, i] + noise[:, i])
+        return x
+
+    mask = torch.ones(D, D).triu(1)
+    assert "may read what step" in found_of(program, torch.randn(B, D), mask)
+    fast = fxsolve.compile(program, (torch.randn(B, D), mask), schedule="jacobi", backend="eager")
+    noise, full = torch.randn(B, D), torch.rand(D, D)
+    torch.testing.assert_close(fast(noise, full), program(noise, full))
+    assert "jacobi(loop0" not in str(fast.schedule)
+
+
+def test_a_triangle_taken_in_the_program_is_proved() -> None:
+    class Tril(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(D, D))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ torch.tril(self.weight, -1).t()
+
+    assert found_of(Sampler(Tril())) == "proved"
+
+
+def test_a_prefix_that_is_read_as_a_slice_is_proved_by_the_mask_of_its_length() -> None:
+    def program(noise: Tensor) -> Tensor:
+        x = torch.zeros(B, D)
+        for i in range(D):
+            x[:, i] = torch.tanh(x[:, :i].sum(1) + noise[:, i])
+        return x
+
+    assert_right_and("jacobi", program, "jacobi")
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_mask_written_to_after_the_proof_is_proved_anew(wrong: bool) -> None:
+    model = Sampler(MADE()).eval()
+    noise = torch.randn(B, D)
+    with torch.no_grad():
+        fast = fxsolve.compile(model, (noise,), schedule="jacobi", backend="eager")
+        assert "jacobi(loop0" in str(fast.schedule)
+        if wrong:
+            model.net.first.mask.fill_(1)
+            model.net.third.mask.fill_(1)
+        else:
+            model.net.first.mask.mul_(0.5)
+        torch.testing.assert_close(fast(noise), model(noise))
+        torch.testing.assert_close(fast(noise + 1), model(noise + 1))
+        assert ("jacobi(loop0" in str(fast.schedule)) != wrong
+
+
+def test_weights_of_either_sign_are_thought_of() -> None:
+    """relu(w) of a negative weight is zero, and of the trained one it is not."""
+
+    class Positive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(-torch.rand(D, D))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ torch.relu(self.weight)
+
+    model = Sampler(Positive())
+    assert "may read what step" in found_of(model)
+    assert_right_and("gauss_seidel", model, "jacobi")
