@@ -13,6 +13,8 @@ import fxsolve
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError, FxSolveError, InputError, PartitionError
 from fxsolve.factory import Subject, load, users_errors
+from fxsolve.ir.spec import System
+from fxsolve.ir.text import pattern_text, system_text
 from fxsolve.plan.text import parse_schedule
 from fxsolve.report.difference import within
 from fxsolve.report.html import to_html
@@ -22,8 +24,6 @@ from fxsolve.report.report import Report
 from fxsolve.report.text import print_report
 from fxsolve.report.to_json import to_json
 from fxsolve.stages import BACKENDS
-from fxsolve.system.spec import System
-from fxsolve.system.text import pattern_text, system_text
 from fxsolve.view.dot import draw_dot
 from fxsolve.view.svg import draw_system
 

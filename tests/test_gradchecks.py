@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.errors import PartitionError, ScheduleError
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.partition import Partition
 from fxsolve.plan.call import solver_call
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.schedule import parts_of
 from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Repeat
 from tests.cells import Diagonal, assert_close, assert_emitted, gradients
 
 BATCH, STEPS, FEATURES, HIDDEN = 3, 8, 3, 3

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.errors import ScheduleError
+from fxsolve.ir.text import pattern_text
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.schedule import Steps
 from fxsolve.plan.text import parse_schedule
@@ -20,7 +21,6 @@ from fxsolve.report.to_json import from_json, to_json
 from fxsolve.runtime.compiled import Compiled
 from fxsolve.solvers.solution import observe
 from fxsolve.stages import capture, emit, partition, schedule
-from fxsolve.system.text import pattern_text
 from tests.partitioner.nests import (
     COLUMNS,
     FLAT,

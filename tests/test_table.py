@@ -6,8 +6,8 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.errors import CaptureError
+from fxsolve.ir.nested import every_repeat
 from fxsolve.runtime.compiled import Compiled
-from fxsolve.system.nested import every_repeat
 from tests.table import (
     buffers,
     derivatives,

@@ -11,7 +11,7 @@ RANKS = {
     "torch_compat": 1,
     "structure": 2,
     "solvers": 2,
-    "system": 3,
+    "ir": 3,
     "ops": 3,
     "capture": 4,
     "partitioner": 5,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
@@ -12,15 +12,6 @@ from fxsolve.capture.stream import NO_STREAM, Stream
 from fxsolve.torch_compat.trees import TreeSpec
 
 Role = Literal["input", "param", "buffer", "constant", "noise", "cotangent"]
-
-
-class TensorSpec(NamedTuple):
-    """Shape, stride, dtype and device of a value of the graph, kept in `node.meta["spec"]`."""
-
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    dtype: torch.dtype
-    device: torch.device
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.torch_compat.graphs import update_arguments
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
@@ -16,11 +16,6 @@ from fxsolve.torch_compat.operators import OpOverload, schema_of
 @cache
 def _node_name(function: OpOverload) -> str:
     return schema_of(function).name.split("::")[-1].rstrip("_") or "call"
-
-
-def spec_of(tensor: Tensor, device: torch.device | None = None) -> TensorSpec:
-    """Shape, stride, dtype and device of `tensor`; `device` replaces its own."""
-    return TensorSpec(tuple(tensor.shape), tensor.stride(), tensor.dtype, device or tensor.device)
 
 
 class Tape:

@@ -9,13 +9,13 @@ from torch import fx
 from fxsolve.codegen.loops import emit_fused, emit_method, emit_sequential
 from fxsolve.codegen.sums import emit_sum
 from fxsolve.codegen.values import Emission
+from fxsolve.ir.nested import Nested, loops_inside, with_solvers
+from fxsolve.ir.spec import AllSteps, Block, Repeat, System
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.schedule import Apply, Part, Scan, Schedule, Steps, all_leaves, leaves, parts_of, steps_of
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.nested import Nested, loops_inside, with_solvers
-from fxsolve.system.spec import AllSteps, Block, Repeat, System
 
 
 @dataclass(frozen=True)

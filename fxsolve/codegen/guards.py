@@ -11,8 +11,8 @@ import torch
 from torch import fx
 
 from fxsolve.codegen.values import Emission
+from fxsolve.ir.spec import AllSteps, Block, System
 from fxsolve.solvers.guard import Number, check_guards
-from fxsolve.system.spec import AllSteps, Block, System
 
 aten = torch.ops.aten
 

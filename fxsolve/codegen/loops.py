@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx
 
 from fxsolve.codegen.values import Emission
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.graphs.reads import is_autonomous
 from fxsolve.partitioner.lowering.arguments import fused_arguments, step_arguments, sweep_arguments
 from fxsolve.partitioner.lowering.lower import results_of, step_loop
@@ -20,7 +21,6 @@ from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
 from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.layout import Layout
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Repeat
 
 
 def emit_sequential(emission: Emission, repeat: Repeat) -> None:

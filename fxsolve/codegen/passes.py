@@ -8,12 +8,12 @@ from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted, Flags, emit_program, flags_of, set_flags
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.values import Emission
+from fxsolve.ir.spec import Block, System
 from fxsolve.partitioner.graphs.memory import has_flags
 from fxsolve.partitioner.passes import split_passes
 from fxsolve.partitioner.restrict import restrict
 from fxsolve.plan.schedule import Apply, GaussSeidel, leaves
 from fxsolve.plan.verify import verify_schedule
-from fxsolve.system.spec import Block, System
 
 
 @dataclass(frozen=True)

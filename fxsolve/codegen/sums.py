@@ -2,10 +2,10 @@
 
 from fxsolve.codegen.loops import emit_method
 from fxsolve.codegen.values import Emission
+from fxsolve.ir.spec import Block, Repeat
 from fxsolve.partitioner.sums.fold import fold_sums
 from fxsolve.plan.schedule import Jacobi, Steps
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Block, Repeat
 
 
 def emit_sum(emission: Emission, repeat: Repeat) -> None:

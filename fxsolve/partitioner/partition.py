@@ -7,6 +7,8 @@ from functools import reduce
 from torch import fx
 
 from fxsolve.capture.program import Program
+from fxsolve.ir.spec import System
+from fxsolve.ir.verify import verify_system
 from fxsolve.partitioner.graphs.idle_writes import drop_idle_writes
 from fxsolve.partitioner.graphs.memory import pin_layouts, resolve_flags
 from fxsolve.partitioner.graphs.repeated import settle_writes
@@ -17,8 +19,6 @@ from fxsolve.partitioner.nesting.lift import lift_loops
 from fxsolve.partitioner.nesting.nests import nested_system
 from fxsolve.partitioner.rewriting.prune import prune
 from fxsolve.partitioner.rewriting.rewrite import REWRITES
-from fxsolve.system.spec import System
-from fxsolve.system.verify import verify_system
 
 
 @dataclass(frozen=True)

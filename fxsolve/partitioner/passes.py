@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
-from fxsolve.system.spec import Equation, System, inputs_of, outputs_of
+from fxsolve.ir.spec import Equation, System, inputs_of, outputs_of
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.spec import Block, Equation, Lag, Prefix, Repeat, Stacked, System, outputs_of, read_names
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.rewriting.prune import prune
-from fxsolve.system.spec import Block, Equation, Lag, Prefix, Repeat, Stacked, System, outputs_of, read_names
 
 aten = torch.ops.aten
 

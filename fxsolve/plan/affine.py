@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.system.spec import Lag, Prefix, Repeat
+from fxsolve.ir.spec import Lag, Prefix, Repeat
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.program import Program, recorded_attribute
+from fxsolve.ir.spec import Block, System
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.partitioner.lowering.readable import readable_copy
 from fxsolve.plan.budget import Budget
@@ -15,7 +16,6 @@ from fxsolve.plan.structural import structural_values
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Block, System
 
 
 def decide(program: Program, system: System, backend: str = "inductor", stop: Stop | None = None) -> Decision:

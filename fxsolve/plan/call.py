@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.lowering.arguments import SolverArguments
 from fxsolve.partitioner.lowering.linearize import Jacobian, linear_loop
 from fxsolve.partitioner.lowering.lower import sweep_loop
@@ -25,7 +26,6 @@ from fxsolve.solvers.samples import SampleLoops
 from fxsolve.solvers.scan import scan
 from fxsolve.solvers.sliding import sliding
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Repeat
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from torch import fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Prefix, Repeat
 from fxsolve.ops.domains.entries import NEVER, Entries
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.thin import unknown_outputs
 from fxsolve.plan.structural import Known, label_inputs, label_outputs
 from fxsolve.structure.levels import depth_of_prefixes
-from fxsolve.system.spec import Prefix, Repeat
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from fxsolve.ir.spec import Block, Equation, System
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, Steps, steps_of
-from fxsolve.system.spec import Block, Equation, System
 
 
 def complete(schedule: Schedule, system: System) -> Schedule:

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.spec import Repeat
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.domains.entries import Entries, unknown
-from fxsolve.system.spec import Repeat
 
 MOST_LABELS = 2**24  # entries of all values of a body together
 

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.lowering.linearize import state_size
 from fxsolve.plan.affine import is_affine
 from fxsolve.plan.independence import find_layout
 from fxsolve.plan.ranges import EVERYTHING, Interval, carried_ranges
 from fxsolve.solvers.layout import Layout
-from fxsolve.system.spec import Repeat
 
 
 @dataclass(frozen=True)

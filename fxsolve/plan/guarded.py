@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fxsolve.capture.program import Guard, Program
+from fxsolve.ir.nested import every_repeat, with_loops_inside
+from fxsolve.ir.spec import Repeat, System, inputs_of, outputs_of
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.legalize import legalize
 from fxsolve.plan.schedule import Steps
 from fxsolve.plan.trial import in_order, text_of
-from fxsolve.system.nested import every_repeat, with_loops_inside
-from fxsolve.system.spec import Repeat, System, inputs_of, outputs_of
 
 
 def exact_for(program: Program, system: System, decision: Decision, failed: int) -> Decision | None:

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.program import TensorSpec
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Lag, Prefix, Repeat
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import Entries, entries
 from fxsolve.ops.interpret import Interpreter
@@ -23,7 +24,6 @@ from fxsolve.partitioner.graphs.tables import device_of
 from fxsolve.partitioner.lowering.batch import check_plain
 from fxsolve.plan.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.layout import Layout
-from fxsolve.system.spec import Lag, Prefix, Repeat
 
 _MOST_PAIRINGS = 64  # ways of matching the dimensions of several carries that are tried
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import every_repeat
+from fxsolve.ir.spec import Lag, Repeat, System
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.linearize import linearize
 from fxsolve.partitioner.sums.fold import fold_sums, is_sum
@@ -30,8 +32,6 @@ from fxsolve.plan.schedule import (
 )
 from fxsolve.plan.structural import Known, structural_values
 from fxsolve.plan.trial import in_order, text_of
-from fxsolve.system.nested import every_repeat
-from fxsolve.system.spec import Lag, Repeat, System
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor, fx
 
+from fxsolve.ir.evaluate import read_value
+from fxsolve.ir.nested import Nested, with_solvers
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.graphs.reads import is_autonomous
 from fxsolve.partitioner.lowering.arguments import Values, fused_arguments, step_arguments, sweep_arguments
 from fxsolve.partitioner.lowering.lower import results_of, step_loop
@@ -24,9 +27,6 @@ from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
 from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.evaluate import read_value
-from fxsolve.system.nested import Nested, with_solvers
-from fxsolve.system.spec import Repeat
 
 UNKNOWN: Known = {}  # what a loop reads differs from one step of the loop around it to the next
 

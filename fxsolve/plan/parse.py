@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from fxsolve.errors import ScheduleError
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.plan.schedule import Apply, Chunks, GaussSeidel, Jacobi, Levels, Newton, Picard, Scan, Schedule, Steps
 from fxsolve.plan.tokens import Token, tokens_of
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Block, Equation, Repeat, System
 
 METHODS = {"jacobi": Jacobi, "newton": Newton, "picard": Picard, "scan": Scan, "levels": Levels}
 _TEST = ("atol", "rtol", "max_sweeps")

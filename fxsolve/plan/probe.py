@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from fxsolve.ir.spec import Prefix, Repeat, Slices, Stacked, Table
 from fxsolve.partitioner.graphs.reads import is_autonomous
 from fxsolve.partitioner.lowering.arguments import Values, fused_arguments, step_arguments, sweep_arguments
 from fxsolve.partitioner.lowering.lower import results_of, step_loop, sweep_loop
@@ -25,7 +26,6 @@ from fxsolve.solvers.samples import SampleLoops
 from fxsolve.solvers.solution import observe
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Frontier, Given, Window, first_guess, open_window, sweep
-from fxsolve.system.spec import Prefix, Repeat, Slices, Stacked, Table
 
 PROBED_STEPS = 24
 _REPETITIONS = 3

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.system.spec import Repeat
+from fxsolve.ir.spec import Repeat
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten

@@ -26,6 +26,8 @@ Jacobians in place of others, which may need more sweeps than Jacobi; and levels
 from dataclasses import replace
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Repeat, Stacked
 from fxsolve.partitioner.graphs.reads import has_carry, is_autonomous
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan.causality import judge
@@ -40,8 +42,6 @@ from fxsolve.plan.try_fused import try_fused
 from fxsolve.plan.try_jacobi import try_windows
 from fxsolve.plan.try_linear import try_linear
 from fxsolve.plan.try_samples import try_samples
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Repeat, Stacked
 
 MARGIN = 1.1
 

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.program import TensorSpec
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Table
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries
 from fxsolve.ops.interpret import Interpreter
@@ -17,8 +19,6 @@ from fxsolve.partitioner.lowering.lower import sweep_loop
 from fxsolve.partitioner.lowering.thin import Samples, thin, unknown_outputs
 from fxsolve.plan.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.samples import SampleLoops
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Invariant, Lag, Prefix, Read, Repeat, Table
 
 
 def sample_loops(repeat: Repeat, sizes: tuple[int, ...], bounds: list[int]) -> SampleLoops:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Block, Equation, Repeat, outputs_of
 from fxsolve.partitioner.lowering.arguments import Values, sweep_arguments
 from fxsolve.partitioner.lowering.lower import results_of, sweep_loop
 from fxsolve.partitioner.lowering.readable import readable_copy
@@ -17,7 +18,6 @@ from fxsolve.plan.schedule import Scan, Steps
 from fxsolve.plan.trial import step_bytes
 from fxsolve.solvers.jacobi import jacobi
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Block, Equation, Repeat, outputs_of
 
 _EXACT = Stop()
 _MOST_BYTES = 2 << 30

@@ -17,6 +17,8 @@ step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
 
 from dataclasses import replace
 
+from fxsolve.ir.nested import loops_inside, with_loops_inside
+from fxsolve.ir.spec import Lag, Prefix, Repeat, System
 from fxsolve.partitioner.lowering.batch import is_short
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan.causality import reads_buffer
@@ -26,8 +28,6 @@ from fxsolve.plan.schedule import GaussSeidel, Jacobi, Scan, Schedule, Steps
 from fxsolve.plan.sums import may_reorder
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.nested import loops_inside, with_loops_inside
-from fxsolve.system.spec import Lag, Prefix, Repeat, System
 
 
 def parse_schedule(text: str, system: System, stop: Stop | None = None) -> Schedule:

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.nested import Nested, loops_inside
+from fxsolve.ir.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write, read_names
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan.decision import Candidate, Choice, Decision
@@ -33,8 +35,6 @@ from fxsolve.plan.schedule import (
 )
 from fxsolve.plan.trial import text_of
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.nested import Nested, loops_inside
-from fxsolve.system.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write, read_names
 
 aten = torch.ops.aten
 

@@ -3,14 +3,14 @@
 import math
 from dataclasses import dataclass, field
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.spec import Repeat
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.schedule import GaussSeidel, Part, Steps
 from fxsolve.plan.structural import Known
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Repeat
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Hashable
 
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.partitioner.lowering.unroll import can_unroll, chunk_graph
 from fxsolve.plan.budget import most_ops
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.probe import fused_step_seconds
 from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out
-from fxsolve.system.spec import Repeat
 
 FUSED_CALLS = 200  # ops in one compiled call
 FUSED_STEPS = 12

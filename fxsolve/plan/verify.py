@@ -3,6 +3,8 @@
 import math
 
 from fxsolve.errors import ScheduleError
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Equation, Repeat, System, inputs_of, outputs_of
 from fxsolve.plan.schedule import (
     Apply,
     Chunks,
@@ -21,8 +23,6 @@ from fxsolve.plan.schedule import (
 )
 from fxsolve.solvers.samples import SMALLEST
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Equation, Repeat, System, inputs_of, outputs_of
 
 
 def verify_schedule(schedule: Schedule, system: System) -> None:

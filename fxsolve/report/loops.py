@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Repeat, System
+from fxsolve.ir.text import count_ops
 from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan import decision
 from fxsolve.plan.decision import Decision
@@ -10,9 +13,6 @@ from fxsolve.plan.facts import find_facts
 from fxsolve.plan.schedule import Scan, parts_of
 from fxsolve.report.reads import describe_reads
 from fxsolve.report.report import CandidateReport, LoopReport
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Repeat, System
-from fxsolve.system.text import count_ops
 
 
 def loop_reports(system: System, decided: Decision) -> tuple[LoopReport, ...]:

@@ -1,7 +1,6 @@
 """How a repeat's reads and writes are said in words, for the report and the pictures."""
 
-from fxsolve.report.units import count
-from fxsolve.system.spec import (
+from fxsolve.ir.spec import (
     AllSteps,
     FinalBuffer,
     Invariant,
@@ -16,7 +15,8 @@ from fxsolve.system.spec import (
     Write,
     read_names,
 )
-from fxsolve.system.text import index_text
+from fxsolve.ir.text import index_text
+from fxsolve.report.units import count
 
 
 def describe_reads(repeat: Repeat) -> tuple[str, ...]:

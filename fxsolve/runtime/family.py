@@ -14,12 +14,12 @@ from fxsolve.capture.state.state import read_random_state
 from fxsolve.capture.state.stores import Stores, are_handed
 from fxsolve.capture.stream import Stream
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import System
+from fxsolve.ir.verify import verify_system
 from fxsolve.partitioner.lengths.blend import Blend, Series, numbered_name
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.partitioner.lengths.numbers import read_numbers
 from fxsolve.runtime.visit import Seen, Visit, see
-from fxsolve.system.spec import System
-from fxsolve.system.verify import verify_system
 
 
 @dataclass(frozen=True)

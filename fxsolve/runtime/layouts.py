@@ -6,7 +6,7 @@ its calls are the program's own: laid out as while recording is only what its ca
 
 from torch import Tensor
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.runtime.gradients import Differentiable, Gradients, Tensors, lay_out
 from fxsolve.runtime.some import agree
 

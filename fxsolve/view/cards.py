@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from fxsolve.report.reads import argument_names, ends_text, how_text, kind_of, write_text
-from fxsolve.report.units import count, place
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import (
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import (
     Block,
     Equation,
     FinalBuffer,
@@ -20,7 +18,9 @@ from fxsolve.system.spec import (
     outputs_of,
     read_names,
 )
-from fxsolve.system.text import count_ops
+from fxsolve.ir.text import count_ops
+from fxsolve.report.reads import argument_names, ends_text, how_text, kind_of, write_text
+from fxsolve.report.units import count, place
 
 
 @dataclass(frozen=True)

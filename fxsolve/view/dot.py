@@ -2,7 +2,7 @@
 
 import graphviz
 
-from fxsolve.system.spec import System
+from fxsolve.ir.spec import System
 from fxsolve.view.cards import Card, make_cards
 from fxsolve.view.fold import fold
 from fxsolve.view.layout import clip, ends, row_text

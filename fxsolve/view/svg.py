@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from fxsolve.ir.spec import System
 from fxsolve.report.units import count
-from fxsolve.system.spec import System
 from fxsolve.view.cards import Card, Row, make_cards
 from fxsolve.view.fold import fold
 from fxsolve.view.layout import (

@@ -17,10 +17,11 @@ from torch.utils import _pytree as pytree
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.capture import capture
-from fxsolve.capture.program import Program, TensorSpec
+from fxsolve.capture.program import Program
 from fxsolve.capture.record.output import rebuild
 from fxsolve.capture.verify import verify_program
 from fxsolve.errors import CaptureError
+from fxsolve.ir.tensor_spec import TensorSpec
 from tests.capture.programs import LoopGRU, PixelSampler
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Repeat, System
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Repeat, System
 
 B, N = 2, 3
 LAYERS, LONG, ROWS, COLUMNS = 4, 7, 4, 9

@@ -6,6 +6,9 @@ from dataclasses import replace
 from torch import fx
 
 from fxsolve.capture.program import Program
+from fxsolve.ir.nested import Nested, every_repeat
+from fxsolve.ir.spec import Block, Equation, Repeat, System
+from fxsolve.ir.text import system_text
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.graphs.memory import pin_layouts, resolve_flags
 from fxsolve.partitioner.graphs.repeated import settle_writes
@@ -14,9 +17,6 @@ from fxsolve.partitioner.nesting.nests import nested_system
 from fxsolve.partitioner.partition import GRAPH_PASSES, SYSTEM_PASSES
 from fxsolve.partitioner.rolling.extract import extract
 from fxsolve.partitioner.rolling.signature import read_calls
-from fxsolve.system.nested import Nested, every_repeat
-from fxsolve.system.spec import Block, Equation, Repeat, System
-from fxsolve.system.text import system_text
 from tests.goldens import without_paths
 
 Edit = Callable[[OpenRepeat], tuple[list[Block], list[Block]] | None]

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import Block, Equation, Lag, Repeat, Stacked, System
+from fxsolve.ir.verify import verify_system
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.sums.fold import fold_sums, is_sum
 from fxsolve.stages import capture, partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import Block, Equation, Lag, Repeat, Stacked, System
-from fxsolve.system.verify import verify_system
 from tests.partitioner.programs import given_values
 
 aten = torch.ops.aten

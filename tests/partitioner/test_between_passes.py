@@ -8,10 +8,10 @@ from torch import Tensor
 
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError, PartitionError
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import Read, Slices, System
+from fxsolve.ir.verify import verify_system
 from fxsolve.stages import partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import Read, Slices, System
-from fxsolve.system.verify import verify_system
 from tests.partitioner import passes, programs
 from tests.partitioner.passes import after_each, full_text
 from tests.partitioner.programs import SAMPLES, Sample, given_values

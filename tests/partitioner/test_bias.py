@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.stages import capture, partition
-from fxsolve.system.spec import Repeat
 
 aten = torch.ops.aten
 

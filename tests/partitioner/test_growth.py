@@ -14,12 +14,12 @@ from torch import Tensor, fx
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import AllSteps, FinalBuffer, Lag, Prefix, Slices, Table
 from fxsolve.partitioner.growing.ends import join_growth
 from fxsolve.partitioner.loops import find_loops
 from fxsolve.partitioner.partition import Partition
 from fxsolve.stages import capture, partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import AllSteps, FinalBuffer, Lag, Prefix, Slices, Table
 from tests.partitioner.programs import given_values, numbers
 
 aten = torch.ops.aten

@@ -7,7 +7,7 @@ import torch
 from torch import fx
 
 from fxsolve.capture.functional.functionalize import WRITE
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.lowering.in_place import writes_of
 
 aten = torch.ops.aten

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from fxsolve.capture.program import Program, attribute_of
 from fxsolve.errors import PartitionError
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import System
 from fxsolve.partitioner.lengths.blend import Blend, Series
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.stages import capture, partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import System
 
 N = 4
 torch.manual_seed(0)

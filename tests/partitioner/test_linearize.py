@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Invariant, Lag, Repeat
 from fxsolve.partitioner.graphs.reads import read_order
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.linearize import linearize, state_size
 from fxsolve.plan.independence import find_layout
 from fxsolve.solvers.layout import Layout, pack, unpack
-from fxsolve.system.spec import Invariant, Lag, Repeat
 from tests.plan.recurrences import B, N, T, affine, diagonal, gru, loop_over, lstm, recurrence, tanh_rnn, weights
 
 L = 5

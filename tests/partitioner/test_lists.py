@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Lag
+from fxsolve.ir.text import system_text
 from fxsolve.partitioner.partition import partition
 from fxsolve.stages import capture
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Lag
-from fxsolve.system.text import system_text
 from tests.partitioner.programs import given_values
 
 T, L, N = 12, 16, 3

@@ -9,6 +9,11 @@ from torch import Tensor, fx, nn
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.nested import Nested, every_repeat, loops_inside, with_solvers
+from fxsolve.ir.spec import AllSteps, Block, Invariant, Lag, LastStep, Repeat, Slices, Stacked, System, Table
+from fxsolve.ir.text import pattern_text, system_text
+from fxsolve.ir.verify import verify_system
 from fxsolve.partitioner.lowering.batch import batch, check_plain
 from fxsolve.partitioner.lowering.unroll import can_unroll
 from fxsolve.partitioner.nesting import nests as rules
@@ -16,11 +21,6 @@ from fxsolve.partitioner.nesting.lift import lift_loops
 from fxsolve.partitioner.partition import Partition
 from fxsolve.partitioner.rewriting.prune import prune
 from fxsolve.stages import capture, partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.nested import Nested, every_repeat, loops_inside, with_solvers
-from fxsolve.system.spec import AllSteps, Block, Invariant, Lag, LastStep, Repeat, Slices, Stacked, System, Table
-from fxsolve.system.text import pattern_text, system_text
-from fxsolve.system.verify import verify_system
 from tests.partitioner.nests import (
     COLUMNS,
     FLAT,

@@ -6,10 +6,8 @@ from torch import Tensor
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
-from fxsolve.partitioner.graphs.reads import has_carry
-from fxsolve.stages import capture, partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import (
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     FinalBuffer,
@@ -23,7 +21,9 @@ from fxsolve.system.spec import (
     System,
     Table,
 )
-from fxsolve.system.verify import verify_system
+from fxsolve.ir.verify import verify_system
+from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.stages import capture, partition
 from tests.partitioner import programs
 from tests.partitioner.programs import SAMPLES, B, N, Sample, T, given_values, numbers
 

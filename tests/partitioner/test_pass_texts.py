@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.program import Program
+from fxsolve.ir.spec import Equation, Repeat, System
+from fxsolve.ir.verify import verify_system
 from fxsolve.partitioner.graphs.bodies import close_repeat, open_repeat
 from fxsolve.partitioner.graphs.idle_writes import drop_idle_writes
 from fxsolve.partitioner.graphs.memory import pin_layouts, resolve_flags
@@ -38,8 +40,6 @@ from fxsolve.partitioner.rolling.extract import extract
 from fxsolve.partitioner.sums.accumulate import split_sums
 from fxsolve.partitioner.sums.fold import fold_sums, is_sum
 from fxsolve.stages import capture, partition
-from fxsolve.system.spec import Equation, Repeat, System
-from fxsolve.system.verify import verify_system
 from tests.goldens import check_golden, check_names
 from tests.partitioner import small
 from tests.partitioner.passes import Edit, edited, flat_system, full_text, rolled_system

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import recorded_attribute
+from fxsolve.ir.evaluate import evaluate
 from fxsolve.partitioner.graphs.repeated import settle_writes
 from fxsolve.partitioner.partition import partition
 from fxsolve.stages import capture
-from fxsolve.system.evaluate import evaluate
 from tests.partitioner.programs import given_values
 
 aten = torch.ops.aten

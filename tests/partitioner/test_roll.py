@@ -5,7 +5,7 @@ import time
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.rolling.roll import Rolling, roll
 from fxsolve.partitioner.rolling.signature import read_calls
 from fxsolve.structure.slots import Internal, Irregular, SameValue, Varying

@@ -10,8 +10,8 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.capture.capture import capture
+from fxsolve.ir.spec import Lag, Prefix, Repeat, Slices
 from fxsolve.partitioner.partition import partition
-from fxsolve.system.spec import Lag, Prefix, Repeat, Slices
 
 T = 12
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxsolve.capture.tape import spec_of
+from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.partitioner.graphs.strides import is_contiguous, overlaps
 
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.nested import every_repeat
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.loops import find_loops
 from fxsolve.partitioner.partition import Partition, partition
 from fxsolve.stages import capture
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.nested import every_repeat
 from tests.partitioner.programs import given_values
 
 N, HEADS, T = 16, 2, 3

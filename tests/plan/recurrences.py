@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import fxsolve
-from fxsolve.system.spec import Lag, Prefix, Repeat
+from fxsolve.ir.spec import Lag, Prefix, Repeat
 
 T, B, N = 6, 4, 3
 

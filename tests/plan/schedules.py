@@ -2,9 +2,9 @@
 
 from hypothesis import strategies as st
 
+from fxsolve.ir.spec import Block, Equation, System
 from fxsolve.plan.schedule import Apply, Chunks, GaussSeidel, Jacobi, Levels, Newton, Picard, Scan, Schedule, Steps
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import Block, Equation, System
 
 tolerances = st.sampled_from([0.0, 1e-06, 2.5]) | st.floats(0, 1e300)
 stops = st.none() | st.builds(Stop, tolerances, tolerances, st.none() | st.integers(1, 99))

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import torch
 
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import Repeat, inputs_of, outputs_of
 from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.partitioner.lowering.arguments import Values
 from fxsolve.plan.structural import structural_values
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import default_stop
 from fxsolve.stages import partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import Repeat, inputs_of, outputs_of
 from tests.partitioner.programs import Sample, given_values
 
 

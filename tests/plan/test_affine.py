@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, fx
 
 import fxsolve
+from fxsolve.ir.spec import Lag, Prefix, Repeat, Table
 from fxsolve.plan.affine import is_affine
-from fxsolve.system.spec import Lag, Prefix, Repeat, Table
 
 T, B, N = 6, 2, 3
 

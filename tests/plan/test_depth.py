@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import fxsolve
+from fxsolve.ir.spec import Prefix
 from fxsolve.plan.causality import judge
 from fxsolve.plan.depth import dependency_depth, longest_chain
 from fxsolve.plan.structural import structural_values
 from fxsolve.solvers.solution import observe
 from fxsolve.structure.levels import depth_of_prefixes
-from fxsolve.system.spec import Prefix
 
 D, B = 12, 2
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Lag, Repeat
 from fxsolve.plan.facts import find_facts
 from fxsolve.plan.independence import find_layout
 from fxsolve.solvers.layout import Layout, pack
-from fxsolve.system.spec import Lag, Repeat
 from tests.plan.recurrences import B, N, Step, T, gru, loop_over, lstm, recurrence, weights
 
 Cell = Callable[..., Any]

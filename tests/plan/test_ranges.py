@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fxsolve.ir.spec import Lag
 from fxsolve.plan.ranges import EVERYTHING, Interval, carried_ranges
-from fxsolve.system.spec import Lag
 from tests.plan.recurrences import B, N, T, loop_over, lstm, recurrence, weights
 
 INF = math.inf

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Block, outputs_of
 from fxsolve.plan import rules, try_fused, try_jacobi, try_linear
 from fxsolve.plan.decision import Choice
 from fxsolve.plan.rules import choose
@@ -12,7 +13,6 @@ from fxsolve.plan.schedule import Jacobi, Newton, Scan, Steps
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import Stop
 from fxsolve.stages import capture, partition
-from fxsolve.system.spec import Block, outputs_of
 from tests.partitioner import programs
 from tests.partitioner.programs import B, N, Sample, numbers
 from tests.plan.recurrences import Step, affine, diagonal, gru, loop_over, tanh_rnn, weights

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Repeat
 from fxsolve.partitioner.lowering.lower import sweep_loop
 from fxsolve.partitioner.lowering.thin import thin
 from fxsolve.plan.decision import Candidate
@@ -17,7 +18,6 @@ from fxsolve.plan.schedule import Jacobi, Steps
 from fxsolve.plan.trial import Situation, Trial
 from fxsolve.plan.try_samples import try_samples
 from fxsolve.solvers.solution import observe
-from fxsolve.system.spec import Repeat
 from tests.partitioner.programs import Sample
 from tests.plan.recurrences import N, Step, gru, loop_over, recurrence, weights
 from tests.plan.situations import situation

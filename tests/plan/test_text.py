@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxsolve.errors import ScheduleError
+from fxsolve.ir.spec import AllSteps, Block, Invariant, Lag, Repeat, System
 from fxsolve.plan.schedule import (
     Apply,
     Chunks,
@@ -24,9 +25,8 @@ from fxsolve.plan.schedule import (
 from fxsolve.plan.text import parse_schedule
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import AllSteps, Block, Invariant, Lag, Repeat, System
+from tests.ir.samples import make_body, systems
 from tests.plan.schedules import schedules
-from tests.system.samples import make_body, systems
 
 
 def block(name: str, reads: str, writes: str) -> Block:

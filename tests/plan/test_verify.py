@@ -7,13 +7,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fxsolve.errors import ScheduleError
+from fxsolve.ir.spec import System, inputs_of, outputs_of
 from fxsolve.plan.schedule import Apply, Chunks, GaussSeidel, Jacobi, Levels, Newton, Scan, Schedule, Steps, steps_of
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
-from fxsolve.system.spec import System, inputs_of, outputs_of
+from tests.ir.samples import systems
 from tests.plan.schedules import schedules
 from tests.plan.test_text import SYSTEM, leaves, name_of
-from tests.system.samples import systems
 
 pairs = systems(least=1).flatmap(lambda system: st.tuples(st.just(system), schedules(system)))
 

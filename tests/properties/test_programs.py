@@ -11,9 +11,9 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.capture.bits import same_bits
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.verify import verify_system
 from fxsolve.stages import capture, partition
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.verify import verify_system
 from tests.partitioner.programs import given_values
 
 B, N = 2, 3

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import fx, nn
 
+from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.report.reads import describe_reads, ends_text
-from fxsolve.system.spec import Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 
 
 def repeat_of(read: Read) -> Repeat:

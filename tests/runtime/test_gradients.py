@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fxsolve.capture.tape import spec_of
+from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.runtime.gradients import Gradients, Original, lay_out, present_in, zeros_of
 from tests.runtime.building import differentiable, numbers, recurrence, wanted
 

@@ -9,9 +9,9 @@ from torch.utils import _pytree as pytree
 import fxsolve
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError
+from fxsolve.ir.spec import Lag, Read, Repeat, System
 from fxsolve.report.reads import kind_of
 from fxsolve.stages import capture, partition
-from fxsolve.system.spec import Lag, Read, Repeat, System
 from tests.table.observe import assert_same, sharing
 from tests.table.row import Row
 

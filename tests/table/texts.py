@@ -7,11 +7,11 @@ from torch import fx
 
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError
+from fxsolve.ir.text import system_text
 from fxsolve.partitioner.partition import Partition
 from fxsolve.plan.decision import Decision
 from fxsolve.solvers.loop import Loop
 from fxsolve.stages import emit, emit_passes, partition, schedule
-from fxsolve.system.text import system_text
 from tests.goldens import with_few_digits, without_paths
 from tests.table.follow import captured
 from tests.table.row import Row

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import fxsolve
+from fxsolve.ir.text import pattern_text
 from fxsolve.report.report import Report
-from fxsolve.system.text import pattern_text
 from tests.goldens import check_golden, without_paths
 
 _AUTO_TOLERANCE = 1e-5  # of the largest entry; solves in single precision stop at 1e-6

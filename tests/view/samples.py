@@ -3,7 +3,7 @@
 import torch
 from torch import fx, nn
 
-from fxsolve.system.spec import (
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     FinalBuffer,

@@ -2,8 +2,8 @@
 
 import torch
 
+from fxsolve.ir.spec import Block, Lag, LastStep, Repeat, System
 from fxsolve.stages import capture, partition
-from fxsolve.system.spec import Block, Lag, LastStep, Repeat, System
 from fxsolve.view.cards import Arc, make_cards
 from tests.partitioner.nests import LAYERS, LONG, SEQUENCE, LayersOverTime
 from tests.view.samples import body, gru, repeat, seven

@@ -1,6 +1,6 @@
 """The Graphviz source has a node for each equation, and an edge for each read."""
 
-from fxsolve.system.spec import Block, System
+from fxsolve.ir.spec import Block, System
 from fxsolve.view.dot import draw_dot
 from tests.view.samples import body, gru, seven
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fxsolve.system.spec import Block, System
+from fxsolve.ir.spec import Block, System
 from fxsolve.view.cards import Card, make_cards
 from fxsolve.view.fold import FIRST, LAST, MOST, fold
 from fxsolve.view.layout import place

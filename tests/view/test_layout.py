@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fxsolve.system.spec import Block, System
+from fxsolve.ir.spec import Block, System
 from fxsolve.view.cards import make_cards
 from fxsolve.view.layout import clip, place
 from tests.view.samples import body, seven

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fxsolve.system.spec import Block, System
+from fxsolve.ir.spec import Block, System
 from fxsolve.view.svg import draw_system
 from tests.view.samples import body, gru, many_reads, one_block, seven
 

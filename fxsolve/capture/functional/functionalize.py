@@ -16,10 +16,10 @@ from torch import Tensor, fx
 from fxsolve.capture.functional.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
 from fxsolve.capture.functional.raw_calls import changes_shape, gives_parts, is_detached, is_idle, stays_whole
 from fxsolve.capture.pause import paused_collector
-from fxsolve.capture.program import TensorSpec
 from fxsolve.capture.record.record import Record
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree

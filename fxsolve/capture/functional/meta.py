@@ -5,8 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.capture.program import TensorSpec
-from fxsolve.capture.tape import spec_of
+from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.torch_compat.tensors import overlaps_itself
 
 META = torch.device("meta")

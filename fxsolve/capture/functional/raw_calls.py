@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 aten = torch.ops.aten

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.bits import same_bits
-from fxsolve.capture.program import TensorSpec
 from fxsolve.capture.source import user_line
-from fxsolve.capture.tape import spec_of
 from fxsolve.errors import CaptureError
+from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.tensors import address_of_generator
 

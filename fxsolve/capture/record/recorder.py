@@ -20,8 +20,9 @@ from fxsolve.capture.record.uninitialized import Uninitialized
 from fxsolve.capture.source import user_line
 from fxsolve.capture.state.externals import External, Externals, storage_of
 from fxsolve.capture.stream import Listener
-from fxsolve.capture.tape import Tape, spec_of
+from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError, CommunicationError
+from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.torch_compat.dispatch import TorchDispatchMode, WithoutTorchFunction
 from fxsolve.torch_compat.gradients import current_node, next_number, number_of
 from fxsolve.torch_compat.operators import OpOverload

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.system.spec import AllSteps, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Write
+from fxsolve.ir.spec import AllSteps, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Write
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:

@@ -3,8 +3,8 @@
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Block
 from fxsolve.partitioner.graphs.bodies import add_placeholder
-from fxsolve.system.spec import Block
 
 aten = torch.ops.aten
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import fx
 
-from fxsolve.capture.program import Role, TensorSpec
+from fxsolve.capture.program import Role
 from fxsolve.errors import PartitionError
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.calls import arguments, is_view
 from fxsolve.partitioner.graphs.strides import is_contiguous
 

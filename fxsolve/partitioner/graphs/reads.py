@@ -2,7 +2,7 @@
 
 from torch import fx
 
-from fxsolve.system.spec import Invariant, Lag, Prefix, Read, Repeat, Table
+from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Table
 
 
 def is_autonomous(repeat: Repeat) -> bool:

@@ -2,7 +2,7 @@
 
 import torch
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 
 
 def is_contiguous(spec: TensorSpec) -> bool:

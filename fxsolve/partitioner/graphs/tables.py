@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fxsolve.system.spec import Repeat, Table
+from fxsolve.ir.spec import Repeat, Table
 
 
 def device_of(repeat: Repeat) -> torch.device:

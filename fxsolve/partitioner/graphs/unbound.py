@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.calls import arguments
 
 aten = torch.ops.aten

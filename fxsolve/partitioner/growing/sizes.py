@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.rolling.roll import MAX_PEELED, MIN_CALLS
 from fxsolve.partitioner.rolling.signature import Calls
 from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs

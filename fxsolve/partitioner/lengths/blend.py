@@ -15,12 +15,12 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import Block, Equation, Prefix, Read, Repeat, Slices, Stacked, System, Table
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.lengths.counting import Lengths
 from fxsolve.partitioner.lengths.numbers import Column, Numbers
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import Block, Equation, Prefix, Read, Repeat, Slices, Stacked, System, Table
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.partitioner.graphs.tables import as_range, device_of, table_tensor
-from fxsolve.system.spec import Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 
 
 def _as_it_is(_: str, value: Tensor) -> Any:

@@ -9,6 +9,8 @@ from torch import Tensor, fx
 
 from fxsolve.capture.together import Together, Undo
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import Nested, loops_inside
+from fxsolve.ir.spec import Invariant, Prefix, Read, Repeat, Table
 from fxsolve.partitioner.graphs.bodies import open_repeat
 from fxsolve.partitioner.graphs.reads import has_carry, read_order, takes_numbers
 from fxsolve.partitioner.graphs.tables import device_of, table_tensor
@@ -16,8 +18,6 @@ from fxsolve.partitioner.lowering.batch_inside import as_sweep
 from fxsolve.partitioner.lowering.bias import join_bias
 from fxsolve.partitioner.lowering.entries import tables_to_tensors
 from fxsolve.partitioner.lowering.trace import check_rules, trace
-from fxsolve.system.nested import Nested, loops_inside
-from fxsolve.system.spec import Invariant, Prefix, Read, Repeat, Table
 from fxsolve.torch_compat.batches import FakeTensorMode
 
 aten = torch.ops.aten

@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import AllSteps, Repeat, Slices, Table
 from fxsolve.partitioner.graphs.tables import as_range
 from fxsolve.partitioner.lowering.arguments import Values, sweep_arguments
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import AllSteps, Repeat, Slices, Table
 
 
 def as_sweep(repeat: Repeat, sweep: fx.GraphModule) -> Callable[..., tuple[Tensor, ...]]:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.spec import Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
 from fxsolve.partitioner.graphs.tables import table_tensor
 from fxsolve.partitioner.lowering.numbers import WithTensors, with_tensors
-from fxsolve.system.spec import Table
 
 aten = torch.ops.aten
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx, nn
 
+from fxsolve.ir.spec import Invariant, Lag, Prefix, Repeat
 from fxsolve.partitioner.graphs.reads import read_order
 from fxsolve.partitioner.graphs.tables import device_of
 from fxsolve.partitioner.lowering.batch import batch_step, tensor_body
 from fxsolve.partitioner.lowering.readable import readable
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.solvers.linearized import Linearized
-from fxsolve.system.spec import Invariant, Lag, Prefix, Repeat
 
 aten = torch.ops.aten
 

@@ -5,14 +5,14 @@ from itertools import pairwise
 
 from torch import fx, nn
 
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import AllSteps, FinalBuffer, Invariant, Lag, LastStep, Prefix, Repeat, Table
 from fxsolve.partitioner.graphs.reads import read_order, reorder_reads
 from fxsolve.partitioner.lowering.batch import batch
 from fxsolve.partitioner.lowering.in_place import write_parts
 from fxsolve.partitioner.lowering.readable import readable
 from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.sweep import Sweep
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import AllSteps, FinalBuffer, Invariant, Lag, LastStep, Prefix, Repeat, Table
 
 
 def step_loop(repeat: Repeat) -> Loop:

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.spec import Lag, Prefix, Repeat
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.strides import contiguous
-from fxsolve.system.spec import Lag, Prefix, Repeat
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 _SHAPES = ("size", "shape")  # what ops call the shape of their result

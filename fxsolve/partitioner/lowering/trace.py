@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.tape import Tape, spec_of
+from fxsolve.capture.tape import Tape
 from fxsolve.errors import PartitionError
+from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, has_kernel
 from fxsolve.torch_compat.trees import pytree

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.spec import Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.partitioner.graphs.reads import read_order, reorder_reads, takes_numbers
 from fxsolve.partitioner.lowering.arguments import is_backwards
-from fxsolve.system.nested import loops_inside
-from fxsolve.system.spec import Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 
 
 def can_unroll(repeat: Repeat) -> bool:

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import Equation, Lag, Repeat
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.strides import contiguous, is_contiguous
 from fxsolve.partitioner.nesting.inline import fill_specs
 from fxsolve.partitioner.nesting.stacked import read_slices
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import Equation, Lag, Repeat
 
 aten = torch.ops.aten
 

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
-from fxsolve.capture.tape import spec_of
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import AllSteps, Block, FinalBuffer, Repeat, System, Write
+from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.partitioner.graphs.strides import contiguous
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import AllSteps, Block, FinalBuffer, Repeat, System, Write
 from fxsolve.torch_compat.batches import FakeTensorMode
 
 

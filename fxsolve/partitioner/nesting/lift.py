@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import Block, Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, System, Table
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.builder import BlockBuilder
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import Block, Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, System, Table
 
 
 def lift_loops(system: System) -> System:

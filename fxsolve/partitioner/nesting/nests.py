@@ -20,6 +20,8 @@ import torch
 from torch import fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import Nested, loops_inside
+from fxsolve.ir.spec import Equation, Prefix, Repeat, System
 from fxsolve.partitioner.graphs.calls import dead_views
 from fxsolve.partitioner.lowering.batch import MAX_CALLS
 from fxsolve.partitioner.nesting.bundle import bundle_carries
@@ -31,8 +33,6 @@ from fxsolve.partitioner.rolling.roll import Rolled, roll
 from fxsolve.partitioner.rolling.signature import Calls, read_calls
 from fxsolve.partitioner.rolling.worth import worth_rolling
 from fxsolve.structure.slots import PeriodicWindow
-from fxsolve.system.nested import Nested, loops_inside
-from fxsolve.system.spec import Equation, Prefix, Repeat, System
 
 aten = torch.ops.aten
 

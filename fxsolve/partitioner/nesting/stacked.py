@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import Read, Slices, Stacked
 from fxsolve.partitioner.graphs.strides import is_contiguous
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import Read, Slices, Stacked
 
 aten = torch.ops.aten
 

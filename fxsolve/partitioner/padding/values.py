@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.growing.sizes import AffineSize
 
 aten = torch.ops.aten

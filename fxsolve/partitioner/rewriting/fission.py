@@ -14,14 +14,14 @@ from collections.abc import Callable
 import torch
 from torch import fx
 
+from fxsolve.ir.nested import Nested
+from fxsolve.ir.spec import Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.calls import computes
 from fxsolve.partitioner.graphs.reach import ancestors
 from fxsolve.partitioner.graphs.strides import is_contiguous
 from fxsolve.partitioner.sums.accumulate import split_sums
-from fxsolve.system.nested import Nested
-from fxsolve.system.spec import Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 
 aten = torch.ops.aten
 

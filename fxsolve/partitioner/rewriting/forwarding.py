@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Block, Equation, Invariant, Read, Repeat, Slices, Stacked
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
-from fxsolve.system.spec import Block, Equation, Invariant, Read, Repeat, Slices, Stacked
 
 aten = torch.ops.aten
 

@@ -5,8 +5,8 @@
 Newton steps, scans and fused steps know the state that one step hands to the next; so does every recurrence then.
 """
 
+from fxsolve.ir.spec import Lag
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
-from fxsolve.system.spec import Lag
 
 
 def unit_lags(opened: OpenRepeat) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Block, Lag, Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.strides import contiguous
-from fxsolve.system.spec import Block, Lag, Table
 
 aten = torch.ops.aten
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Prefix, Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
 from fxsolve.partitioner.graphs.strides import without_dim
-from fxsolve.system.spec import Prefix, Table
 
 aten = torch.ops.aten
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import fx
 
+from fxsolve.ir.spec import Block, Equation, Repeat, System, inputs_of
 from fxsolve.partitioner.graphs.bodies import close_repeat, open_repeat
-from fxsolve.system.spec import Block, Equation, Repeat, System, inputs_of
 
 
 def prune(system: System) -> System:

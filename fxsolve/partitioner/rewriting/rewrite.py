@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 
+from fxsolve.ir.spec import Equation, Repeat, System
 from fxsolve.partitioner.graphs.bodies import close_repeat, open_repeat
 from fxsolve.partitioner.rewriting.copies import simplify_copies
 from fxsolve.partitioner.rewriting.fission import hoist, split_repeat
@@ -14,7 +15,6 @@ from fxsolve.partitioner.rewriting.prefix import find_prefixes
 from fxsolve.partitioner.rewriting.prune import prune
 from fxsolve.partitioner.rewriting.rows import read_rows
 from fxsolve.partitioner.rewriting.slices import lift_slices
-from fxsolve.system.spec import Equation, Repeat, System
 
 
 def simplify(system: System) -> System:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Block, Invariant, Lag, Prefix, Read, Slices, Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.strides import contiguous
 from fxsolve.partitioner.graphs.tables import as_range
-from fxsolve.system.spec import Block, Invariant, Lag, Prefix, Read, Slices, Table
 
 aten = torch.ops.aten
 

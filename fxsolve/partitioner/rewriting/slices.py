@@ -3,8 +3,8 @@
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Invariant, Slices, Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
-from fxsolve.system.spec import Invariant, Slices, Table
 
 aten = torch.ops.aten
 

@@ -7,7 +7,8 @@ from itertools import groupby
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.spec import Block, Equation, Invariant, Lag, Read, Slices, Stacked, System, Table
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.calls import arguments
@@ -17,7 +18,6 @@ from fxsolve.partitioner.rolling.roll import Rolled
 from fxsolve.partitioner.rolling.signature import Calls, map_arguments
 from fxsolve.partitioner.rolling.wanted import LiveOut, LoopPlace
 from fxsolve.structure.slots import Internal, Irregular, SameValue, Slot, Value, Varying
-from fxsolve.system.spec import Block, Equation, Invariant, Lag, Read, Slices, Stacked, System, Table
 
 aten = torch.ops.aten
 

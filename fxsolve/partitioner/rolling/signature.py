@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from fxsolve.capture.program import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.structure.periods import IntArray
 from fxsolve.structure.slots import PeriodicWindow, Value
 

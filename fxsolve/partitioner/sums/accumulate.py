@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Equation, Lag, Prefix, Read, Slices
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat
 from fxsolve.partitioner.graphs.calls import is_view
 from fxsolve.partitioner.graphs.reach import ancestors, dependents
 from fxsolve.partitioner.graphs.strides import is_contiguous
-from fxsolve.system.spec import Equation, Lag, Prefix, Read, Slices
 
 aten = torch.ops.aten
 

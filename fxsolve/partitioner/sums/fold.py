@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Equation, Invariant, LastStep, Repeat, Slices, Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.reach import ancestors
@@ -20,7 +21,6 @@ from fxsolve.partitioner.rolling.joins import slice_steps
 from fxsolve.partitioner.sums.accumulate import Accumulator, Term, accumulators
 from fxsolve.partitioner.sums.contract import Contraction, Factor, contract
 from fxsolve.partitioner.sums.placed import place, placed_factors
-from fxsolve.system.spec import Equation, Invariant, LastStep, Repeat, Slices, Table
 
 aten = torch.ops.aten
 _STEP = -1  # the label of the steps

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.ir.spec import Invariant, Table
 from fxsolve.partitioner.graphs.bodies import OpenRepeat
 from fxsolve.partitioner.graphs.builder import BlockBuilder
 from fxsolve.partitioner.graphs.tables import as_range
-from fxsolve.system.spec import Invariant, Table
 
 aten = torch.ops.aten
 

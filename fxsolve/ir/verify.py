@@ -5,8 +5,8 @@ import re
 from torch import fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.system.nested import Nested, every_repeat
-from fxsolve.system.spec import (
+from fxsolve.ir.nested import Nested, every_repeat
+from fxsolve.ir.spec import (
     Block,
     Equation,
     FinalBuffer,

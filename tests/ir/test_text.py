@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
-from fxsolve.system.spec import (
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     FinalBuffer,
@@ -20,8 +20,8 @@ from fxsolve.system.spec import (
     System,
     Table,
 )
-from fxsolve.system.text import index_text, pattern_text, system_text
-from tests.system.samples import systems
+from fxsolve.ir.text import index_text, pattern_text, system_text
+from tests.ir.samples import systems
 
 
 def step(h: Tensor, buffer: Tensor, x: Tensor, w: Tensor, bias: Tensor, t: int) -> tuple[Tensor, Tensor]:

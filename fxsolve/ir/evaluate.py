@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fxsolve.system.spec import (
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     FinalBuffer,

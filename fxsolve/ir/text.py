@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from torch import fx
 
-from fxsolve.system.nested import Nested, loops_inside
-from fxsolve.system.spec import (
+from fxsolve.ir.nested import Nested, loops_inside
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     Equation,

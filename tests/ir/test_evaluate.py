@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor, fx
 
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import (
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     FinalBuffer,
@@ -19,7 +19,7 @@ from fxsolve.system.spec import (
     System,
     Table,
 )
-from tests.system.samples import inputs, systems
+from tests.ir.samples import inputs, systems
 
 
 def test_a_recurrence_equals_its_loop() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from fxsolve.system.evaluate import run_repeat
-from fxsolve.system.spec import Repeat, System, inputs_of
+from fxsolve.ir.evaluate import run_repeat
+from fxsolve.ir.spec import Repeat, System, inputs_of
 
 
 @dataclass(frozen=True, eq=False)

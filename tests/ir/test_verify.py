@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from torch import fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.system.evaluate import evaluate
-from fxsolve.system.spec import (
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     FinalBuffer,
@@ -24,8 +24,8 @@ from fxsolve.system.spec import (
     Table,
     Write,
 )
-from fxsolve.system.verify import verify_system
-from tests.system.samples import inputs, make_body, systems
+from fxsolve.ir.verify import verify_system
+from tests.ir.samples import inputs, make_body, systems
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from fxsolve.system.spec import (
+from fxsolve.ir.spec import (
     AllSteps,
     Block,
     Equation,
