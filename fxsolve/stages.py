@@ -13,8 +13,8 @@ from fxsolve.codegen.equations import Plan
 from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.codegen.passes import emit_passes as emit_module_passes
 from fxsolve.errors import InputError
-from fxsolve.partitioner.partition import Partition
-from fxsolve.partitioner.partition import partition as partition_program
+from fxsolve.loops.partition import Partition
+from fxsolve.loops.partition import partition as partition_program
 from fxsolve.plan.auto import decide
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.legalize import demote_unproved

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.runtime.compiled import Compiled
-from tests.partitioner.programs import numbers
+from tests.loops.programs import numbers
 
 B, N, T = 3, 4, 7
 CALLS = 4

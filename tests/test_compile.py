@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import fxsolve
 from fxsolve.errors import InputError, ScheduleError
 from fxsolve.runtime.compiled import Compiled
-from tests.partitioner.programs import GRU, B, N, T, numbers
+from tests.loops.programs import GRU, B, N, T, numbers
 
 
 def cell(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
-from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.ir.reads import has_carry
 from fxsolve.plan import budget as ledger
 from fxsolve.plan import rules, try_fused, try_jacobi
 from fxsolve.plan.budget import RUNS

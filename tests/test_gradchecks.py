@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import fxsolve
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
-from fxsolve.partitioner.partition import Partition
+from fxsolve.loops.partition import Partition
 from fxsolve.plan.call import solver_call
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.schedule import parts_of

@@ -32,21 +32,21 @@ def test_every_import_goes_downwards() -> None:
         ("report/a.py", "from . import text", "relatively"),
         ("codegen/a.py", "from fxsolve import compile", f"imports fxsolve.compile (rank {TOP})"),
         ("extras/a.py", "", "extras has no rank"),
-        ("partitioner/extras/a.py", "", "extras has no rank"),
+        ("loops/extras/a.py", "", "extras has no rank"),
         (
-            "partitioner/graphs/a.py",
-            "from fxsolve.partitioner.rolling.roll import roll",
-            "graphs (rank 0) imports fxsolve.partitioner.rolling (rank 1)",
+            "loops/generalize/a.py",
+            "from fxsolve.loops.rolling.roll import roll",
+            "generalize (rank 0) imports fxsolve.loops.rolling (rank 1)",
         ),
         (
-            "partitioner/sums/a.py",
-            "from fxsolve.partitioner.growing import chains",
-            "sums (rank 2) imports fxsolve.partitioner.growing (rank 2)",
+            "loops/growing/a.py",
+            "from fxsolve.loops.padding import window",
+            "growing (rank 2) imports fxsolve.loops.padding (rank 3)",
         ),
         (
-            "partitioner/nesting/a.py",
-            "from fxsolve.partitioner.loops import find_loops",
-            f"nesting (rank 4) imports fxsolve.partitioner.loops (rank {layers.TOP})",
+            "loops/nesting/a.py",
+            "from fxsolve.loops.find import find_loops",
+            f"nesting (rank 4) imports fxsolve.loops.find (rank {layers.TOP})",
         ),
     ],
 )
@@ -60,13 +60,13 @@ def test_a_forbidden_import_is_named(tmp_path: Path, file: str, line: str, messa
 
 
 def test_packages_inside_a_package_are_imported_downwards(tmp_path: Path) -> None:
-    inside = tmp_path / "fxsolve" / "partitioner"
+    inside = tmp_path / "fxsolve" / "loops"
     (inside / "nesting").mkdir(parents=True)
     (inside / "nesting" / "a.py").write_text(
-        "from fxsolve.partitioner.nesting.b import b\nfrom fxsolve.partitioner.rolling.roll import roll\n"
+        "from fxsolve.loops.nesting.b import b\nfrom fxsolve.loops.rolling.roll import roll\n"
     )
     (inside / "a.py").write_text(
-        "from fxsolve.partitioner.b import b\nfrom fxsolve.partitioner.nesting.a import a\nimport fxsolve.ops.call\n"
+        "from fxsolve.loops.b import b\nfrom fxsolve.loops.nesting.a import a\nimport fxsolve.capture.tape\n"
     )
     assert layers.faults(tmp_path) == []
 

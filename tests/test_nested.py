@@ -21,7 +21,7 @@ from fxsolve.report.to_json import from_json, to_json
 from fxsolve.runtime.compiled import Compiled
 from fxsolve.solvers.solution import observe
 from fxsolve.stages import capture, emit, partition, schedule
-from tests.partitioner.nests import (
+from tests.loops.nests import (
     COLUMNS,
     FLAT,
     LAYERS,
@@ -151,7 +151,7 @@ def test_steps_that_run_a_short_recurrence_are_swept_as_a_whole() -> None:
 
 
 def test_sweeps_over_steps_that_run_a_long_recurrence_are_refused_with_the_reason(monkeypatch) -> None:
-    monkeypatch.setattr("fxsolve.partitioner.lowering.batch.MAX_CALLS", 30)
+    monkeypatch.setattr("fxsolve.lower.batch.MAX_CALLS", 30)
     program = LayersOverTime().double()
     fast = compiled(program, "jacobi(loop0)")
     assert_equal_twice(fast, program, LONG, B, N)

@@ -14,9 +14,9 @@ from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.values import Emission, NoiseInput
 from fxsolve.ir.spec import System
-from fxsolve.partitioner.graphs.memory import has_flags
 from fxsolve.plan.schedule import Schedule
 from fxsolve.plan.verify import verify_schedule
+from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.solvers.stop import Stop
 

@@ -11,10 +11,10 @@ from fxsolve.codegen.sums import emit_sum
 from fxsolve.codegen.values import Emission
 from fxsolve.ir.nested import Nested, loops_inside, with_solvers
 from fxsolve.ir.spec import AllSteps, Block, Repeat, System
-from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.schedule import Apply, Part, Scan, Schedule, Steps, all_leaves, leaves, parts_of, steps_of
 from fxsolve.plan.tolerance import stop_of
+from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from torch import fx
 
 from fxsolve.codegen.values import Emission
+from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Repeat
-from fxsolve.partitioner.graphs.reads import is_autonomous
-from fxsolve.partitioner.lowering.arguments import fused_arguments, step_arguments, sweep_arguments
-from fxsolve.partitioner.lowering.lower import results_of, step_loop
-from fxsolve.partitioner.lowering.readable import readable
-from fxsolve.partitioner.lowering.unroll import chunk_graph
+from fxsolve.lower.arguments import fused_arguments, step_arguments, sweep_arguments
+from fxsolve.lower.lower import results_of, step_loop
+from fxsolve.lower.readable import readable
+from fxsolve.lower.unroll import chunk_graph
 from fxsolve.plan.call import solver_call
 from fxsolve.plan.schedule import Part
 from fxsolve.solvers.fixed_point import fixed_point

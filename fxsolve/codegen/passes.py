@@ -9,11 +9,11 @@ from fxsolve.codegen.emit import Emitted, Flags, emit_program, flags_of, set_fla
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.values import Emission
 from fxsolve.ir.spec import Block, System
-from fxsolve.partitioner.graphs.memory import has_flags
-from fxsolve.partitioner.passes import split_passes
-from fxsolve.partitioner.restrict import restrict
 from fxsolve.plan.schedule import Apply, GaussSeidel, leaves
 from fxsolve.plan.verify import verify_schedule
+from fxsolve.rewrite.joint import split_passes
+from fxsolve.rewrite.recorded.memory import has_flags
+from fxsolve.rewrite.restrict import restrict
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from fxsolve.codegen.loops import emit_method
 from fxsolve.codegen.values import Emission
 from fxsolve.ir.spec import Block, Repeat
-from fxsolve.partitioner.sums.fold import fold_sums
 from fxsolve.plan.schedule import Jacobi, Steps
+from fxsolve.rewrite.sums.fold import fold_sums
 from fxsolve.solvers.stop import Stop
 
 

@@ -13,9 +13,9 @@ from fxsolve.capture.names import Names
 from fxsolve.capture.program import Program, attribute_of
 from fxsolve.codegen.picks import take_apart
 from fxsolve.ir.spec import Block, Equation, Stacked, System, inputs_of, read_names
-from fxsolve.partitioner.lowering.arguments import SolverArguments, Values
-from fxsolve.partitioner.lowering.in_place import writes_of
-from fxsolve.partitioner.lowering.readable import readable_target
+from fxsolve.lower.arguments import SolverArguments, Values
+from fxsolve.lower.in_place import writes_of
+from fxsolve.lower.readable import readable_target
 from fxsolve.solvers.guard import check_guards
 from fxsolve.solvers.owned import Owned
 from fxsolve.torch_compat.trees import pytree

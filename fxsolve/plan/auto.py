@@ -5,8 +5,8 @@ from torch import Tensor
 
 from fxsolve.capture.program import Program, recorded_attribute
 from fxsolve.ir.spec import Block, System
-from fxsolve.partitioner.lowering.arguments import Values
-from fxsolve.partitioner.lowering.readable import readable_copy
+from fxsolve.lower.arguments import Values
+from fxsolve.lower.readable import readable_copy
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Choice, Decision

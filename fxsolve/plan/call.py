@@ -8,9 +8,9 @@ from torch import nn
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Repeat
-from fxsolve.partitioner.lowering.arguments import SolverArguments
-from fxsolve.partitioner.lowering.linearize import Jacobian, linear_loop
-from fxsolve.partitioner.lowering.lower import sweep_loop
+from fxsolve.lower.arguments import SolverArguments
+from fxsolve.lower.linearize import Jacobian, linear_loop
+from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.facts import find_facts
 from fxsolve.plan.samples import sample_loops
 from fxsolve.plan.schedule import Chunks, Jacobi, Levels, Method, Newton, Part, Picard, Scan, Steps, steps_of

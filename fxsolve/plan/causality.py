@@ -6,9 +6,9 @@ from torch import fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Prefix, Repeat
+from fxsolve.lower.batch import batch
+from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.ops.domains.entries import NEVER, Entries
-from fxsolve.partitioner.lowering.batch import batch
-from fxsolve.partitioner.lowering.thin import unknown_outputs
 from fxsolve.plan.structural import Known, label_inputs, label_outputs
 from fxsolve.structure.levels import depth_of_prefixes
 

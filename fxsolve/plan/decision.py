@@ -1,4 +1,4 @@
-"""What the scheduler decided for each loop, and why."""
+"""What was decided for each loop, and why."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """The longest chain of steps that read one another: as many sweeps are exact, whatever they start from."""
 
 from fxsolve.ir.spec import Lag, Repeat
-from fxsolve.partitioner.lowering.batch import batch
+from fxsolve.lower.batch import batch
 from fxsolve.plan.causality import highest_ranks, reads_buffer
 from fxsolve.plan.structural import Known
 from fxsolve.structure.levels import depth_of_prefixes

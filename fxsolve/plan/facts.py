@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Repeat
-from fxsolve.partitioner.lowering.linearize import state_size
+from fxsolve.lower.linearize import state_size
 from fxsolve.plan.affine import is_affine
 from fxsolve.plan.independence import find_layout
 from fxsolve.plan.ranges import EVERYTHING, Interval, carried_ranges

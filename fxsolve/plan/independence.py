@@ -16,12 +16,12 @@ from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Lag, Prefix, Repeat
+from fxsolve.ir.tables import device_of
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.lower.batch import check_plain
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import Entries, entries
 from fxsolve.ops.interpret import Interpreter
-from fxsolve.partitioner.graphs.tables import device_of
-from fxsolve.partitioner.lowering.batch import check_plain
 from fxsolve.plan.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.layout import Layout
 

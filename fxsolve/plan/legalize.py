@@ -1,4 +1,4 @@
-"""Schedules that a user asks for, made safe."""
+"""Schedules that a user asks for, made legal: what a loop cannot run becomes what it can, with the reason."""
 
 from dataclasses import dataclass, field, replace
 
@@ -6,9 +6,8 @@ from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.spec import Lag, Repeat, System
-from fxsolve.partitioner.lowering.batch import batch
-from fxsolve.partitioner.lowering.linearize import linearize
-from fxsolve.partitioner.sums.fold import fold_sums, is_sum
+from fxsolve.lower.batch import batch
+from fxsolve.lower.linearize import linearize
 from fxsolve.plan.causality import Causality, judge
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.depth import dependency_depth
@@ -32,6 +31,7 @@ from fxsolve.plan.schedule import (
 )
 from fxsolve.plan.structural import Known, structural_values
 from fxsolve.plan.trial import in_order, text_of
+from fxsolve.rewrite.sums.fold import fold_sums, is_sum
 
 
 @dataclass(frozen=True)

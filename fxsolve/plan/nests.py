@@ -8,13 +8,12 @@ from torch import Tensor, fx
 
 from fxsolve.ir.evaluate import read_value
 from fxsolve.ir.nested import Nested, with_solvers
+from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Repeat
-from fxsolve.partitioner.graphs.reads import is_autonomous
-from fxsolve.partitioner.lowering.arguments import Values, fused_arguments, step_arguments, sweep_arguments
-from fxsolve.partitioner.lowering.lower import results_of, step_loop
-from fxsolve.partitioner.lowering.readable import readable, readable_copy
-from fxsolve.partitioner.lowering.unroll import chunk_graph
-from fxsolve.partitioner.sums.fold import is_sum
+from fxsolve.lower.arguments import Values, fused_arguments, step_arguments, sweep_arguments
+from fxsolve.lower.lower import results_of, step_loop
+from fxsolve.lower.readable import readable, readable_copy
+from fxsolve.lower.unroll import chunk_graph
 from fxsolve.plan.call import solver_call
 from fxsolve.plan.decision import Choice
 from fxsolve.plan.depth import longest_chain
@@ -23,6 +22,7 @@ from fxsolve.plan.schedule import Steps
 from fxsolve.plan.structural import Known
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.plan.trial import Situation
+from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
 from fxsolve.solvers.gauss_seidel import gauss_seidel

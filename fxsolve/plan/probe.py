@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Prefix, Repeat, Slices, Stacked, Table
-from fxsolve.partitioner.graphs.reads import is_autonomous
-from fxsolve.partitioner.lowering.arguments import Values, fused_arguments, step_arguments, sweep_arguments
-from fxsolve.partitioner.lowering.lower import results_of, step_loop, sweep_loop
-from fxsolve.partitioner.lowering.readable import readable
-from fxsolve.partitioner.lowering.unroll import chunk_graph
+from fxsolve.lower.arguments import Values, fused_arguments, step_arguments, sweep_arguments
+from fxsolve.lower.lower import results_of, step_loop, sweep_loop
+from fxsolve.lower.readable import readable
+from fxsolve.lower.unroll import chunk_graph
 from fxsolve.plan.call import solver_call
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.schedule import Part, Steps

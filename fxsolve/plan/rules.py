@@ -27,9 +27,8 @@ from dataclasses import replace
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.reads import has_carry, is_autonomous
 from fxsolve.ir.spec import Repeat, Stacked
-from fxsolve.partitioner.graphs.reads import has_carry, is_autonomous
-from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan.causality import judge
 from fxsolve.plan.decision import Candidate, Choice
 from fxsolve.plan.facts import find_facts
@@ -42,6 +41,7 @@ from fxsolve.plan.try_fused import try_fused
 from fxsolve.plan.try_jacobi import try_windows
 from fxsolve.plan.try_linear import try_linear
 from fxsolve.plan.try_samples import try_samples
+from fxsolve.rewrite.sums.fold import is_sum
 
 MARGIN = 1.1
 

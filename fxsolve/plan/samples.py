@@ -8,15 +8,15 @@ from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.reads import read_order
 from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Table
+from fxsolve.ir.tables import device_of
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.lower.fewer_samples import Samples, thin, unknown_outputs
+from fxsolve.lower.lower import sweep_loop
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries
 from fxsolve.ops.interpret import Interpreter
-from fxsolve.partitioner.graphs.reads import read_order
-from fxsolve.partitioner.graphs.tables import device_of
-from fxsolve.partitioner.lowering.lower import sweep_loop
-from fxsolve.partitioner.lowering.thin import Samples, thin, unknown_outputs
 from fxsolve.plan.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.samples import SampleLoops
 

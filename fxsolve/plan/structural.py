@@ -8,6 +8,7 @@ from torch import Tensor, fx
 
 from fxsolve.capture.program import Program, attribute_of
 from fxsolve.errors import PartitionError
+from fxsolve.ir.reads import read_order
 from fxsolve.ir.spec import (
     AllSteps,
     Block,
@@ -22,13 +23,12 @@ from fxsolve.ir.spec import (
     Table,
     outputs_of,
 )
+from fxsolve.ir.tables import device_of, table_tensor
+from fxsolve.lower.batch import batch
+from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries, entries_of, tells, unknown
 from fxsolve.ops.interpret import Interpreter
-from fxsolve.partitioner.graphs.reads import read_order
-from fxsolve.partitioner.graphs.tables import device_of, table_tensor
-from fxsolve.partitioner.lowering.batch import batch
-from fxsolve.partitioner.lowering.thin import unknown_outputs
 from fxsolve.plan.examples import with_examples
 
 Known = Mapping[str, Tensor | Entries]

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Block, Equation, Repeat, outputs_of
-from fxsolve.partitioner.lowering.arguments import Values, sweep_arguments
-from fxsolve.partitioner.lowering.lower import results_of, sweep_loop
-from fxsolve.partitioner.lowering.readable import readable_copy
-from fxsolve.partitioner.sums.fold import fold_sums
+from fxsolve.lower.arguments import Values, sweep_arguments
+from fxsolve.lower.lower import results_of, sweep_loop
+from fxsolve.lower.readable import readable_copy
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.probe import ProbeRun, Results, least_seconds
 from fxsolve.plan.schedule import Scan, Steps
 from fxsolve.plan.trial import step_bytes
+from fxsolve.rewrite.sums.fold import fold_sums
 from fxsolve.solvers.jacobi import jacobi
 from fxsolve.solvers.stop import Stop
 

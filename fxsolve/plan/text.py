@@ -19,14 +19,14 @@ from dataclasses import replace
 
 from fxsolve.ir.nested import loops_inside, with_loops_inside
 from fxsolve.ir.spec import Lag, Prefix, Repeat, System
-from fxsolve.partitioner.lowering.batch import is_short
-from fxsolve.partitioner.sums.fold import is_sum
+from fxsolve.lower.batch import is_short
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.complete import complete
 from fxsolve.plan.parse import METHODS, parse
 from fxsolve.plan.schedule import GaussSeidel, Jacobi, Scan, Schedule, Steps
 from fxsolve.plan.sums import may_reorder
 from fxsolve.plan.tolerance import stop_of
+from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop
 
 

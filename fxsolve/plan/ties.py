@@ -14,10 +14,9 @@ import torch
 from torch import fx
 
 from fxsolve.ir.nested import Nested, loops_inside
+from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write, read_names
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.partitioner.graphs.reads import has_carry
-from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.schedule import (
     GaussSeidel,
@@ -34,6 +33,7 @@ from fxsolve.plan.schedule import (
     steps_of,
 )
 from fxsolve.plan.trial import text_of
+from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop
 
 aten = torch.ops.aten

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 
 from fxsolve.ir.nested import every_repeat
+from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, System
-from fxsolve.partitioner.graphs.reads import has_carry
 from fxsolve.plan.affine import is_affine
 from fxsolve.plan.schedule import Jacobi, Newton, Picard, Schedule, all_leaves, steps_of
 from fxsolve.solvers.stop import Stop, default_stop

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fxsolve.ir.spec import Repeat
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.partitioner.lowering.arguments import Values
+from fxsolve.lower.arguments import Values
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.schedule import GaussSeidel, Part, Steps

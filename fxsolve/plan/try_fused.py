@@ -3,8 +3,8 @@
 from collections.abc import Hashable
 
 from fxsolve.ir.spec import Repeat
-from fxsolve.partitioner.lowering.arguments import Values
-from fxsolve.partitioner.lowering.unroll import can_unroll, chunk_graph
+from fxsolve.lower.arguments import Values
+from fxsolve.lower.unroll import can_unroll, chunk_graph
 from fxsolve.plan.budget import most_ops
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.probe import fused_step_seconds

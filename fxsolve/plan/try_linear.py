@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 
 from fxsolve.errors import PartitionError
-from fxsolve.partitioner.lowering.linearize import linearize
-from fxsolve.partitioner.lowering.readable import readable
+from fxsolve.lower.linearize import linearize
+from fxsolve.lower.readable import readable
 from fxsolve.plan import schedule
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.facts import Facts

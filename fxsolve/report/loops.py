@@ -1,11 +1,10 @@
-"""What the scheduler decided, as rows of the report."""
+"""What was decided, as rows of the report."""
 
 from collections.abc import Iterator
 
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Repeat, System
 from fxsolve.ir.text import count_ops
-from fxsolve.partitioner.sums.fold import is_sum
 from fxsolve.plan import decision
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.depth import longest_chain
@@ -13,6 +12,7 @@ from fxsolve.plan.facts import find_facts
 from fxsolve.plan.schedule import Scan, parts_of
 from fxsolve.report.reads import describe_reads
 from fxsolve.report.report import CandidateReport, LoopReport
+from fxsolve.rewrite.sums.fold import is_sum
 
 
 def loop_reports(system: System, decided: Decision) -> tuple[LoopReport, ...]:

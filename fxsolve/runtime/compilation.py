@@ -10,8 +10,8 @@ from fxsolve.capture.program import Program
 from fxsolve.capture.state.mutations import note_mutations
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
-from fxsolve.partitioner.partition import Partition
-from fxsolve.partitioner.rolling.roll import MIN_CALLS, MIN_TRIPS
+from fxsolve.loops.partition import Partition
+from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
 from fxsolve.plan.schedule import is_iterative

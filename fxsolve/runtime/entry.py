@@ -13,8 +13,8 @@ from fxsolve.capture.record.communication import HappenedError, Outcome
 from fxsolve.capture.record.output import rebuild
 from fxsolve.capture.state.stores import Live
 from fxsolve.errors import CaptureError, PartitionError
-from fxsolve.partitioner.lengths.counting import Lengths
-from fxsolve.partitioner.partition import Partition
+from fxsolve.loops.generalize.counting import Lengths
+from fxsolve.loops.partition import Partition
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text

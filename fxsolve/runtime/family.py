@@ -16,9 +16,9 @@ from fxsolve.capture.stream import Stream
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import System
 from fxsolve.ir.verify import verify_system
-from fxsolve.partitioner.lengths.blend import Blend, Series, numbered_name
-from fxsolve.partitioner.lengths.counting import Lengths
-from fxsolve.partitioner.lengths.numbers import read_numbers
+from fxsolve.loops.generalize.blend import Blend, Series, numbered_name
+from fxsolve.loops.generalize.counting import Lengths
+from fxsolve.loops.generalize.numbers import read_numbers
 from fxsolve.runtime.visit import Seen, Visit, see
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fxsolve.capture.capture import rehearse
 from fxsolve.capture.state.externals import storage_of
 from fxsolve.errors import InputError
-from fxsolve.partitioner.partition import partition
+from fxsolve.loops.partition import partition
 from fxsolve.runtime.declaration import Shapes, Size, map_declared
 from fxsolve.runtime.family import Member, member
 from fxsolve.runtime.modes import plain_torch

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fxsolve.errors import FxSolveError, InputError
-from fxsolve.partitioner.lengths.counting import Lengths
+from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.runtime.family import Member, find_lengths, sizes_of
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.stages import Clock

@@ -20,7 +20,7 @@ class Buffer:
     """The body reads a buffer whose entry `index[t]` along `dim` is written by output number `output` at step t.
 
     Step t sees the entries written before it; a Jacobi sweep sees the whole current guess, which is the same
-    only if output t does not depend on entries `index[t:]` (the partitioner proves this or forbids Jacobi).
+    only if output t does not depend on entries `index[t:]` (the plan proves this or forbids Jacobi).
     """
 
     output: int

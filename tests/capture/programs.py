@@ -1,4 +1,4 @@
-"""Programs that the tests of the tracer capture."""
+"""Programs that the tests of capture run."""
 
 import torch
 from torch import Tensor, nn

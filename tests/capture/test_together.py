@@ -15,7 +15,7 @@ from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.record.as_written import as_written
 from fxsolve.capture.record.fast_paths import fast_paths
 from fxsolve.capture.together import Together
-from fxsolve.partitioner.lowering import batch
+from fxsolve.lower import batch
 
 CHANGES = {
     "collector": (paused_collector, gc.isenabled),

@@ -15,17 +15,17 @@ from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted, emit
 from fxsolve.errors import GuardError, ScheduleError
+from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, System
-from fxsolve.partitioner.graphs.reads import has_carry
-from fxsolve.partitioner.lowering.unroll import can_unroll
+from fxsolve.lower.unroll import can_unroll
 from fxsolve.plan.legalize import demote_unproved
 from fxsolve.plan.schedule import Apply, GaussSeidel
 from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.solvers.stop import Stop
 from fxsolve.stages import capture, partition
-from tests.partitioner import programs
-from tests.partitioner.programs import GRU, SAMPLES, B, N, Sample, T, numbers
+from tests.loops import programs
+from tests.loops.programs import GRU, SAMPLES, B, N, Sample, T, numbers
 
 EXACT = Stop(0.0, 0.0)
 
@@ -172,7 +172,8 @@ def test_the_code_is_short_and_reads_like_the_mathematics() -> None:
     assert "loop0_solved" in names
     assert len(lines) <= 14
     assert "vmap" not in code
-    assert "fxsolve.partitioner" not in code
+    assert "fxsolve.loops" not in code
+    assert "fxsolve.lower" not in code
 
 
 GOLDEN = """
@@ -225,9 +226,12 @@ BLOCKED = (
     "compiler",
     "factory",
     "ir",
-    "partitioner",
+    "loops",
+    "lower",
+    "ops",
     "plan",
     "report",
+    "rewrite",
     "runtime",
     "stages",
     "structure",

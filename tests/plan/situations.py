@@ -1,18 +1,18 @@
-"""One loop of a program as the scheduler meets it."""
+"""One loop of a program as the plan meets it."""
 
 from dataclasses import replace
 
 import torch
 
 from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, inputs_of, outputs_of
-from fxsolve.partitioner.graphs.reads import has_carry
-from fxsolve.partitioner.lowering.arguments import Values
+from fxsolve.lower.arguments import Values
 from fxsolve.plan.structural import structural_values
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import default_stop
 from fxsolve.stages import partition
-from tests.partitioner.programs import Sample, given_values
+from tests.loops.programs import Sample, given_values
 
 
 def situation(sample: Sample, name: str | None = None, backend: str = "eager") -> Situation:

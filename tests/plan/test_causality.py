@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fxsolve
-from fxsolve.partitioner.graphs.reads import has_carry
+from fxsolve.ir.reads import has_carry
 from fxsolve.plan.causality import judge
 from fxsolve.plan.structural import structural_values
 from fxsolve.stages import capture, partition

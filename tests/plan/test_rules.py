@@ -13,8 +13,8 @@ from fxsolve.plan.schedule import Jacobi, Newton, Scan, Steps
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import Stop
 from fxsolve.stages import capture, partition
-from tests.partitioner import programs
-from tests.partitioner.programs import B, N, Sample, numbers
+from tests.loops import programs
+from tests.loops.programs import B, N, Sample, numbers
 from tests.plan.recurrences import Step, affine, diagonal, gru, loop_over, tanh_rnn, weights
 from tests.plan.situations import situation
 

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 import fxsolve
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Repeat
-from fxsolve.partitioner.lowering.lower import sweep_loop
-from fxsolve.partitioner.lowering.thin import thin
+from fxsolve.lower.fewer_samples import thin
+from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.samples import find_samples, sample_dims, sample_loops
 from fxsolve.plan.schedule import Jacobi, Steps
 from fxsolve.plan.trial import Situation, Trial
 from fxsolve.plan.try_samples import try_samples
 from fxsolve.solvers.solution import observe
-from tests.partitioner.programs import Sample
+from tests.loops.programs import Sample
 from tests.plan.recurrences import N, Step, gru, loop_over, recurrence, weights
 from tests.plan.situations import situation
 

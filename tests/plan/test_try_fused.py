@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fxsolve.partitioner.lowering.arguments import Values
+from fxsolve.lower.arguments import Values
 from fxsolve.plan import try_fused
 from fxsolve.plan.budget import BUDGET_SECONDS
 from fxsolve.plan.trial import Situation
-from tests.partitioner.programs import Sample, numbers
+from tests.loops.programs import Sample, numbers
 from tests.plan.situations import situation
 
 LENGTH, STEP = 300, 4e-5

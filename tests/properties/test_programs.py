@@ -14,7 +14,7 @@ from fxsolve.capture.bits import same_bits
 from fxsolve.ir.evaluate import evaluate
 from fxsolve.ir.verify import verify_system
 from fxsolve.stages import capture, partition
-from tests.partitioner.programs import given_values
+from tests.loops.programs import given_values
 
 B, N = 2, 3
 

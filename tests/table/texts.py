@@ -8,7 +8,7 @@ from torch import fx
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError
 from fxsolve.ir.text import system_text
-from fxsolve.partitioner.partition import Partition
+from fxsolve.loops.partition import Partition
 from fxsolve.plan.decision import Decision
 from fxsolve.solvers.loop import Loop
 from fxsolve.stages import emit, emit_passes, partition, schedule

@@ -5,7 +5,7 @@ import torch
 from fxsolve.ir.spec import Block, Lag, LastStep, Repeat, System
 from fxsolve.stages import capture, partition
 from fxsolve.view.cards import Arc, make_cards
-from tests.partitioner.nests import LAYERS, LONG, SEQUENCE, LayersOverTime
+from tests.loops.nests import LAYERS, LONG, SEQUENCE, LayersOverTime
 from tests.view.samples import body, gru, repeat, seven
 
 

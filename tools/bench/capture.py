@@ -25,7 +25,7 @@ from fxsolve.capture.functional.functionalize import functionalize
 from fxsolve.capture.record.communication import Line
 from fxsolve.capture.record.record import Record, record
 from fxsolve.capture.state.stores import NO_LIVE
-from fxsolve.partitioner.partition import partition
+from fxsolve.loops.partition import partition
 
 
 class LoopGRU(nn.Module):

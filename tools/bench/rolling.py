@@ -13,10 +13,10 @@ import torch
 from capture import LoopGRU, seconds, write_columns
 
 from fxsolve.capture.program import Program
-from fxsolve.partitioner.graphs.calls import dead_views
-from fxsolve.partitioner.partition import partition
-from fxsolve.partitioner.rolling.roll import roll
-from fxsolve.partitioner.rolling.signature import read_calls
+from fxsolve.ir.calls import dead_views
+from fxsolve.loops.partition import partition
+from fxsolve.loops.rolling.roll import roll
+from fxsolve.loops.rolling.signature import read_calls
 from fxsolve.stages import capture
 
 LIMIT_SECONDS = 1.0

@@ -1,0 +1,150 @@
+"""Loops whose shapes change at every step: equal calls, and every size is affine in the step, n_t = a + k t."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import fx
+
+from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.loops.rolling.roll import MAX_PEELED, MIN_CALLS
+from fxsolve.loops.rolling.signature import Calls
+from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs
+from fxsolve.structure.slots import PeriodicWindow
+
+MIN_STEPS = 4
+
+
+class AffineSize(NamedTuple):
+    """A size of `first` + t `slope` at step t."""
+
+    first: int
+    slope: int
+
+    def at(self, step: int) -> int:
+        return self.first + step * self.slope
+
+
+Sizes = tuple[AffineSize, ...]
+
+
+@dataclass(frozen=True)
+class Growing:
+    """A window of equal calls, with the sizes of what each call of a step gives and of what its slots read."""
+
+    window: PeriodicWindow
+    results: tuple[tuple[Sizes | None, ...], ...]
+    slots: tuple[tuple[Sizes, ...], ...]
+
+    def all_sizes(self) -> list[AffineSize]:
+        """Every size of a step."""
+        lists = [sizes for group in (*self.results, *self.slots) for sizes in group if sizes is not None]
+        return [size for sizes in lists for size in sizes]
+
+
+def rank_and_dtype(spec: TensorSpec) -> tuple[object, ...]:
+    """What calls of one step have in common with those of another, where shapes change."""
+    return len(spec.shape), spec.dtype
+
+
+def find_growing(calls: Calls) -> tuple[list[Growing], list[str]]:
+    """The growing loops among calls that were labelled by `rank_and_dtype`, and a note for each that is no such loop.
+
+    What goes into and comes out of the buffers of another growing loop is marked "buffer", and counts for none.
+    """
+    found: list[Growing] = []
+    notes: list[str] = []
+    for run in find_runs(calls.labels, MIN_STEPS, MIN_CALLS):
+        if not _changes(calls, run) or any("buffer" in node.meta for node in calls.nodes[run.start : run.stop]):
+            continue
+        growing = next((g for w in _windows(run) if (g := _growing(calls, w)) is not None), None)
+        if growing is None and _always_grows(calls, _windows(run)[0]):
+            where = calls.nodes[run.start].meta.get("source", "an unknown line")
+            notes.append(
+                f"{run.trips} steps at {where} were not rolled: shapes change at every step, and not by the same amount"
+            )
+        elif growing is not None and any(size.slope for size in growing.all_sizes()):
+            found.append(growing)
+    return found, notes
+
+
+def describe_growth(calls: Calls, growing: Growing) -> str:
+    """Which dimension of what grows by how much, for a note."""
+    for position, results in enumerate(growing.results):
+        for sizes in results:
+            for dim, size in enumerate(sizes or ()):
+                if size.slope:
+                    node = calls.nodes[growing.window.start + position]
+                    where = node.meta.get("source", "an unknown line")
+                    return f"dim {dim} of {node.target} at {where} grows by {size.slope}"
+    return "what the steps read changes its shape"
+
+
+def _changes(calls: Calls, run: PeriodicRun) -> bool:
+    """Whether any call gives another shape one period later."""
+    nodes = calls.nodes
+    return any(shapes_of(nodes[k]) != shapes_of(nodes[k + run.period]) for k in range(run.start, run.stop - run.period))
+
+
+def _always_grows(calls: Calls, window: PeriodicWindow) -> bool:
+    """Whether a call gives a larger tensor, or a smaller one, at each step than at the one before."""
+    for position in range(window.period):
+        steps = range(window.start + position, window.stop, window.period)
+        sizes = np.array([_entries(calls.nodes[call]) for call in steps])
+        signs = np.sign(np.diff(sizes))
+        if signs[0] and (signs == signs[0]).all():
+            return True
+    return False
+
+
+def _entries(node: fx.Node) -> int:
+    return sum(math.prod(shape) for shape in shapes_of(node) if shape is not None)
+
+
+def _windows(run: PeriodicRun) -> list[PeriodicWindow]:
+    """Windows of the run, those with most steps first; the first steps may differ from the others."""
+    trips = [run.trips - peeled for peeled in range(MAX_PEELED + 1) if run.trips - peeled >= MIN_STEPS]
+    return [PeriodicWindow(run.stop - count * run.period, run.period, count) for count in trips] + [
+        PeriodicWindow(run.start, run.period, count) for count in trips
+    ]
+
+
+def shapes_of(node: fx.Node) -> tuple[tuple[int, ...] | None, ...]:
+    """The shape of each result of a call."""
+    spec = node.meta["spec"]
+    specs = (spec,) if hasattr(spec, "shape") else spec
+    return tuple(None if one is None else tuple(one.shape) for one in specs)
+
+
+def _growing(calls: Calls, window: PeriodicWindow) -> Growing | None:
+    results: list[tuple[Sizes | None, ...]] = []
+    slots: list[tuple[Sizes, ...]] = []
+    for position in range(window.period):
+        steps = range(window.start + position, window.stop, window.period)
+        given = _columns([shapes_of(calls.nodes[call]) for call in steps])
+        read = _columns([tuple(_shape_of(calls, value) for value in calls.arguments(call)) for call in steps])
+        if given is None or read is None:
+            return None
+        results.append(given)
+        slots.append(read)  # pyright: ignore[reportArgumentType]
+    return Growing(window, tuple(results), tuple(slots))
+
+
+def _shape_of(calls: Calls, value) -> tuple[int, ...]:
+    return tuple(calls.node_of(value).meta["spec"].shape)
+
+
+def _columns(rows: list[tuple[tuple[int, ...] | None, ...]]) -> tuple[Sizes | None, ...] | None:
+    """The sizes, over the steps, of several shapes; None if one of them is not affine in the step."""
+    columns: list[Sizes | None] = []
+    for shapes in zip(*rows, strict=True):
+        if None in shapes:
+            columns.append(None)
+            continue
+        table: IntArray = np.array(shapes, np.int64).reshape(len(rows), -1)
+        slope = table[1] - table[0]
+        if not (np.diff(table, axis=0) == slope).all():
+            return None
+        columns.append(tuple(AffineSize(int(a), int(k)) for a, k in zip(table[0], slope, strict=True)))
+    return tuple(columns)

@@ -1,0 +1,75 @@
+"""Padding rules for calls that join tensors, or make one of a given size."""
+
+from itertools import zip_longest
+
+import torch
+from torch import fx
+
+from fxsolve.ir.calls import arguments
+from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor
+
+aten = torch.ops.aten
+
+
+def pad_cat(p: Padder, node: fx.Node) -> PaddedValue:
+    """Behind the valid entries of the one piece that grows, the next piece overwrites entries that are not valid."""
+    given, dim = arguments(node, None, 0)
+    pieces = [p.value(piece) for piece in given]
+    dim %= len(pieces[0].dims)
+    growing = [k for k, piece in enumerate(pieces) if growing_factor(piece.dims[dim]) is not None]
+    dims = (*pieces[0].dims[:dim], p.result_dims()[dim], *pieces[0].dims[dim + 1 :])
+    for piece in pieces:
+        _check_equal(dims, piece.dims, dim)
+    if not growing:
+        return PaddedValue(p.emit(aten.cat.default, [piece.node for piece in pieces], dim), dims)
+    if len(growing) > 1:
+        raise NoRuleError("joins two growing dimensions")
+    return PaddedValue(_overwrite(p, pieces, growing[0], dim), dims)
+
+
+def _check_equal(dims: Dims, other: Dims, besides: int) -> None:
+    if len(dims) != len(other) or any(a != b for k, (a, b) in enumerate(zip(dims, other, strict=True)) if k != besides):
+        raise NoRuleError("joins tensors that grow differently")
+
+
+def _overwrite(p: Padder, pieces: list[PaddedValue], growing: int, dim: int) -> fx.Node:
+    buffer = pieces[growing]
+    start = sum(p.valid(piece.dims[dim]) for piece in pieces[:growing])
+    made = buffer.node
+    if growing:
+        cut = p.emit(aten.slice.Tensor, made, dim, 0, p.width(buffer.dims[dim]) - start)
+        made = p.emit(aten.cat.default, [*(piece.node for piece in pieces[:growing]), cut], dim)
+    start += p.valid(buffer.dims[dim])
+    for piece in pieces[growing + 1 :]:
+        stop = start + p.valid(piece.dims[dim])
+        made = p.emit(aten.slice_scatter.default, made, piece.node, dim, start, stop)
+        start = stop
+    return made
+
+
+def pad_factory(p: Padder, node: fx.Node) -> PaddedValue:
+    """`zeros`, `full` and their like, of a growing size."""
+    dims = p.result_dims()
+    given = arguments(node)
+    first = [p.value(given[0]).node] if isinstance(given[0], fx.Node) else []
+    return PaddedValue(p.emit(node.target, *first, p.widths(dims), *given[len(first) + 1 :], **node.kwargs), dims)
+
+
+def pad_arange(p: Padder, node: fx.Node) -> PaddedValue:
+    """`arange` goes on behind the valid entries."""
+    dims, given = p.result_dims(), arguments(node)
+    start = 0 if node.target is aten.arange.default else given[0]
+    if not all(isinstance(number, int) for number in given):
+        raise NoRuleError("counts in fractions")
+    return PaddedValue(p.emit(aten.arange.start, start, start + p.width(dims[0]), **node.kwargs), dims)
+
+
+def broadcast(all_dims: list[Dims]) -> Dims:
+    """The dimensions of a pointwise result. NoRuleError where the factors of two arguments differ."""
+    dims: list[Dim] = []
+    for aligned in zip_longest(*(reversed(dims) for dims in all_dims), fillvalue=()):
+        different = {dim for dim in aligned if dim != ()}
+        if len(different) > 1:
+            raise NoRuleError("broadcasts dimensions that grow differently")
+        dims.append(different.pop() if different else ())
+    return tuple(reversed(dims))

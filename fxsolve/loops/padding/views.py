@@ -1,0 +1,169 @@
+"""Padding rules for calls that look at a tensor in another way."""
+
+import torch
+from torch import fx
+
+from fxsolve.ir.calls import arguments
+from fxsolve.loops.growing.sizes import AffineSize
+from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor, plain
+
+aten = torch.ops.aten
+
+
+def pad_same_shape(p: Padder, node: fx.Node) -> PaddedValue:
+    """A call on one tensor that keeps its shape and treats all entries alike."""
+    x = p.value(node.args[0])
+    return PaddedValue(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), x.dims)
+
+
+def pad_view(p: Padder, node: fx.Node) -> PaddedValue:
+    """The factors of all dimensions in order, dealt out again."""
+    x = p.value(node.args[0])
+    (sizes,) = p.sizes
+    dims = deal_out([factor for dim in x.dims for factor in dim], sizes or ())
+    return PaddedValue(p.emit(aten.reshape.default, x.node, p.widths(dims)), dims)
+
+
+def deal_out(factors: list[int | AffineSize], sizes: tuple[AffineSize, ...]) -> Dims:
+    """Group factors, which may be split, so that group k multiplies to size k."""
+    left = factors[::-1]
+    dims: list[Dim] = []
+    for size in sizes:
+        taken: list[int | AffineSize] = []
+        while (have := _product(taken)) != size:
+            if not left:
+                raise NoRuleError("views a growing dimension in another way")
+            taken.append(_take(left, size, have))
+        dims.append(_merged(taken))
+    if left:
+        raise NoRuleError("views a growing dimension in another way")
+    return tuple(dims)
+
+
+def _merged(factors: list[int | AffineSize]) -> Dim:
+    """The factors with neighbouring plain ones multiplied."""
+    merged: list[int | AffineSize] = []
+    for factor in factors:
+        if merged and isinstance(factor, int) and isinstance(merged[-1], int):
+            merged[-1] *= factor
+        elif factor != 1:
+            merged.append(factor)
+    return tuple(merged)
+
+
+def _product(factors: list[int | AffineSize]) -> AffineSize:
+    first, slope = 1, 0
+    for factor in factors:
+        if isinstance(factor, int):
+            first, slope = first * factor, slope * factor
+        elif slope:
+            raise NoRuleError("flattens two growing dimensions into one")
+        else:
+            first, slope = first * factor.first, first * factor.slope
+    return AffineSize(first, slope)
+
+
+def _take(left: list[int | AffineSize], size: AffineSize, have: AffineSize) -> int | AffineSize:
+    """The next factor, or the part of it that is still missing in a size of which `have` is there."""
+    factor = left.pop()
+    if isinstance(factor, AffineSize) or not have.first or size.first % have.first:
+        return factor
+    missing = size.first // have.first
+    grows_later = size.slope != have.slope and not have.slope
+    if grows_later or not missing or factor <= missing or factor % missing:
+        return factor
+    left.append(factor // missing)
+    return missing
+
+
+def pad_expand(p: Padder, node: fx.Node) -> PaddedValue:
+    """A dimension of one entry may become a growing one."""
+    x = p.value(node.args[0])
+    rank = len(p.result_dims())
+    own: Dims = (*((),) * (rank - len(x.dims)), *x.dims)
+    dims = tuple(new if old == () else old for old, new in zip(own, p.result_dims(), strict=True))
+    return PaddedValue(p.emit(aten.expand.default, x.node, p.widths(dims)), dims)
+
+
+def pad_permute(p: Padder, node: fx.Node) -> PaddedValue:
+    source, given = arguments(node)
+    x = p.value(source)
+    order = [k % len(x.dims) for k in given]
+    return PaddedValue(p.emit(node.target, x.node, order), tuple(x.dims[k] for k in order))
+
+
+def pad_transpose(p: Padder, node: fx.Node) -> PaddedValue:
+    x = p.value(node.args[0])
+    one, two = (k % len(x.dims) for k in arguments(node, None, 0, -1)[1:])
+    dims = list(x.dims)
+    dims[one], dims[two] = dims[two], dims[one]
+    return PaddedValue(p.emit(node.target, x.node, *node.args[1:]), tuple(dims))
+
+
+def pad_unsqueeze(p: Padder, node: fx.Node) -> PaddedValue:
+    source, dim = arguments(node)
+    x = p.value(source)
+    dim %= len(x.dims) + 1
+    return PaddedValue(p.emit(node.target, x.node, dim), (*x.dims[:dim], (), *x.dims[dim:]))
+
+
+def pad_squeeze(p: Padder, node: fx.Node) -> PaddedValue:
+    source, given = arguments(node)
+    x = p.value(source)
+    drop = {k % len(x.dims) for k in (given if isinstance(given, (list, tuple)) else [given])}
+    dims = tuple(dim for k, dim in enumerate(x.dims) if k not in drop or dim != ())
+    return PaddedValue(p.emit(node.target, x.node, given), dims)
+
+
+def pad_select(p: Padder, node: fx.Node) -> PaddedValue:
+    """An entry of a growing dimension is counted from its beginning."""
+    source, dim, index = arguments(node)
+    x = p.value(source)
+    dim %= len(x.dims)
+    if growing_factor(x.dims[dim]) is not None:
+        index %= p.valid(x.dims[dim])
+    return PaddedValue(p.emit(aten.select.int, x.node, dim, index), (*x.dims[:dim], *x.dims[dim + 1 :]))
+
+
+def pad_slice(p: Padder, node: fx.Node) -> PaddedValue:
+    """A range of fixed width within the valid entries, or one from a fixed start that grows as they do."""
+    source, dim, start, stop, step = arguments(node, None, 0, None, None, 1)
+    x = p.value(source)
+    dim %= len(x.dims)
+    start, stop, _ = slice(start, stop).indices(p.valid(x.dims[dim]))
+    new = p.result_dims()[dim]
+    dims = (*x.dims[:dim], new, *x.dims[dim + 1 :])
+    if new == x.dims[dim]:
+        return x
+    if step != 1:
+        raise NoRuleError("takes a growing dimension in strides")
+    size = growing_factor(new)
+    growing_factor(x.dims[dim])  # not folded
+    if size is None:
+        return PaddedValue(p.emit(aten.slice.Tensor, x.node, dim, start, stop), dims)
+    limit, have = p.limits[size.slope], p.width(x.dims[dim])
+    cut = p.emit(aten.slice.Tensor, x.node, dim, start, min(start + limit, have))
+    return PaddedValue(pad_to(p, cut, dim, min(limit, have - start), limit), dims)
+
+
+def pad_to(p: Padder, node: fx.Node, dim: int, width: int, limit: int) -> fx.Node:
+    """The value with zeros behind its entries along `dim`, up to `limit`."""
+    if width == limit:
+        return node
+    later = len(node.meta["spec"].shape) - 1 - dim
+    return p.emit(aten.constant_pad_nd.default, node, [0, 0] * later + [0, limit - width], 0)
+
+
+def pad_split(p: Padder, node: fx.Node) -> tuple[fx.Node, list[Dims]]:
+    """Parts along a dimension that does not grow."""
+    stacked = node.target is aten.unbind.int
+    source, *_, dim = arguments(node, None, 0) if stacked else arguments(node, None, None, 0)
+    x = p.value(source)
+    dim %= len(x.dims)
+    if growing_factor(x.dims[dim]) is not None:
+        raise NoRuleError("splits a growing dimension")
+    made = p.emit(node.target, x.node, *node.args[1:])
+    before, after = x.dims[:dim], x.dims[dim + 1 :]
+    return made, [
+        (*before, *after) if stacked else (*before, plain(sizes[dim].first), *after) for sizes in p.sizes if sizes
+    ]

@@ -1,0 +1,50 @@
+"""From a program to its equations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+
+from torch import fx
+
+from fxsolve.capture.program import Program
+from fxsolve.ir.spec import System
+from fxsolve.ir.verify import verify_system
+from fxsolve.loops.find import find_loops
+from fxsolve.loops.growing.ends import join_growth
+from fxsolve.loops.nesting.lift import lift_loops
+from fxsolve.loops.nesting.nests import nested_system
+from fxsolve.rewrite.pipeline import REWRITES
+from fxsolve.rewrite.prune import prune
+from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
+from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
+from fxsolve.rewrite.recorded.repeated import settle_writes
+from fxsolve.rewrite.recorded.unbound import read_unbound
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The system of a program, and a note for every run of equal calls that could not be rolled.
+
+    `rested` are the attributes whose values the system rests on.
+    """
+
+    system: System
+    notes: tuple[str, ...]
+    rested: tuple[str, ...] = ()
+
+
+# In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
+# a graph or a system that computes the same; tests look at what stands between any two.
+GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (drop_idle_writes, read_unbound, join_growth)
+SYSTEM_PASSES: tuple[Callable[[System], System], ...] = (*REWRITES, lift_loops, prune)
+
+
+def partition(program: Program) -> Partition:
+    """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts."""
+    pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
+    settled = settle_writes(pinned, program)
+    found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, settled.graph))
+    nests = nested_system(found.graph, found.calls, found.rolling.loops)
+    system = reduce(lambda made, step: step(made), SYSTEM_PASSES, nests.system)
+    verify_system(system)
+    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), settled.rested)

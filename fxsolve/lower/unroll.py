@@ -1,0 +1,67 @@
+"""Several steps of a repeat in one graph, for a compiler to fuse."""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.reads import read_order, reorder_reads, takes_numbers
+from fxsolve.ir.spec import Lag, Prefix, Read, Repeat, Slices, Stacked, Table
+from fxsolve.lower.arguments import is_backwards
+
+
+def can_unroll(repeat: Repeat) -> bool:
+    """Whether the steps can be fused: lags of distance 1, tensors to read, no buffer that is read, no loop inside."""
+    if loops_inside(repeat) or takes_numbers(repeat):
+        return False
+    placeholders = repeat.body.graph.find_nodes(op="placeholder")
+    reads = list(zip(placeholders, repeat.reads, strict=True))
+    carried = [read for _, read in reads if isinstance(read, Lag)]
+    return (
+        bool(carried)
+        and all(read.distance == 1 for read in carried)
+        and not any(isinstance(read, Table) for _, read in reads)
+        and not any(isinstance(read, Prefix) and node.users for node, read in reads)
+    )
+
+
+def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
+    """(states..., per_step (unroll, ...)..., shared..., places (unroll, ...)...) -> states behind.
+
+    Every output of the body is written into its place; the per-step inputs are those of `fused_arguments`.
+    """
+    order = read_order(repeat.reads)
+    step = reorder_reads(repeat, order)
+    reads = [repeat.reads[j] for j in order]
+    graph = fx.Graph()
+    inputs = [None if isinstance(read, Prefix) else graph.placeholder(f"read{k}") for k, read in enumerate(reads)]
+    results: Any = step.graph.output_node().args[0]
+    places = [graph.placeholder(f"place{k}") for k in range(len(results))]
+    lags = [k for k, read in enumerate(reads) if isinstance(read, Lag)]
+    states = {k: inputs[k] for k in lags}
+    for t in range(unroll):
+        rows = (unroll - 1 - t if is_backwards(read) else t for read in reads)
+        arguments = (_row(graph, *given) for given in zip(reads, inputs, rows, strict=True))
+        outputs = _copy_step(graph, step.graph, [states.get(k, given) for k, given in enumerate(arguments)])
+        for place, output in zip(places, outputs, strict=True):
+            graph.call_method("copy_", (graph.call_function(torch.select, (place, 0, t)), output))
+        states = {k: outputs[reads[k].output] for k in lags}  # pyright: ignore[reportAttributeAccessIssue]
+    graph.output(tuple(states[k] for k in lags))
+    return fx.GraphModule({}, graph, class_name=f"{repeat.name}_chunk")
+
+
+def _row(graph: fx.Graph, read: Read, node: fx.Node | None, row: int) -> fx.Node | None:
+    """What one step takes of a per-step input; other inputs as they are."""
+    return graph.call_function(torch.select, (node, 0, row)) if isinstance(read, Slices | Stacked) else node
+
+
+def _copy_step(graph: fx.Graph, step: fx.Graph, arguments: list[fx.Node | None]) -> tuple[fx.Node, ...]:
+    """The results of a step, with names of their own: equal steps have equal code, and are compiled once."""
+    given = dict(zip(step.find_nodes(op="placeholder"), arguments, strict=True))
+    for node in step.nodes:
+        if node.op == "call_function":
+            args, kwargs = fx.map_arg((node.args, node.kwargs), given.__getitem__)
+            given[node] = graph.call_function(node.target, args, kwargs)
+    results: Any = step.output_node().args[0]
+    return fx.map_arg(results, given.__getitem__)  # pyright: ignore[reportReturnType]

@@ -1,1 +1,0 @@
-"""Graphs of bodies and blocks: to open, build and read them."""

@@ -1,1 +1,0 @@
-"""Rewrite the repeats of a system: reads in their simplest form, and each repeat in its parts."""

@@ -1,0 +1,5 @@
+"""Rewrites: of recorded graphs (`recorded`), of the repeats of a system (`pipeline`), and of whole systems.
+
+`pipeline` puts reads into their simplest form and splits each repeat into its parts; `sums` finds what only adds up.
+`joint` takes the forward and the backward pass apart, `restrict` leaves out of a backward pass what nobody asks for.
+"""

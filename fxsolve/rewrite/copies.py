@@ -1,0 +1,27 @@
+"""Entries that a loop overwrites whole are not read."""
+
+import torch
+from torch import fx
+
+from fxsolve.ir.bodies import OpenRepeat
+
+aten = torch.ops.aten
+
+
+def simplify_copies(opened: OpenRepeat) -> None:
+    """copy(old, new) is new where both have one shape and dtype: the old entry is not read at all."""
+    for node in opened.computed():
+        if node.target is not aten.copy.default:
+            continue
+        old, new = node.args[:2]
+        assert isinstance(old, fx.Node) and isinstance(new, fx.Node)
+        if old.meta["spec"][::2] == new.meta["spec"][::2]:
+            opened.replace(node, new)
+        else:
+            with opened.graph.inserting_before(node):
+                shape, dtype = old.meta["spec"].shape, old.meta["spec"].dtype
+                cast = opened.graph.call_function(aten._to_copy.default, (new,), {"dtype": dtype})
+                cast.meta.update({**node.meta, "spec": new.meta["spec"]._replace(dtype=dtype)})
+                wide = opened.graph.call_function(aten.expand.default, (cast, list(shape)))
+                wide.meta.update(node.meta)
+            opened.replace(node, wide)

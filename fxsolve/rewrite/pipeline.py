@@ -1,0 +1,72 @@
+"""Rewrite the repeats of an extracted system: reads in their simplest form, and each repeat in its parts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
+
+from fxsolve.ir.bodies import close_repeat, open_repeat
+from fxsolve.ir.spec import Equation, Repeat, System
+from fxsolve.rewrite.copies import simplify_copies
+from fxsolve.rewrite.fission import hoist, split_repeat
+from fxsolve.rewrite.forwarding import Origins
+from fxsolve.rewrite.lags import unit_lags
+from fxsolve.rewrite.merge import flatten_buffers, merge_selections
+from fxsolve.rewrite.prefix import find_prefixes
+from fxsolve.rewrite.prune import prune
+from fxsolve.rewrite.rows import read_rows
+from fxsolve.rewrite.slices import lift_slices
+
+
+def simplify(system: System) -> System:
+    """The system with the reads and writes of its repeats in their simplest form."""
+    return _rewrite(system, _simplify)
+
+
+def hoist_invariants(system: System) -> System:
+    """The system with what no step of a repeat changes in a block in front of it."""
+    return _rewrite(system, _hoist)
+
+
+def _rewrite(system: System, rule: Callable[[Repeat], list[Equation]]) -> System:
+    equations: list[Equation] = []
+    for equation in system.equations:
+        equations += rule(equation) if isinstance(equation, Repeat) else [equation]
+    return replace(system, equations=tuple(equations))
+
+
+def split(system: System) -> System:
+    """The system with every repeat in its parts; what a repeat only hands on is read where it comes from."""
+    origins = Origins()
+    equations: list[Equation] = []
+    for equation in map(origins.read_through, system.equations):
+        parts = split_repeat(equation) if isinstance(equation, Repeat) else [equation]
+        for part in map(origins.read_through, parts):
+            origins.note(part)
+            equations.append(part)
+    return replace(system, equations=tuple(equations))
+
+
+# In this order; every one leaves a system that is well formed and computes the same.
+REWRITES: tuple[Callable[[System], System], ...] = (simplify, prune, split, prune)
+
+
+def rewrite(system: System) -> System:
+    """The system with its repeats simplified and split, without what nothing reads."""
+    return reduce(lambda rewritten, step: step(rewritten), REWRITES, system)
+
+
+def _simplify(repeat: Repeat) -> list[Equation]:
+    opened = open_repeat(repeat)
+    simplify_copies(opened)
+    before, after = flatten_buffers(opened)
+    merge_selections(opened)
+    lift_slices(opened)
+    find_prefixes(opened)
+    rows, filled = read_rows(opened)
+    unit_lags(opened)
+    return [*before, *rows, close_repeat(opened), *filled, *after]
+
+
+def _hoist(repeat: Repeat) -> list[Equation]:
+    opened = open_repeat(repeat)
+    return [*hoist(opened), close_repeat(opened)]

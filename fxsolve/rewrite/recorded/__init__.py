@@ -1,0 +1,1 @@
+"""Rewrites of a recorded graph, before its loops are found."""

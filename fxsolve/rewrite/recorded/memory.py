@@ -1,0 +1,125 @@
+"""Calls that read memory as it is get a tensor that lies in memory as it did while recording."""
+
+import operator
+from collections.abc import Mapping
+
+import torch
+from torch import fx
+
+from fxsolve.capture.program import Role
+from fxsolve.errors import PartitionError
+from fxsolve.ir.calls import arguments, is_view
+from fxsolve.ir.strides import is_contiguous
+from fxsolve.ir.tensor_spec import TensorSpec
+
+aten = torch.ops.aten
+_READERS = frozenset({aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default})
+# They refuse tensors that are conjugated or negated by a flag.
+_WITHOUT_FLAGS = {
+    aten.view_as_real.default: (aten.resolve_conj.default,),
+    aten.view.dtype: (aten.resolve_conj.default, aten.resolve_neg.default),
+}
+_FLAGGING = frozenset({aten._conj.default, aten._neg_view.default})
+_SAME_BEGINNING = frozenset(
+    {
+        aten.permute.default,
+        aten.transpose.int,
+        aten.t.default,
+        aten.view.default,
+        aten.unsqueeze.default,
+        aten.squeeze.dim,
+        aten.expand.default,
+        aten.detach.default,
+    }
+)
+
+
+def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
+    """A copy of `graph` in which `as_strided` reads copies laid out as while recording; the graph itself without any.
+
+    What is computed for all steps at once, or handed over by a solver, has the entries that were recorded, but not
+    their strides; and a cotangent may begin anywhere in its memory. Raises `PartitionError` where no copy will do.
+    """
+    if not any(node.target in _READERS for node in graph.nodes):
+        return graph
+    copied = fx.Graph()
+    copied.output(copied.graph_copy(graph, {}))
+    shared = _shared_with_inputs(copied)
+    for node in copied.nodes:
+        # What is handed out as a part of an input must stay one. As inputs are, it has its layout at every call.
+        if node.target in _READERS and not (node in shared and node.args[0].op in ("placeholder", "get_attr")):
+            _pin(copied, node, roles, node in shared)
+    return copied
+
+
+def has_flags(graph: fx.Graph) -> bool:
+    """Whether some values may be conjugated or negated by a flag, which solvers do not hand on."""
+    return any(node.target in _FLAGGING for node in graph.nodes)
+
+
+def resolve_flags(graph: fx.Graph) -> fx.Graph:
+    """A copy of `graph` in which no call meets a flag that it refuses; the graph itself where there are no flags."""
+    if not has_flags(graph):
+        return graph
+    copied = fx.Graph()
+    copied.output(copied.graph_copy(graph, {}))
+    for node in copied.nodes:
+        for resolve in _WITHOUT_FLAGS.get(node.target, ()):
+            with copied.inserting_before(node):
+                resolved = copied.call_function(resolve, node.args[:1])
+            resolved.meta.update({**node.meta, "spec": node.args[0].meta["spec"]})
+            node.args = (resolved, *node.args[1:])
+    return copied
+
+
+def _pin(graph: fx.Graph, node: fx.Node, roles: Mapping[str, Role], is_shared: bool) -> None:
+    base = node.all_input_nodes[0]
+    spec: TensorSpec = base.meta["spec"]
+    order = sorted(range(len(spec.shape)), key=lambda dim: (-spec.stride[dim], dim))
+    turned = spec._replace(shape=tuple(spec.shape[k] for k in order), stride=tuple(spec.stride[k] for k in order))
+    writes = node.target is aten.as_strided_scatter.default
+    is_turned = order != sorted(order)
+    if is_shared or not is_contiguous(turned) or (writes and is_turned) or not _lies_within(node, roles):
+        where = node.meta["source"] or "the backward pass"
+        raise PartitionError(f"as_strided at {where} reads memory that is not in its argument alone; index instead")
+    with graph.inserting_before(node):
+        if is_turned:
+            base = graph.call_function(aten.permute.default, (base, order))
+            base.meta.update({**node.meta, "spec": turned})
+        copy = graph.call_function(aten.clone.default, (base,), {"memory_format": torch.contiguous_format})
+        copy.meta.update({**node.meta, "spec": turned})
+    node.args = (copy, *node.args[1:])
+
+
+def _lies_within(node: fx.Node, roles: Mapping[str, Role]) -> bool:
+    """Whether the call reads nothing but entries of its first argument, counted from the first of them."""
+    writes, base = node.target is aten.as_strided_scatter.default, node.all_input_nodes[0]
+    size, stride, offset = arguments(node, *(None,) * (4 + writes))[-3:]
+    if offset is not None and not _began_its_memory(base, roles):
+        return False
+    reach = (offset or 0) + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    return not all(size) or reach < torch.Size(base.meta["spec"].shape).numel()
+
+
+def _began_its_memory(node: fx.Node, roles: Mapping[str, Role]) -> bool:
+    """Whether the first entry of a value was the first in its memory while recording, where offsets count from."""
+    while node.target in _SAME_BEGINNING or _reads_from_beginning(node):
+        node = node.all_input_nodes[0]
+    call = node.all_input_nodes[0] if node.target is operator.getitem else node
+    return roles[call.name] in ("cotangent", "noise") if call.op != "call_function" else not is_view(call)
+
+
+def _reads_from_beginning(node: fx.Node) -> bool:
+    return node.target is aten.as_strided.default and arguments(node, *(None,) * 4)[3] in (None, 0)
+
+
+def _shared_with_inputs(graph: fx.Graph) -> set[fx.Node]:
+    """Views of inputs, or of views of them, that the caller gets."""
+    found: set[fx.Node] = set()
+    for output in graph.output_node().all_input_nodes:
+        chain = [output]
+        while chain[-1].target is operator.getitem or is_view(chain[-1]):
+            chain.append(chain[-1].all_input_nodes[0])
+        if chain[-1].op != "call_function":
+            found.update(chain)
+    return found

@@ -1,0 +1,120 @@
+"""Rows of a buffer that a loop fills are read where they were made.
+
+Step t writes row w_t and reads row e_t. If that row is written by no step before t, it holds what was there before the
+loop; if it is the row of d steps before, it holds the result of that step, which is a carry. So
+
+    y[t] = f(x[t], y[t - 1])    and    y_t = f(x_t, y_{t-1}), stacked
+
+are the same equations, and a step that looks at the row that it is about to write reads no other step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import fx
+
+from fxsolve.ir.bodies import OpenRepeat
+from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.spec import Block, Invariant, Lag, Prefix, Read, Slices, Table
+from fxsolve.ir.strides import contiguous
+from fxsolve.ir.tables import as_range
+
+aten = torch.ops.aten
+
+
+def read_rows(opened: OpenRepeat) -> tuple[list[Block], list[Block]]:
+    """Replace such reads; returns the blocks before and after, which pick first rows, and fill the buffer."""
+    before, after = BlockBuilder(f"{opened.name}_rows"), BlockBuilder(f"{opened.name}_filled")
+    for placeholder, read in list(opened.reads.items()):
+        if isinstance(read, Prefix):
+            rows = _Rows(opened, placeholder, read, before)
+            rows.replace()
+            if rows.carried and not placeholder.users:
+                _stack(opened, placeholder, read, after)
+    return before.build(), after.build()
+
+
+@dataclass
+class _Rows:
+    """The rows of one buffer; `carried` are the placeholders of rows of steps before, by what they hold at first."""
+
+    opened: OpenRepeat
+    buffer: fx.Node
+    read: Prefix
+    before: BlockBuilder
+    carried: dict[tuple[int, ...], fx.Node] = field(default_factory=dict)
+
+    def replace(self) -> None:
+        """Read every row from where it was made, if that is the same for all steps."""
+        for node, rows in list(self._selections()):
+            distance = _distance(rows, self.read.index)
+            if distance is not None:
+                made = self._carry(rows[:distance]) if distance else self._found(node, rows)
+                self.opened.replace(node, made)
+
+    def _selections(self) -> Iterator[tuple[fx.Node, tuple[int, ...]]]:
+        """The calls that select a row of the buffer, and which at each step."""
+        shape = self.buffer.meta["spec"].shape
+        for node in self.buffer.users:
+            if node.target is not aten.select.int or int(node.args[1]) % len(shape) != self.read.dim:  # pyright: ignore
+                continue
+            index = node.args[2]
+            table = self.opened.reads.get(index) if isinstance(index, fx.Node) else Table((index,) * self.opened.length)  # pyright: ignore
+            if isinstance(table, Table):
+                yield node, tuple(int(row) % shape[self.read.dim] for row in table.values)
+
+    def _found(self, node: fx.Node, rows: tuple[int, ...]) -> fx.Node:
+        """Rows as they were before the loop."""
+        read: Read = Slices(self.read.initial, self.read.dim, rows)
+        if len(set(rows)) == 1:
+            read = Invariant(self._first(rows[0]))
+        return self.opened.add_read(node.name, read, node.meta["spec"])
+
+    def _carry(self, first: tuple[int, ...]) -> fx.Node:
+        """The row of as many steps before as there are `first` rows, which stand for it until then, oldest first."""
+        if first not in self.carried:
+            value = self.opened.feeds[self.buffer]
+            read = Lag(0, tuple(map(self._first, first)))
+            self.carried[first] = made = self.opened.add_read(f"{self.buffer.name}_row", read, value.meta["spec"])
+            self.opened.feeds[made] = value
+        return self.carried[first]
+
+    def _first(self, row: int) -> str:
+        """The name of a row of the buffer as it was before the loop."""
+        name = f"{self.opened.name}_{self.buffer.name}_{row}"
+        if name not in self.before.outputs:
+            buffer = self.before.read(self.read.initial, self.buffer.meta["spec"])
+            picked = self.before.call(aten.select.int, buffer, self.read.dim, row)
+            picked.meta.update(self.opened.feeds[self.buffer].meta)
+            self.before.outputs[name] = picked
+        return name
+
+
+def _distance(rows: tuple[int, ...], written: tuple[int, ...]) -> int | None:
+    """How many steps before each step wrote its row; 0 if none did, None if that changes with the step."""
+    step_of = {row: step for step, row in enumerate(written)}
+    ago = [step - step_of.get(row, step) for step, row in enumerate(rows)]
+    distance = max(0, *ago)
+    expected = [distance if step >= distance else 0 for step in range(len(rows))]
+    return distance if [max(0, one) for one in ago] == expected else None
+
+
+def _stack(opened: OpenRepeat, placeholder: fx.Node, read: Prefix, after: BlockBuilder) -> None:
+    """Rows that only the next steps read are stacked, and put into the buffer behind the loop."""
+    counted, value = as_range(read.index), opened.feeds[placeholder]
+    if counted is None:
+        return
+    places = counted if counted.step > 0 else counted[::-1]
+    spec = value.meta["spec"]
+    stacked = contiguous(spec, (opened.length, *spec.shape))
+    for name in [name for name, node in opened.finals.items() if node is placeholder]:
+        del opened.finals[name]
+        opened.steps[f"{name}_rows"] = value
+        buffer, rows = after.read(read.initial, placeholder.meta["spec"]), after.read(f"{name}_rows", stacked)
+        rows = rows if places is counted else after.call(aten.flip.default, rows, [0])
+        turned = after.call(aten.movedim.int, rows, 0, read.dim)
+        end = places[-1] + 1
+        filled = after.call(aten.slice_scatter.default, buffer, turned, read.dim, places.start, end, places.step)
+        filled.meta.update(placeholder.meta)
+        after.outputs[name] = filled
