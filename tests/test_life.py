@@ -20,7 +20,7 @@ import fxsolve
 from fxsolve.errors import InputError
 from fxsolve.runtime import watch
 from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule
-from fxsolve.runtime.signature import Reader
+from fxsolve.runtime.guard_keys import Reader
 
 T, B, N = 7, 2, 3
 FACTOR = 0.5

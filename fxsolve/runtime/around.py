@@ -12,7 +12,7 @@ from fxsolve.report.report import Report
 from fxsolve.runtime.cache import EntryInfo, Variant
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.compilation import Options
-from fxsolve.runtime.signature import is_observed
+from fxsolve.runtime.guard_keys import is_observed
 from fxsolve.torch_compat.trees import pytree
 
 Inside = Callable[[nn.Module], tuple[nn.Module, Runtime]]

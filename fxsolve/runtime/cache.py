@@ -9,7 +9,7 @@ from fxsolve.plan.schedule import Schedule
 from fxsolve.report.report import Report
 from fxsolve.runtime.compilation import Entry
 from fxsolve.runtime.family import Member
-from fxsolve.runtime.signature import CallKey, family_of
+from fxsolve.runtime.guard_keys import CallKey, family_of
 
 MAX_VARIANTS = 4  # recordings of one signature whose guards expect different values
 MAX_MISSES = 4  # calls in a row that no variant fits, after which a signature is left alone

@@ -19,10 +19,10 @@ from fxsolve.runtime.compilation import Entry, Options
 from fxsolve.runtime.entry import build
 from fxsolve.runtime.faults import internal_error, stray_error
 from fxsolve.runtime.gradients import Original
+from fxsolve.runtime.guard_keys import UNSEEN, CallKey, Reader, changed_part, describe_call, is_observed
 from fxsolve.runtime.modes import as_written
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
-from fxsolve.runtime.signature import UNSEEN, CallKey, Reader, changed_part, describe_call, is_observed
 from fxsolve.runtime.tokens import HashedState
 from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe

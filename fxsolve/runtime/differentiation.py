@@ -19,7 +19,7 @@ from fxsolve.runtime.faults import stray_error
 from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Original, Tensors, places_read, read_by
 from fxsolve.runtime.layouts import take
 from fxsolve.runtime.modes import plain_torch
-from fxsolve.runtime.some import choose, differentiate_some
+from fxsolve.runtime.partial_gradients import choose, differentiate_some
 from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
 from fxsolve.torch_compat.gradients import current_pass

@@ -23,8 +23,8 @@ from fxsolve.runtime.contents import contents_of
 from fxsolve.runtime.family import Member, grow
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.gradients import Original
-from fxsolve.runtime.made import find_made
 from fxsolve.runtime.relatives import Relatives
+from fxsolve.runtime.set_first import find_made
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
 from fxsolve.torch_compat.trees import pytree

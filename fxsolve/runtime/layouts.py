@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.runtime.gradients import Differentiable, Gradients, Tensors, lay_out
-from fxsolve.runtime.some import agree
+from fxsolve.runtime.partial_gradients import agree
 
 
 def take(function: Differentiable, saved: Tensors, cotangents: Gradients) -> Gradients:

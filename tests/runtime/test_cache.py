@@ -7,7 +7,7 @@ import pytest
 from fxsolve.report.report import Report
 from fxsolve.runtime.cache import MAX_FAMILIES, MAX_MEMBERS, ORIGINAL, Cache, Families, Group, Variant
 from fxsolve.runtime.compilation import Entry
-from fxsolve.runtime.signature import Reader
+from fxsolve.runtime.guard_keys import Reader
 from tests.runtime.building import member_of, numbers, recurrence
 
 READY: Any = object()

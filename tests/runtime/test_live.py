@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fxsolve.runtime.signature import Reader
+from fxsolve.runtime.guard_keys import Reader
 from fxsolve.stages import capture
 
 X, Y, BUFFER = torch.zeros(2), torch.ones(2), torch.full((2,), 3.0)

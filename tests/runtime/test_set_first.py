@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.runtime.gradients import Original
-from fxsolve.runtime.made import find_made
+from fxsolve.runtime.set_first import find_made
 from fxsolve.stages import capture
 from tests.runtime.building import numbers, recurrence
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Tensors
-from fxsolve.runtime.some import agree, choose, differentiate_some
+from fxsolve.runtime.partial_gradients import agree, choose, differentiate_some
 from tests.runtime.building import differentiable, numbers, recurrence, wanted
 
 FIRST = frozenset({0})

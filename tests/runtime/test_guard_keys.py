@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.errors import CaptureError
+from fxsolve.runtime.guard_keys import Reader, changed_part, describe_call, family_of, is_observed
 from fxsolve.runtime.modes import as_written
-from fxsolve.runtime.signature import Reader, changed_part, describe_call, family_of, is_observed
 from tests.runtime.building import numbers
 
 
