@@ -5,20 +5,18 @@ Every rewritten form is proved on the recorded run: same bits, same state of the
 """
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fxsolve.capture.bits import same_bits
+from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.source import user_line
 from fxsolve.errors import CaptureError
 from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.tensors import address_of_generator
-
-if TYPE_CHECKING:
-    from fxsolve.capture.record.recorder import Recorder
 
 aten = torch.ops.aten
 
@@ -39,25 +37,25 @@ _Arguments = tuple[Any, ...]
 _Options = dict[str, Any]
 
 
-def _itself(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _itself(recorder: Recorder, function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     return recorder.draw(function, *args, **kwargs)
 
 
-def _like(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _like(recorder: Recorder, function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     return _filled(recorder, function, spec_of(args[0]), args[1:], kwargs)
 
 
-def _fill(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _fill(recorder: Recorder, function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     value = _filled(recorder, function, spec_of(args[0]), args[1:], kwargs)
     return recorder.mutate(aten.copy_.default, (args[0], value), {})
 
 
-def _as_it_is(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> Any:
+def _as_it_is(recorder: Recorder, function: OpOverload, args: _Arguments, kwargs: _Options) -> Any:
     record = recorder.mutate if schema_of(function).is_mutable else recorder.call
     return record(function, args, kwargs)
 
 
-def _filled(recorder: "Recorder", function: OpOverload, spec: TensorSpec, args: _Arguments, kwargs: _Options) -> Tensor:
+def _filled(recorder: Recorder, function: OpOverload, spec: TensorSpec, args: _Arguments, kwargs: _Options) -> Tensor:
     return recorder.draw(draw_into_empty, function, spec, args, kwargs)
 
 
@@ -65,20 +63,20 @@ def _spec_contiguous(shape: tuple[int, ...], like: Tensor) -> TensorSpec:
     return spec_of(torch.empty(shape, dtype=like.dtype, device="meta"), like.device)
 
 
-def _bernoulli(recorder: "Recorder", _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _bernoulli(recorder: Recorder, _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     (p,) = args
     uniform = _filled(recorder, aten.uniform_.default, _spec_contiguous(p.shape, p), (), kwargs)
     less = recorder.call(aten.lt.Tensor, (uniform, p), {})
     return recorder.call(aten._to_copy.default, (less,), {"dtype": p.dtype})
 
 
-def _bernoulli_fill(recorder: "Recorder", _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _bernoulli_fill(recorder: Recorder, _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     target, p = args
     uniform = _filled(recorder, aten.uniform_.default, spec_of(target)._replace(dtype=p.dtype), (), kwargs)
     return recorder.mutate(aten.copy_.default, (target, recorder.call(aten.lt.Tensor, (uniform, p), {})), {})
 
 
-def _multinomial(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _multinomial(recorder: Recorder, function: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     p, count, *replacement = args
     if count > 1 and any(replacement):
         raise CaptureError(f"{user_line()}: {function} with replacement depends on its probabilities; draw one by one.")
@@ -89,21 +87,21 @@ def _multinomial(recorder: "Recorder", function: OpOverload, args: _Arguments, k
     return recorder.call(aten.topk.default, (ratio, count), {})[1]
 
 
-def _normal_mean(recorder: "Recorder", _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _normal_mean(recorder: Recorder, _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     mean, *std = args
     spec = _spec_contiguous(mean.shape, mean)
     standard = _filled(recorder, aten.normal_.default, spec, (0.0, *(std or [1.0])), kwargs)
     return recorder.call(aten.add.Tensor, (standard, mean), {})
 
 
-def _normal_std(recorder: "Recorder", _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
+def _normal_std(recorder: Recorder, _: OpOverload, args: _Arguments, kwargs: _Options) -> Tensor:
     mean, std = args
     shape = torch.broadcast_shapes(mean.shape, std.shape) if isinstance(mean, Tensor) else std.shape
     standard = _filled(recorder, aten.normal_.default, _spec_contiguous(shape, std), (0.0, 1.0), kwargs)
     return recorder.call(aten.add.Tensor, (recorder.call(aten.mul.Tensor, (standard, std), {}), mean), {})
 
 
-def _dropout(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> tuple[Tensor, Tensor]:
+def _dropout(recorder: Recorder, function: OpOverload, args: _Arguments, kwargs: _Options) -> tuple[Tensor, Tensor]:
     x, p, train = args
     if not train:
         return recorder.call(function, args, kwargs)
@@ -112,7 +110,7 @@ def _dropout(recorder: "Recorder", function: OpOverload, args: _Arguments, kwarg
     return recorder.call(aten.mul.Tensor, (kept, 0.0 if p == 1 else 1 / (1 - p)), {}), mask
 
 
-_Rule = Callable[["Recorder", OpOverload, _Arguments, _Options], Any]
+_Rule = Callable[[Recorder, OpOverload, _Arguments, _Options], Any]
 
 
 def _overloads(rule: _Rule, *packets: Any) -> dict[OpOverload, _Rule]:
@@ -156,7 +154,7 @@ def generator_of(device: torch.device) -> torch.Generator:
     return torch.default_generator
 
 
-def split(recorder: "Recorder", function: OpOverload, args: _Arguments, kwargs: _Options) -> Any:
+def split(recorder: Recorder, function: OpOverload, args: _Arguments, kwargs: _Options) -> Any:
     """Record a random call as a draw and a remainder.
 
     Raises:
@@ -177,7 +175,7 @@ def _device(args: _Arguments) -> torch.device:
 
 
 def _prove(
-    recorder: "Recorder",
+    recorder: Recorder,
     function: OpOverload,
     args: _Arguments,
     kwargs: _Options,

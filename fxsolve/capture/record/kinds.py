@@ -2,10 +2,8 @@
 
 from enum import Enum, auto
 from functools import cache
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from fxsolve.capture.randomness import noise
 from fxsolve.capture.record import reads, statistics
@@ -63,16 +61,3 @@ def _has_own_kernel(function: OpOverload) -> bool:
     """
     keys = ("CompositeImplicitAutograd", "CPU", "FuncTorchBatched")
     return all(has_kernel(function.name(), key) for key in keys)
-
-
-@cache
-def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
-    arguments = enumerate(schema_of(function).arguments)
-    return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
-
-
-def mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The tensors that a call writes into."""
-    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
-    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
-    return [value for value in flat if isinstance(value, Tensor)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from fxsolve.capture.plain import refuse_unusual
 from fxsolve.capture.record.arrays import MAX_VALUES, READS, Arrays, Follower
 from fxsolve.capture.record.checked import CHECKED
 from fxsolve.capture.record.higher_order import is_control_flow, run_control_flow
+from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.record.sizes import SIZES
 from fxsolve.capture.source import user_line
 from fxsolve.capture.state.externals import is_same_memory
@@ -21,9 +22,6 @@ from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.torch_compat.operators import HigherOrderOperator, OpOverload, schema_of
 from fxsolve.torch_compat.tensors import typed_storage
 from fxsolve.torch_compat.trees import pytree
-
-if TYPE_CHECKING:
-    from fxsolve.capture.record.recorder import Recorder
 
 aten = torch.ops.aten
 
@@ -80,7 +78,7 @@ def is_read(function: OpOverload) -> bool:
     return torch.Tag.dynamic_output_shape in function.tags or not _returns_tensor(function)
 
 
-def guard_read(recorder: "Recorder", function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def guard_read(recorder: Recorder, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run an operator by which Python learns about values, and guard what it learned.
 
     Raises:

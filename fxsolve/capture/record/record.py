@@ -17,6 +17,7 @@ from fxsolve.capture.randomness.generators import find_generators, restore_gener
 from fxsolve.capture.record.arguments import unchanged
 from fxsolve.capture.record.as_written import as_written
 from fxsolve.capture.record.communication import HappenedError, Line, Outcome, refuse_communication
+from fxsolve.capture.record.dispatch import Dispatcher
 from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.fast_paths import fast_paths
 from fxsolve.capture.record.output import flatten_result
@@ -80,7 +81,7 @@ def record(
     names = name_tensors(reach)
     inputs = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
     snapshot, randomness = take_snapshot(reach), read_random_state()
-    recorder = Recorder(names, find_generators(reach, others), line)
+    recorder = Dispatcher(names, find_generators(reach, others), line)
     rewind = functools.partial(_rewind, recorder, randomness)
     state = tuple((read, read.value()) for read in live.reads)
     try:

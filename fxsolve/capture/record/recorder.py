@@ -1,4 +1,4 @@
-"""The recorder: a dispatch mode that runs each ATen call on real tensors and writes it down."""
+"""The recorder: a dispatch mode that runs ATen calls on real tensors and writes them down."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -11,11 +11,9 @@ from fxsolve.capture.backward.boundary import Earlier
 from fxsolve.capture.names import Names
 from fxsolve.capture.plain import refuse_unusual
 from fxsolve.capture.program import Draw, Guard, Role
-from fxsolve.capture.randomness import noise
 from fxsolve.capture.randomness.generators import FreshGenerators, Known
-from fxsolve.capture.record import reads, statistics
 from fxsolve.capture.record.communication import Line, called, is_inside_distributed
-from fxsolve.capture.record.kinds import Kind, kind_of, mutated_tensors
+from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.uninitialized import Uninitialized
 from fxsolve.capture.source import user_line
 from fxsolve.capture.state.externals import External, Externals, storage_of
@@ -27,11 +25,11 @@ from fxsolve.torch_compat.dispatch import TorchDispatchMode, WithoutTorchFunctio
 from fxsolve.torch_compat.gradients import current_node, next_number, number_of
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.tensors import address_of_generator
-from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
 
-_ENDLESS = (
+
+ENDLESS = (
     "an argument was computed from another tensor that the program uses, through a custom function (or a checkpoint) "
     "that computes something even where it is given no gradient; detach the argument."
 )
@@ -74,7 +72,7 @@ class Recorder(TorchDispatchMode, Tape):
         self._lines: dict[int, str] = {}
         self.listener = Listener()
         self.unwritten = Uninitialized()
-        self._outside: list[Tensor] = []
+        self.outside: list[Tensor] = []
         self._earlier = Earlier()
 
     def __torch_dispatch__(
@@ -87,10 +85,10 @@ class Recorder(TorchDispatchMode, Tape):
             try:
                 node = self._earlier.running()
                 if node is not None:
-                    return self._run_outside(node, func, args, kwargs or {})
+                    return self.run_outside(node, func, args, kwargs or {})
                 self.listener.enter(func, args, kwargs or {})
                 try:
-                    return self._handle(func, args, kwargs or {})
+                    return self.handle(func, args, kwargs or {})
                 finally:
                     self.listener.leave()
             except CaptureError as error:
@@ -104,63 +102,13 @@ class Recorder(TorchDispatchMode, Tape):
         self.error = self.error or error
         raise error
 
-    def _handle(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.error is not None:
-            raise self.error
-        if not isinstance(function, OpOverload):
-            raise CaptureError(f"{user_line()}: the operator {function} takes functions; write it as a Python loop.")
-        if self.unwritten:
-            self.unwritten.write(mutated_tensors(function, args, kwargs))
-        match kind_of(function):
-            case Kind.CALL:
-                return self.call(function, args, kwargs)
-            case Kind.MUTATION:
-                return self.mutate(function, args, kwargs)
-            case Kind.RANDOM:
-                return noise.split(self, function, args, kwargs)
-            case Kind.READ:
-                return reads.guard_read(self, function, args, kwargs)
-            case Kind.LIFT:
-                reads.check_literal(self, args[0])
-                # A literal is the same in every run, so what is done to it in place must happen to a copy.
-                self.listener.literals.append(self.node_of(args[0]).name)
-                return self.call(aten.clone.default, args, {})
-            case Kind.STATISTICS:
-                return statistics.record_normalization(self, function, args, kwargs)
-            case Kind.GRAD_MODE:
-                # The kernel asks for the grad mode, and not for `train`, which the record has that mode in place of.
-                return self.call(function, (*args[:-1], torch.is_grad_enabled()), kwargs)
-            case Kind.COMPOSITE:
-                with self:
-                    return function.decompose(*args, **kwargs)
-            case Kind.REMARK:
-                return function(*args, **kwargs)  # a name for the profiler, and no value of the program
-            case Kind.COMMUNICATION:
-                self.line.use(str(function))
-                return function(*args, **kwargs)
-            case Kind.STORAGE:
-                raise CaptureError(f"{user_line()}: {function} works on a storage; fxsolve handles tensors.")
+    def handle(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operator, whatever it is, and write down what it does."""
+        raise NotImplementedError
 
-    def _run_outside(self, node: Node, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a call that autograd makes for a node from before the run, whose saved tensors are others at each run.
-
-        Where a backward pass ends, such nodes look at what they saved, and give nothing.
-        """
-        if not self.backward:
-            raise CaptureError(
-                f"{user_line()}: the program differentiates through {node.name()}, which is from before the call; "
-                "compute inside of the program what it differentiates."
-            )
-        if not isinstance(function, OpOverload) or kind_of(function) not in (
-            Kind.CALL,
-            Kind.LIFT,
-            Kind.COMPOSITE,
-            Kind.GRAD_MODE,
-        ):
-            raise CaptureError(_ENDLESS)
-        result = function(*args, **kwargs)
-        self._outside += [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
-        return result
+    def run_outside(self, node: Node, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a call that autograd makes for a node from before the run, and do not write it down."""
+        raise NotImplementedError
 
     def call(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator and write it down."""
@@ -222,8 +170,8 @@ class Recorder(TorchDispatchMode, Tape):
 
     def _add_external(self, tensor: Tensor) -> fx.Node:
         refuse_unusual(tensor, "a tensor that the program uses")
-        if any(one is tensor for one in self._outside):
-            raise CaptureError(_ENDLESS)
+        if any(one is tensor for one in self.outside):
+            raise CaptureError(ENDLESS)
         _, name, role = self.names.get(id(tensor)) or (tensor, self._free.add(f"constant_{len(self.root)}"), "constant")
         node = self.attribute(name, spec_of(tensor), user_line())
         self.root[name] = tensor

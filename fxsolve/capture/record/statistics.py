@@ -1,17 +1,15 @@
 """Batch normalization writes its running statistics without saying so in its schema; here it says so."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.source import user_line
 from fxsolve.errors import SideEffectError
 from fxsolve.torch_compat.operators import OpOverload
-
-if TYPE_CHECKING:
-    from fxsolve.capture.record.recorder import Recorder
 
 aten = torch.ops.aten
 
@@ -38,7 +36,7 @@ def updates_statistics(function: OpOverload, args: tuple[Any, ...]) -> bool:
 
 
 def record_normalization(
-    recorder: "Recorder", function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+    recorder: Recorder, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Record a normalization; where it updates running statistics, by the operator that declares it.
 

@@ -12,7 +12,8 @@ from fxsolve.capture.record.as_written import as_written
 from fxsolve.capture.record.communication import Line
 from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.fast_paths import fast_paths
-from fxsolve.capture.record.kinds import Kind, kind_of, mutated_tensors
+from fxsolve.capture.record.kinds import Kind, kind_of
+from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.reads import ReadWatch, check_literal
 from fxsolve.capture.record.statistics import updates_statistics
 from fxsolve.capture.state.externals import storage_of

@@ -1,0 +1,21 @@
+"""Which tensors a call writes into."""
+
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+from fxsolve.torch_compat.operators import OpOverload, schema_of
+
+
+@cache
+def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
+    arguments = enumerate(schema_of(function).arguments)
+    return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
+
+
+def mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that a call writes into."""
+    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
+    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+    return [value for value in flat if isinstance(value, Tensor)]
