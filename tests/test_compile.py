@@ -578,7 +578,7 @@ def test_results_do_not_share_memory_with_later_calls() -> None:
 
 
 def test_an_automatic_choice_that_differs_is_dropped_for_running_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fxsolve.report.report import Check
+    from fxsolve.report.data import Check
     from fxsolve.runtime import compilation
 
     checks: list[bool] = []

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
-from fxsolve.report.report import LoopReport
+from fxsolve.report.data import LoopReport
 
 VOCABULARY, WIDTH, STEPS = 13, 8, 7
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.report.report import Check
+from fxsolve.report.data import Check
 from fxsolve.solvers.bitwise import differs
 from fxsolve.torch_compat.trees import pytree
 

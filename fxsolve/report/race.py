@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.report.data import Check
 from fxsolve.report.difference import compare
-from fxsolve.report.report import Check
 from fxsolve.report.units import digits, time_text
 from fxsolve.torch_compat.trees import pytree
 

@@ -1,112 +1,16 @@
-"""The report as data: every number in it was measured or derived, and says which."""
+"""The report of a compiled program: its data, with their rendering as text."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import final
 
-from fxsolve.solvers.certificate import Certificate
+from fxsolve.report.data import ReportData
+from fxsolve.report.text import report_text
 
-Basis = Literal["measured", "derived", "not tried"]
 
-
+@final
 @dataclass(frozen=True)
-class CandidateReport:
-    """One schedule that was weighed for a loop; `seconds` is one run of the whole loop."""
-
-    schedule: str
-    backend: str
-    seconds: float | None
-    basis: Basis
-    reason: str
-
-
-@dataclass(frozen=True)
-class LoopReport:
-    """One rolled loop: what was found, what one step and one sweep cost, and which schedules were weighed.
-
-    `calls` counts the ops of one step, `reads` has one readable line per read, `causal` is "proved",
-    "not shown: REASON", or empty where the question does not arise; `affine` says that each step is proved to be an
-    affine function of what it carries, `jacobian` what form its Jacobian is proved to have (empty where the carry is no
-    state of one step), `box` where its states are proved to lie. `backward` tells that the loop belongs to the backward
-    pass of what stands at `source`. `basis` holds for both costs; `sweeps` is the number that the choice counted on.
-    `outer` is the loop whose every step runs this one, if there is such a loop. `sums` tells that there is nothing to
-    solve: what all steps add up is added up at once.
-    """
-
-    name: str
-    source: str
-    length: int
-    calls: int
-    reads: tuple[str, ...]
-    chosen: CandidateReport
-    rejected: tuple[CandidateReport, ...] = ()
-    depth: int | None = None
-    causal: str = ""
-    affine: bool = False
-    jacobian: str = ""
-    box: str = ""
-    backward: bool = False
-    step_seconds: float | None = None
-    sweep_seconds: float | None = None
-    sweeps: int | None = None
-    basis: Basis = "measured"
-    outer: str = ""
-    sums: bool = False
-
-
-@dataclass(frozen=True)
-class Check:
-    """The emitted module against the recorded run."""
-
-    max_difference: float
-    bitwise: bool
-    tolerance: float
-
-
-@dataclass(frozen=True)
-class SolveReport:
-    """One solve in the last call: `prefix` leading steps are final, `change` is max |s_new - s_old|."""
-
-    loop: str
-    method: str
-    sweeps: int
-    length: int
-    status: str
-    change: float
-    prefix: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that is known about one compiled program.
-
-    `check` is about its outputs; `gradient_check` about its gradients, each relative to its largest entry and a tenth
-    of that of all. `certificates` are of the solves in the same run, on the recorded inputs, its backward pass
-    included; later calls leave them as they are. `runs` are the solves of the last call, followed by those of its
-    backward pass once that has run. `stop` is the loosest relative tolerance that a recurrence is solved to, 0 where
-    all run in order. `seconds` pairs each stage with the time spent in it; `original_seconds` and `emitted_seconds` are
-    one call of each, measured.
-    """
-
-    program: str
-    status: Literal["emitted", "left alone"]
-    reason: str = ""
-    signature: str = ""
-    schedule: str = "original"
-    loops: tuple[LoopReport, ...] = ()
-    notes: tuple[str, ...] = ()
-    calls: int = 0
-    draws: int = 0
-    guards: int = 0
-    seconds: tuple[tuple[str, float], ...] = ()
-    original_seconds: float | None = None
-    emitted_seconds: float | None = None
-    check: Check | None = None
-    gradient_check: Check | None = None
-    stop: float = 0.0
-    runs: tuple[SolveReport, ...] = ()
-    certificates: tuple[Certificate, ...] = ()
+class Report(ReportData):
+    """Everything that is known about one compiled program; `str` gives it as plain ASCII, 80 columns wide."""
 
     def __str__(self) -> str:
-        from fxsolve.report.text import report_text
-
         return report_text(self, ascii=True)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
-from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
+from fxsolve.report.data import CandidateReport, Check, LoopReport, ReportData, SolveReport
 from fxsolve.report.units import count, digits, place, span, time_text
 from fxsolve.solvers.certificate import Certificate
 
@@ -18,7 +18,7 @@ from fxsolve.solvers.certificate import Certificate
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
-def report_text(report: Report, ascii: bool = False, width: int = 80) -> str:
+def report_text(report: ReportData, ascii: bool = False, width: int = 80) -> str:
     """`report` as plain text, `width` columns wide; `ascii` escapes everything outside ASCII."""
     buffer = io.TextIOWrapper(io.BytesIO(), encoding="ascii" if ascii else "utf-8", errors="backslashreplace")
     console = Console(file=buffer, width=width, highlight=False, markup=False, emoji=False, no_color=True)
@@ -27,7 +27,7 @@ def report_text(report: Report, ascii: bool = False, width: int = 80) -> str:
     return "\n".join(line.rstrip() for line in buffer.read().splitlines()) + "\n"
 
 
-def print_report(report: Report, stream: TextIO) -> None:
+def print_report(report: ReportData, stream: TextIO) -> None:
     """Print to `stream`: in colour on a terminal, as plain ASCII anywhere else."""
     encoding = (getattr(stream, "encoding", None) or "ascii").lower()
     if not stream.isatty() or not encoding.startswith("utf"):
@@ -36,7 +36,7 @@ def print_report(report: Report, stream: TextIO) -> None:
     Console(file=stream, highlight=False, markup=False, emoji=False).print(render(report, box.SIMPLE_HEAD), crop=False)
 
 
-def render(report: Report, head: box.Box) -> Group:
+def render(report: ReportData, head: box.Box) -> Group:
     """The report as something that rich can print."""
     parts: list[RenderableType] = [_title(report), _status(report), _facts(report)]
     best = "chosen" if report.status == "emitted" else "best"
@@ -57,7 +57,7 @@ def render(report: Report, head: box.Box) -> Group:
     return Group(*parts)
 
 
-def _title(report: Report) -> Text:
+def _title(report: ReportData) -> Text:
     return Text.assemble(("fxsolve report: ", "dim"), (report.program, "bold"))
 
 
@@ -69,14 +69,14 @@ def _indent(part: RenderableType) -> Padding:
     return Padding(part, (0, 0, 0, 2))
 
 
-def _status(report: Report) -> Text:
+def _status(report: ReportData) -> Text:
     """One unbroken line, so that `left alone: REASON` can be searched for."""
     if report.status == "left alone":
         return Text(f"left alone: {report.reason}", style="yellow", no_wrap=True, overflow="ignore")
     return Text(f"emitted{f': {report.reason}' if report.reason else ''}", style="green")
 
 
-def _facts(report: Report) -> Table:
+def _facts(report: ReportData) -> Table:
     rows = [
         ("schedule", Text(report.schedule)),
         ("inputs", Text(report.signature)),
@@ -98,12 +98,12 @@ def _pairs(rows: list[tuple[str, Text]]) -> Table:
     return grid
 
 
-def _recorded(report: Report) -> str:
+def _recorded(report: ReportData) -> str:
     counts = ((report.calls, "op"), (report.draws, "random draw"), (report.guards, "guard"))
     return ", ".join(count(number, noun) for number, noun in counts)
 
 
-def _one_call(report: Report) -> Text:
+def _one_call(report: ReportData) -> Text:
     times = (("original", report.original_seconds), ("emitted", report.emitted_seconds))
     text = Text(", ".join(f"{name} {time_text(seconds)}" for name, seconds in times if seconds is not None))
     if report.original_seconds and report.emitted_seconds:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fxsolve.errors import InputError
-from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
+from fxsolve.report.data import CandidateReport, Check, LoopReport, SolveReport
+from fxsolve.report.report import Report
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
 

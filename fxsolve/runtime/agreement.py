@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from fxsolve.report.data import Check
 from fxsolve.report.difference import compare
-from fxsolve.report.report import Check
 
 _LEFT_BEHIND = 10.0  # the error of a result in stop tolerances: later equations may enlarge it
 

@@ -11,8 +11,9 @@ from fxsolve.capture.capture import name_of
 from fxsolve.capture.program import Program
 from fxsolve.capture.state.mutations import as_before, copy_result, is_apart, is_laid_out, is_read_live, keep
 from fxsolve.errors import CaptureError, FxSolveError, GuardError
+from fxsolve.report.data import SolveReport
 from fxsolve.report.difference import compare, within
-from fxsolve.report.report import Report, SolveReport
+from fxsolve.report.report import Report
 from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, EntryInfo, Families, Group, Variant
 from fxsolve.runtime.compilation import Entry, Options

@@ -16,9 +16,10 @@ from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
 from fxsolve.plan.schedule import is_iterative
 from fxsolve.plan.tolerance import loosest_stop
+from fxsolve.report.data import Check
 from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
-from fxsolve.report.report import Check, Report
+from fxsolve.report.report import Report
 from fxsolve.runtime.agreement import check, check_gradients
 from fxsolve.runtime.declaration import Shapes
 from fxsolve.runtime.family import Member, member

@@ -1,6 +1,7 @@
 """Reports made by hand: a GRU loop, a sampler solved in chunks, and a program that was left alone."""
 
-from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
+from fxsolve.report.data import CandidateReport, Check, LoopReport, SolveReport
+from fxsolve.report.report import Report
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
 

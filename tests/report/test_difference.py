@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from fxsolve.report.data import Check
 from fxsolve.report.difference import compare, within
-from fxsolve.report.report import Check
 
 X = torch.tensor([1.0, 2.0, 3.0])
 

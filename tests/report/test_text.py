@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from fxsolve.report.report import CandidateReport, Report
+from fxsolve.report.data import CandidateReport
+from fxsolve.report.report import Report
 from fxsolve.report.text import print_report, report_text
 from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
 

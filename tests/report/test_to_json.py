@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxsolve.errors import InputError
-from fxsolve.report.report import CandidateReport, Check, LoopReport, Report, SolveReport
+from fxsolve.report.data import CandidateReport, Check, LoopReport, SolveReport
+from fxsolve.report.report import Report
 from fxsolve.report.to_json import from_json, to_json
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
