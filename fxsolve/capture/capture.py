@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import fx
 
+from fxsolve.capture.communication import Line
 from fxsolve.capture.functional.functionalize import functionalize
 from fxsolve.capture.functional.needed import find_needed
 from fxsolve.capture.functional.phases import bring_forward
 from fxsolve.capture.program import Program
-from fxsolve.capture.record.communication import Line
 from fxsolve.capture.record.record import Record, record
 from fxsolve.capture.state.counters import CountsError
 from fxsolve.capture.state.reach import find_reach

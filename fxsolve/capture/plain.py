@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.record.communication import communicates
+from fxsolve.capture.communication import communicates
 from fxsolve.errors import CaptureError, CommunicationError
 
 

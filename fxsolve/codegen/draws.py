@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.program import Draw
-from fxsolve.capture.randomness.noise import draw_into_empty
+from fxsolve.capture.record.noise import draw_into_empty
 from fxsolve.codegen.values import NoiseInput
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from fxsolve.capture.capture import capture, name_of
+from fxsolve.capture.communication import HappenedError, Outcome
 from fxsolve.capture.program import Program
 from fxsolve.capture.randomness.rewind import rewinder_of
-from fxsolve.capture.record.communication import HappenedError, Outcome
 from fxsolve.capture.record.output import rebuild
 from fxsolve.capture.state.stores import Live
 from fxsolve.errors import CaptureError, PartitionError

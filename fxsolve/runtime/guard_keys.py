@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.record.communication import communicates
+from fxsolve.capture.communication import communicates
 from fxsolve.capture.state.externals import storage_of
 from fxsolve.capture.state.places import is_container
 from fxsolve.capture.state.stores import Stores

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fxsolve.capture.program import Draw, Guard, Output, Program, attribute_of
 from fxsolve.capture.randomness.generators import Known, restore_generators
-from fxsolve.capture.randomness.noise import generator_of
+from fxsolve.capture.record.noise import generator_of
 from fxsolve.capture.record.output import rebuild
 from fxsolve.capture.state.mutations import Effects, effects_of, hand_on, write
 from fxsolve.codegen.emit import Emitted

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fxsolve.capture.backward.backward import draw_cotangent
 from fxsolve.capture.backward.boundary import BoundedResults
 from fxsolve.capture.backward.gradient_paths import find_ways
+from fxsolve.capture.communication import Line
 from fxsolve.capture.program import Output, Program, attribute_of
-from fxsolve.capture.record.communication import Line
+from fxsolve.capture.record.backward import draw_cotangent
 from fxsolve.capture.record.output import flatten_result
 from fxsolve.capture.record.watched import watched
 from fxsolve.capture.record.witness import Witness

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fxsolve.capture.record.communication import communicating_part
+from fxsolve.capture.communication import communicating_part
 from fxsolve.capture.state.places import Place, attributes_of, is_data, tensors_in
 from fxsolve.capture.state.reach import Reach, ReachedObjects, find_reach, walk
 from fxsolve.errors import CommunicationError

@@ -15,7 +15,7 @@ from torch.distributed import rpc
 from torch.nn.parallel import DistributedDataParallel
 
 import fxsolve
-from fxsolve.capture.record.communication import HappenedError
+from fxsolve.capture.communication import HappenedError
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime import group
 

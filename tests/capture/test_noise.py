@@ -9,7 +9,7 @@ from torch._ops import OpOverload
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.capture import capture
-from fxsolve.capture.randomness import noise
+from fxsolve.capture.record import noise
 from fxsolve.capture.verify import verify_program
 from fxsolve.errors import CaptureError
 

@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.capture import capture
+from fxsolve.capture.communication import Line
 from fxsolve.capture.functional.functionalize import functionalize
-from fxsolve.capture.record.communication import Line
 from fxsolve.capture.record.record import record
 from fxsolve.capture.state.stores import NO_LIVE
 from fxsolve.capture.verify import verify_program

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 
 from fxsolve.capture.capture import capture
+from fxsolve.capture.communication import Line
 from fxsolve.capture.functional.functionalize import functionalize
-from fxsolve.capture.record.communication import Line
 from fxsolve.capture.record.record import Record, record
 from fxsolve.capture.state.stores import NO_LIVE
 from fxsolve.loops.partition import partition

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.functional.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
-from fxsolve.capture.functional.raw_calls import changes_shape, gives_parts, is_detached, is_idle, stays_whole
 from fxsolve.capture.pause import paused_collector
+from fxsolve.capture.raw_calls import changes_shape, gives_parts, is_detached, is_idle, stays_whole
 from fxsolve.capture.record.record import Record
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError

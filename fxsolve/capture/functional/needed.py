@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import fx
 
-from fxsolve.capture.functional.raw_calls import is_view
 from fxsolve.capture.program import Mutation, Role
+from fxsolve.capture.raw_calls import is_view
 
 
 def find_needed(graph: fx.Graph, roles: Mapping[str, Role], mutations: Iterable[Mutation]) -> tuple[int | str, ...]:

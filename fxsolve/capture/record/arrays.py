@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.bits import same_bits
-from fxsolve.capture.record.communication import Line
+from fxsolve.capture.communication import Line
 from fxsolve.capture.source import user_line
 from fxsolve.capture.state.externals import version_of
 from fxsolve.errors import CaptureError

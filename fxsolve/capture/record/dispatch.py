@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from fxsolve.capture.randomness import noise
-from fxsolve.capture.record import reads, statistics
+from fxsolve.capture.record import noise, reads, statistics
 from fxsolve.capture.record.kinds import Kind, kind_of
 from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.recorder import ENDLESS, Recorder

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fxsolve.capture.communication import Line
 from fxsolve.capture.record.arrays import Follower
-from fxsolve.capture.record.communication import Line
 from fxsolve.capture.together import Together, Undo
 from fxsolve.errors import CommunicationError
 from fxsolve.torch_compat.dispatch import dispatch_modes

@@ -5,9 +5,8 @@ from functools import cache
 
 import torch
 
-from fxsolve.capture.randomness import noise
-from fxsolve.capture.record import reads, statistics
-from fxsolve.capture.record.communication import is_communication
+from fxsolve.capture.communication import is_communication
+from fxsolve.capture.record import noise, reads, statistics
 from fxsolve.torch_compat.operators import OpOverload, can_decompose, has_kernel, schema_of
 
 aten = torch.ops.aten

@@ -9,24 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.backward.backward import Pass, record_backward
 from fxsolve.capture.bits import same_bits
+from fxsolve.capture.communication import HappenedError, Line, Outcome, refuse_communication
 from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
 from fxsolve.capture.randomness.generators import find_generators, restore_generators
 from fxsolve.capture.record.arguments import unchanged
 from fxsolve.capture.record.as_written import as_written
-from fxsolve.capture.record.communication import HappenedError, Line, Outcome, refuse_communication
+from fxsolve.capture.record.backward import Pass, record_backward
+from fxsolve.capture.record.changes import Changes, find_changes
 from fxsolve.capture.record.dispatch import Dispatcher
 from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.fast_paths import fast_paths
+from fxsolve.capture.record.feeds import feed
 from fxsolve.capture.record.output import flatten_result
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.record.watched import watched
-from fxsolve.capture.state.changes import Changes, find_changes
 from fxsolve.capture.state.externals import copy_of, find_aliases
-from fxsolve.capture.state.feeds import feed
 from fxsolve.capture.state.reach import Reach, find_reach, globals_of, name_tensors
 from fxsolve.capture.state.state import RandomState, read_random_state, take_snapshot
 from fxsolve.capture.state.stores import NO_STORES, NOTHING_HELD, Held, Live, Stores

@@ -8,11 +8,11 @@ from torch import Tensor, fx
 from torch.autograd.graph import Node
 
 from fxsolve.capture.backward.boundary import Earlier
+from fxsolve.capture.communication import Line, called, is_inside_distributed
 from fxsolve.capture.names import Names
 from fxsolve.capture.plain import refuse_unusual
 from fxsolve.capture.program import Draw, Guard, Role
 from fxsolve.capture.randomness.generators import FreshGenerators, Known
-from fxsolve.capture.record.communication import Line, called, is_inside_distributed
 from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.uninitialized import Uninitialized
 from fxsolve.capture.source import user_line

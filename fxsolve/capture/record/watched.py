@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from fxsolve.capture.record.communication import Line
+from fxsolve.capture.communication import Line
 from fxsolve.capture.state.accesses import default_of, watching
 from fxsolve.capture.state.counters import Counter, Counters
 from fxsolve.capture.state.firsts import Firsts

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.backward.boundary import Earlier
+from fxsolve.capture.communication import Line
 from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.record.as_written import as_written
-from fxsolve.capture.record.communication import Line
 from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.fast_paths import fast_paths
 from fxsolve.capture.record.kinds import Kind, kind_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from fxsolve.capture.record.communication import Line
+from fxsolve.capture.communication import Line
 from fxsolve.capture.source import user_line
 from fxsolve.capture.state.increments import Increment, find_increment
 from fxsolve.capture.state.places import MISSING, PLAIN, Place

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor, fx
 
 from fxsolve.capture.program import Backward, Example, Mutation, Role
-from fxsolve.capture.state.changes import Changes
+from fxsolve.capture.record.changes import Changes
 from fxsolve.capture.state.stores import Read, Same, Stores
 from fxsolve.errors import SideEffectError
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fxsolve.capture.backward.boundary import BoundedResults
 from fxsolve.capture.backward.gradient_paths import Ways, find_ways
+from fxsolve.capture.communication import Line, in_group
 from fxsolve.capture.program import Backward, Inner
-from fxsolve.capture.record.communication import Line, in_group
 from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
