@@ -17,7 +17,7 @@ from fxsolve.loops.partition import Partition
 from fxsolve.loops.partition import partition as partition_program
 from fxsolve.plan.auto import decide
 from fxsolve.plan.decision import Decision
-from fxsolve.plan.legalize import demote_unproved
+from fxsolve.plan.legalize import legalize_unproved
 from fxsolve.plan.text import parse_schedule
 from fxsolve.plan.ties import solve_ties
 from fxsolve.solvers.stop import Stop
@@ -53,7 +53,7 @@ def schedule(
         decision = decide(program, partition.system, "eager" if tolerance == 0 else backend, as_stop(tolerance))
     else:
         asked = parse_schedule(text, partition.system, as_stop(tolerance))
-        decision = demote_unproved(program, partition.system, asked)
+        decision = legalize_unproved(program, partition.system, asked)
     return solve_ties(partition.system, decision)
 
 

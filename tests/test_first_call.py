@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.ir.reads import has_carry
-from fxsolve.plan import budget as ledger
-from fxsolve.plan import rules, try_fused, try_jacobi
+from fxsolve.plan import budget, rules, try_fused, try_jacobi
 from fxsolve.plan.budget import RUNS
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.text import parse_schedule
@@ -96,8 +95,8 @@ def test_another_length_and_another_model_compile_nothing(compiled: list[nn.Modu
 def test_of_many_different_loops_a_few_are_compiled_and_a_note_tells_the_others(
     compiled: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "BUDGET_SECONDS", 0.0)
-    monkeypatch.setattr(ledger, "OP_SECONDS", RUNS * T * STEP / (12 * OPS) / 3.5)
+    monkeypatch.setattr(budget, "BUDGET_SECONDS", 0.0)
+    monkeypatch.setattr(budget, "OP_SECONDS", RUNS * T * STEP / (12 * OPS) / 3.5)
     fast = check(Stages((1, 2, 3, 4, 5, 6, 7, 8)), torch.randn(T, B, 8))
     assert len(compiled) == len(in_compiled_steps(fast)) == 3
     (note,) = (note for note in fast.report().notes if "not compiled" in note)

@@ -33,7 +33,7 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
     leaves: list[Schedule] = []
     choices: list[Choice] = []
     sequential = 0.0
-    ledger = Budget()
+    budget = Budget()
     for equation in system.equations:
         if isinstance(equation, Block):
             # The calls as they are emitted: what a sweep hands over may be laid out in another way.
@@ -42,13 +42,13 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
             leaves.append(Apply(equation.name))
             continue
         test = stop or stop_of(equation)
-        choice, run = choose(Situation(equation, Values(named), structural, test, backend, stop, ledger=ledger))
+        choice, run = choose(Situation(equation, Values(named), structural, test, backend, stop, budget=budget))
         named.update(run.results)
         choices += choice.all()
         sequential += choice.sequential_seconds
         leaves += choice.parts
     fused = {choice.repeat: choice.unroll for choice in choices if choice.unroll}
-    return Decision(GaussSeidel(tuple(leaves)), tuple(choices), fused, ledger.notes(), sequential)
+    return Decision(GaussSeidel(tuple(leaves)), tuple(choices), fused, budget.notes(), sequential)
 
 
 def _given(program: Program) -> dict[str, Tensor]:

@@ -44,7 +44,7 @@ class _Judgement:
     depth: int | None = None
 
 
-def demote_unproved(program: Program, system: System, schedule: Schedule) -> Decision:
+def legalize_unproved(program: Program, system: System, schedule: Schedule) -> Decision:
     """A decision for `schedule`, in which a loop that its method does not fit runs in order instead, with a note.
 
     All steps at once need a body that can be batched and, where a buffer is read whole, a proof that no step reads its

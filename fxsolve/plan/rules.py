@@ -16,7 +16,7 @@ Costs are measured on the program's own inputs: the time of a step, of a sweep, 
 number of them that the stop test takes. Compiled steps, and what solves a recurrence otherwise, must be `MARGIN` times
 faster than the steps in order to be chosen; the one sweep of steps that do not read one another, and one sum, only no
 slower. The Jacobian of a step is not traced where the loop is short, or where two plain sweeps cost more than all its
-steps, and steps are not compiled where little of their time is overhead, or beyond what `ledger` allows for them.
+steps, and steps are not compiled where little of their time is overhead, or beyond what `budget` allows for them.
 
 For inputs that need more sweeps, sweeping ends where it has cost as much as running in order, so the worst case is
 twice that. On request only: Picard, sliding windows and chunks, which pay for their kind of loop alone; diagonal

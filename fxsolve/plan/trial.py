@@ -17,7 +17,7 @@ from fxsolve.solvers.stop import Stop
 class Situation:
     """One repeat, the values that it reads, and what the user allows; `asked` is the stop test that he names.
 
-    `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `ledger` is
+    `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `budget` is
     that of all loops of the program.
     """
 
@@ -28,7 +28,7 @@ class Situation:
     backend: str
     asked: Stop | None = None
     solves: int = 1
-    ledger: Budget = field(default_factory=Budget)
+    budget: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True)

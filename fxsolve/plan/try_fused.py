@@ -31,14 +31,14 @@ def try_fused(situation: Situation, step: float, total: float, best: float) -> l
     saved = total * situation.solves
     kind = _kind(repeat)
     # Equal loops take equally many steps into a call, whatever was measured of each: then they share it.
-    unroll = situation.ledger.unrolls.get(kind) or choose_unroll(
+    unroll = situation.budget.unrolls.get(kind) or choose_unroll(
         repeat.length, calls, most_ops(saved), situation.solves
     )
     if unroll == 0:
         return []
     parts = (in_order(repeat),)
-    situation.ledger.unrolls[kind] = unroll
-    if not situation.ledger.admit(repeat.name, (*kind[1:], unroll), unroll * calls, saved):
+    situation.budget.unrolls[kind] = unroll
+    if not situation.budget.admit(repeat.name, (*kind[1:], unroll), unroll * calls, saved):
         return [ruled_out(parts, "other loops take all the time there is for compiling", "inductor")]
     try:
         compiled = min(fused_step_seconds(repeat, _laid_out(situation), unroll) for _ in range(MEASUREMENTS))

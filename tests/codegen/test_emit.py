@@ -18,7 +18,7 @@ from fxsolve.errors import GuardError, ScheduleError
 from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, System
 from fxsolve.lower.unroll import can_unroll
-from fxsolve.plan.legalize import demote_unproved
+from fxsolve.plan.legalize import legalize_unproved
 from fxsolve.plan.schedule import Apply, GaussSeidel
 from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.solution import Solution, observe
@@ -32,7 +32,7 @@ EXACT = Stop(0.0, 0.0)
 
 def emitted(program: Program, text: str, fused: dict[str, int] | None = None, stop: Stop | None = None) -> Emitted:
     system = partition(program).system
-    return emit(program, system, demote_unproved(program, system, parse_schedule(text, system)).schedule, fused, stop)
+    return emit(program, system, legalize_unproved(program, system, parse_schedule(text, system)).schedule, fused, stop)
 
 
 def outputs_of(program: Program, module: Emitted) -> tuple[tuple[Tensor, ...], list[Solution]]:

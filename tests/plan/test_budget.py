@@ -11,28 +11,28 @@ PLENTY = 10**6
 
 
 def test_many_small_loops_stop_at_the_budget_and_are_named() -> None:
-    ledger, saved = Budget(), COST / RUNS
-    admitted = [ledger.admit(f"loop{k}", k, EACH, saved) for k in range(20)]
+    budget, saved = Budget(), COST / RUNS
+    admitted = [budget.admit(f"loop{k}", k, EACH, saved) for k in range(20)]
     room = int(BUDGET_SECONDS / COST)
     assert admitted == [True] * room + [False] * (20 - room)
-    assert ledger.seconds == pytest.approx(room * COST)
-    (note,) = ledger.notes()
+    assert budget.seconds == pytest.approx(room * COST)
+    (note,) = budget.notes()
     assert note.startswith(f"steps were not compiled in loop{room}, loop{room + 1}, ")
     assert note.endswith(f"take about {room * COST:.0f} s already")
 
 
 def test_a_large_loop_behind_many_small_ones_finds_room() -> None:
-    ledger = Budget(seconds=BUDGET_SECONDS)
-    assert not ledger.admit("small", 0, EACH, COST / RUNS)
-    assert ledger.admit("large", 1, EACH, (BUDGET_SECONDS + 2 * COST) / RUNS)
-    assert ledger.left_out == ["small"]
+    budget = Budget(seconds=BUDGET_SECONDS)
+    assert not budget.admit("small", 0, EACH, COST / RUNS)
+    assert budget.admit("large", 1, EACH, (BUDGET_SECONDS + 2 * COST) / RUNS)
+    assert budget.left_out == ["small"]
 
 
 def test_steps_that_are_compiled_already_cost_nothing() -> None:
-    ledger = Budget()
-    assert all(ledger.admit(f"loop{k}", "the same", EACH, COST / RUNS) for k in range(100))
-    assert ledger.seconds == pytest.approx(COST)
-    assert ledger.notes() == ()
+    budget = Budget()
+    assert all(budget.admit(f"loop{k}", "the same", EACH, COST / RUNS) for k in range(100))
+    assert budget.seconds == pytest.approx(COST)
+    assert budget.notes() == ()
 
 
 def test_long_loops_take_as_many_steps_into_a_call_as_there_may_be() -> None:

@@ -56,11 +56,11 @@ def test_steps_before_the_first_compiled_call_cost_what_they_cost(
 
 def test_a_loop_for_which_no_time_is_left_is_not_compiled(here: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not measured(monkeypatch)
-    here.ledger.seconds = BUDGET_SECONDS
+    here.budget.seconds = BUDGET_SECONDS
     (trial,) = try_fused.try_fused(here, STEP, TOTAL, TOTAL)
     assert trial.sweeps is None
     assert trial.candidate.reason == "other loops take all the time there is for compiling"
-    assert here.ledger.left_out == [here.repeat.name]
+    assert here.budget.left_out == [here.repeat.name]
 
 
 def test_a_loop_inside_of_another_is_measured_on_values_without_gaps(

@@ -1,1 +1,1 @@
-"""The backward pass of a program, recorded behind its forward pass."""
+"""The graph that autograd keeps of a run: where backward passes end, and which ways lead through it."""

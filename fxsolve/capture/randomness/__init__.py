@@ -1,1 +1,1 @@
-"""Random draws as inputs, and the generators that they come from."""
+"""The generators that random draws come from, and how they are put back."""

@@ -27,8 +27,8 @@ class Dispatcher(Recorder):
             raise self.error
         if not isinstance(function, OpOverload):
             raise CaptureError(f"{user_line()}: the operator {function} takes functions; write it as a Python loop.")
-        if self.unwritten:
-            self.unwritten.write(mutated_tensors(function, args, kwargs))
+        if self.uninitialized:
+            self.uninitialized.write(mutated_tensors(function, args, kwargs))
         match kind_of(function):
             case Kind.CALL:
                 return self.call(function, args, kwargs)

@@ -71,7 +71,7 @@ class Recorder(TorchDispatchMode, Tape):
         self._noise_storages: dict[int, int] = {}
         self._lines: dict[int, str] = {}
         self.listener = Listener()
-        self.unwritten = Uninitialized()
+        self.uninitialized = Uninitialized()
         self.outside: list[Tensor] = []
         self._earlier = Earlier()
 
@@ -112,12 +112,12 @@ class Recorder(TorchDispatchMode, Tape):
 
     def call(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one operator and write it down."""
-        if self.unwritten:
-            self.unwritten.check(function, args, kwargs)
+        if self.uninitialized:
+            self.uninitialized.check(function, args, kwargs)
         node_args = tuple(self.as_nodes(arg) for arg in args)
         node_kwargs = {key: self.as_nodes(value) for key, value in kwargs.items()}
         result = function(*args, **kwargs)
-        self.unwritten.note(function, args, result)
+        self.uninitialized.note(function, args, result)
         self.write(function, node_args, node_kwargs, result, self._line())
         return result
 
