@@ -12,7 +12,7 @@ from torch.fx.proxy import GraphAppendingTracer
 from fxsolve.capture.names import Names
 from fxsolve.capture.program import Program, attribute_of
 from fxsolve.codegen.picks import take_apart
-from fxsolve.ir.spec import Block, Equation, Stacked, System, inputs_of, read_names
+from fxsolve.ir.spec import Block, Equation, Stacked, System, inputs_of
 from fxsolve.lower.arguments import SolverArguments, Values
 from fxsolve.lower.in_place import writes_of
 from fxsolve.lower.readable import readable_target
@@ -112,7 +112,7 @@ class Emission:
             return equation.inputs
         known = {*self.stacks, *self.lists}
         single = (read for read in equation.reads if not (isinstance(read, Stacked) and read.sources in known))
-        return tuple(name for read in single for name in read_names(read))
+        return tuple(name for read in single for name in read.names)
 
     def attribute(self, target: str, value: Tensor | nn.Module) -> fx.Node:
         """A node for an object that the emitted module holds under `target`, or a name like it that is free."""

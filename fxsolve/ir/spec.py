@@ -4,7 +4,8 @@ Values are named by strings. A `System` is an ordered list of equations; each na
 after it was written, so running the list in order is one Gauss-Seidel sweep and equals the program.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from torch import fx
 
@@ -15,12 +16,35 @@ class Invariant:
 
     source: str
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The values outside the repeat that are read; so for every kind of read."""
+        return (self.source,)
+
+    def renamed(self, new: Callable[[str], str]) -> "Invariant":
+        """The same read of the values called `new(name)`; so for every kind of read."""
+        return Invariant(new(self.source))
+
+    def shortened(self, _: int) -> "Invariant":
+        """What the first so many steps read; so for every kind of read."""
+        return self
+
 
 @dataclass(frozen=True)
 class Stacked:
     """A different value at each step: sources[t]."""
 
     sources: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.sources
+
+    def renamed(self, new: Callable[[str], str]) -> "Stacked":
+        return Stacked(tuple(new(name) for name in self.sources))
+
+    def shortened(self, length: int) -> "Stacked":
+        return Stacked(self.sources[:length])
 
 
 @dataclass(frozen=True)
@@ -31,12 +55,32 @@ class Slices:
     dim: int
     index: tuple[int, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def renamed(self, new: Callable[[str], str]) -> "Slices":
+        return replace(self, source=new(self.source))
+
+    def shortened(self, length: int) -> "Slices":
+        return replace(self, index=self.index[:length])
+
 
 @dataclass(frozen=True)
 class Table:
     """A Python number that changes with the step: values[t]."""
 
     values: tuple[int | float, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    def renamed(self, _: Callable[[str], str]) -> "Table":
+        return self
+
+    def shortened(self, length: int) -> "Table":
+        return Table(self.values[:length])
 
 
 @dataclass(frozen=True)
@@ -53,6 +97,16 @@ class Lag:
     def distance(self) -> int:
         return len(self.initial)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.initial
+
+    def renamed(self, new: Callable[[str], str]) -> "Lag":
+        return replace(self, initial=tuple(new(name) for name in self.initial))
+
+    def shortened(self, _: int) -> "Lag":
+        return self
+
 
 @dataclass(frozen=True)
 class Prefix:
@@ -65,6 +119,16 @@ class Prefix:
     initial: str
     dim: int
     index: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.initial,)
+
+    def renamed(self, new: Callable[[str], str]) -> "Prefix":
+        return replace(self, initial=new(self.initial))
+
+    def shortened(self, length: int) -> "Prefix":
+        return replace(self, index=self.index[:length])
 
 
 Read = Invariant | Stacked | Slices | Table | Lag | Prefix
@@ -138,26 +202,11 @@ class System:
         return tuple(e for e in self.equations if isinstance(e, Repeat))
 
 
-def read_names(read: Read) -> tuple[str, ...]:
-    """The names of values outside the repeat that `read` uses."""
-    match read:
-        case Invariant(source) | Slices(source, _, _):
-            return (source,)
-        case Stacked(sources):
-            return sources
-        case Table():
-            return ()
-        case Lag(_, initial):
-            return initial
-        case Prefix(_, initial, _, _):
-            return (initial,)
-
-
 def inputs_of(equation: Equation) -> tuple[str, ...]:
     """The names that an equation reads from outside itself."""
     if isinstance(equation, Block):
         return equation.inputs
-    return tuple(name for read in equation.reads for name in read_names(read))
+    return tuple(name for read in equation.reads for name in read.names)
 
 
 def outputs_of(equation: Equation) -> tuple[str, ...]:

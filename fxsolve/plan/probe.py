@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.ir.reads import is_autonomous
-from fxsolve.ir.spec import Prefix, Repeat, Slices, Stacked, Table
+from fxsolve.ir.spec import Repeat
 from fxsolve.lower.arguments import Values, fused_arguments, step_arguments, sweep_arguments
 from fxsolve.lower.lower import results_of, step_loop, sweep_loop
 from fxsolve.lower.readable import readable
@@ -120,18 +120,7 @@ def shorten(repeat: Repeat, length: int) -> Repeat:
     """The first `length` steps of a repeat."""
     if length == repeat.length:
         return repeat
-    reads = []
-    for read in repeat.reads:
-        match read:
-            case Stacked(sources):
-                reads.append(Stacked(sources[:length]))
-            case Slices() | Prefix():
-                reads.append(replace(read, index=read.index[:length]))
-            case Table(numbers):
-                reads.append(Table(numbers[:length]))
-            case _:
-                reads.append(read)
-    return replace(repeat, length=length, reads=tuple(reads))
+    return replace(repeat, length=length, reads=tuple(read.shortened(length) for read in repeat.reads))
 
 
 def least_seconds(run: Callable[[], object]) -> float:

@@ -15,7 +15,7 @@ from torch import fx
 
 from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.reads import has_carry
-from fxsolve.ir.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write, read_names
+from fxsolve.ir.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.schedule import (
@@ -79,7 +79,7 @@ def tied_loops(system: System) -> dict[str, str]:
             results = tracing.trace(equation.body, [tracing.of([name]) for name in equation.inputs])
             tracing.known.update(zip(equation.outputs, results, strict=True))
             continue
-        results = tracing.trace(equation.body, [tracing.of(read_names(read)) for read in equation.reads])
+        results = tracing.trace(equation.body, [tracing.of(read.names) for read in equation.reads])
         tracing.known.update(_written(equation, results))
     return tracing.ties
 

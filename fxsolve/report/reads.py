@@ -13,7 +13,6 @@ from fxsolve.ir.spec import (
     Stacked,
     Table,
     Write,
-    read_names,
 )
 from fxsolve.ir.text import index_text
 from fxsolve.report.units import count
@@ -48,7 +47,7 @@ def kind_of(read: Read) -> str:
 
 def source_text(read: Read) -> str:
     """The values outside the repeat that a read uses."""
-    return ends_text(read_names(read))
+    return ends_text(read.names)
 
 
 def how_text(read: Read) -> str:

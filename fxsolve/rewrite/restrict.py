@@ -4,14 +4,14 @@ Zeros in place of a missing cotangent would do where all derivatives are finite;
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat, close_repeat, open_repeat
 from fxsolve.ir.builder import BlockBuilder
-from fxsolve.ir.spec import Block, Equation, Lag, Prefix, Repeat, Stacked, System, outputs_of, read_names
+from fxsolve.ir.spec import Block, Equation, Prefix, Read, Repeat, System, outputs_of
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.rewrite.prune import prune
 
@@ -72,7 +72,7 @@ class _State:
         return [*builder.build()]
 
     def repeat(self, repeat: Repeat) -> list[Equation]:
-        sources = {name for read in repeat.reads for name in read_names(read)}
+        sources = {name for read in repeat.reads for name in read.names}
         if self.dependent.isdisjoint(sources):
             return [repeat]
         self.dependent.update(outputs_of(repeat))
@@ -100,7 +100,7 @@ class _State:
         missing = {
             node
             for node, read in opened.reads.items()
-            if read_names(read) and not isinstance(read, Prefix) and self.missing.issuperset(read_names(read))
+            if read.names and not isinstance(read, Prefix) and self.missing.issuperset(read.names)
         }
         while True:
             dependent = {node for node, read in opened.reads.items() if self._depends(opened, node, read)}
@@ -110,24 +110,18 @@ class _State:
                 return missing
             missing -= filled
 
-    def _depends(self, opened: OpenRepeat, node: fx.Node, read: object) -> bool:
-        return node in opened.feeds or not self.dependent.isdisjoint(read_names(read))  # pyright: ignore
+    def _depends(self, opened: OpenRepeat, node: fx.Node, read: Read) -> bool:
+        return node in opened.feeds or not self.dependent.isdisjoint(read.names)
 
     def _fill(self, opened: OpenRepeat, missing: set[fx.Node], zeros: BlockBuilder) -> None:
         """Zeros for missing values that are read where others are not, or that a step adds to."""
         for node, read in opened.reads.items():
-            absent = [] if node in missing else [name for name in read_names(read) if name in self.missing]
+            absent = [] if node in missing else [name for name in read.names if name in self.missing]
             if not absent:
                 continue
             name = f"{zeros.name}_{node.name}"
             zeros.outputs[name] = _zeros(zeros.graph, node.meta["spec"])
-            match read:
-                case Lag(_, names):
-                    opened.reads[node] = replace(read, initial=tuple(name if n in absent else n for n in names))
-                case Stacked(names):
-                    opened.reads[node] = Stacked(tuple(name if n in absent else n for n in names))
-                case Prefix():
-                    opened.reads[node] = replace(read, initial=name)
+            opened.reads[node] = read.renamed(lambda n, new=name, gone=absent: new if n in gone else n)
 
 
 @dataclass

@@ -16,7 +16,6 @@ from fxsolve.ir.spec import (
     System,
     Write,
     outputs_of,
-    read_names,
 )
 from fxsolve.ir.text import count_ops
 from fxsolve.report.reads import argument_names, ends_text, how_text, kind_of, write_text
@@ -114,7 +113,7 @@ def _output_of(read: Read) -> int:
 
 
 def _read_row(name: str, read: Read, written: set[str]) -> Row:
-    sources = read_names(read)
+    sources = read.names
     given = tuple(source for source in sources if source not in written)
     inner = tuple(dict.fromkeys(source for source in sources if source in written))
     return Row(name, kind_of(read), how_text(read), ends_text(inner), ends_text(given), inner)

@@ -8,7 +8,7 @@ from torch import fx
 
 from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.nested import Nested
-from fxsolve.ir.spec import Block, Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, System, Table
+from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.ir.tensor_spec import TensorSpec
 
 
@@ -76,7 +76,9 @@ class _Lifting:
         written = {user.args[1]: self._name(user) for user in node.users}
         writes = [replace(write, name=written[k]) for k, write in enumerate(nested.repeat.writes) if k in written]
         return replace(
-            nested.repeat, reads=tuple(_renamed(read, given) for read in nested.repeat.reads), writes=tuple(writes)
+            nested.repeat,
+            reads=tuple(read.renamed(given.__getitem__) for read in nested.repeat.reads),
+            writes=tuple(writes),
         )
 
 
@@ -87,17 +89,3 @@ def _has_several_outputs(node: fx.Node) -> bool:
 
 def _is_loop(node: fx.Node) -> bool:
     return isinstance(node.target, Nested)
-
-
-def _renamed(read: Read, names: dict[str, str]) -> Read:
-    match read:
-        case Invariant(source) | Slices(source, _, _):
-            return replace(read, source=names[source])
-        case Stacked(sources):
-            return Stacked(tuple(names[source] for source in sources))
-        case Table():
-            return read
-        case Lag(_, initial):
-            return replace(read, initial=tuple(names[name] for name in initial))
-        case Prefix(_, initial, _, _):
-            return replace(read, initial=names[initial])
