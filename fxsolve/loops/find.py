@@ -6,7 +6,7 @@ from torch import fx
 
 from fxsolve.ir.calls import dead_views
 from fxsolve.loops.growing.lists import chain_lists
-from fxsolve.loops.growing.sizes import Growing, describe_growth, find_growing, rank_and_dtype
+from fxsolve.loops.growing.sizes import Growing, describe_growth, find_growing, may_grow, rank_and_dtype
 from fxsolve.loops.padding.window import pad_window
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS, Rolling, roll
 from fxsolve.loops.rolling.signature import Calls, is_renamed, read_calls
@@ -55,7 +55,7 @@ def find_loops(graph: fx.Graph) -> FoundLoops:
     Each of these has a note: that its sums may round differently, or why it was not rolled.
     """
     found = _found(graph)
-    if found.left < MIN_TRIPS * MIN_CALLS:
+    if found.left < MIN_TRIPS * MIN_CALLS or not may_grow(graph):
         return found
     padded = _pad(graph)
     grown = _found(padded.graph) if padded.done else found

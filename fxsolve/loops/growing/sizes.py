@@ -1,7 +1,9 @@
 """Loops whose shapes change at every step: equal calls, and every size is affine in the step, n_t = a + k t."""
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from fxsolve.structure.periods import IntArray, PeriodicRun, find_runs
 from fxsolve.structure.slots import PeriodicWindow
 
 MIN_STEPS = 4
+MANY_SHAPES = 64
 
 
 class AffineSize(NamedTuple):
@@ -46,6 +49,40 @@ class Growing:
 def rank_and_dtype(spec: TensorSpec) -> tuple[object, ...]:
     """What calls of one step have in common with those of another, where shapes change."""
     return len(spec.shape), spec.dtype
+
+
+def may_grow(graph: fx.Graph) -> bool:
+    """Whether calls of one op give tensors of `MIN_STEPS` shapes that grow, as those of a growing loop do."""
+    shapes: dict[object, dict[tuple[int, ...], None]] = defaultdict(dict)
+    seen: set[tuple[object, int]] = set()
+    for node in graph.nodes:
+        # Equal specs of a record are one object, and most calls of a loop give what others gave.
+        if node.op != "call_function" or (key := (node.target, id(node.meta["spec"]))) in seen:
+            continue
+        seen.add(key)
+        for k, shape in enumerate(shapes_of(node)):
+            if shape is not None:
+                shapes[node.target, k, len(shape)][shape] = None
+    sequences = [tuple(found) for found in shapes.values() if len(found) >= MIN_STEPS]
+    return any(_has_progression(one) or _is_monotone_somewhere(one) for one in sequences)
+
+
+def _is_monotone_somewhere(shapes: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether `MIN_STEPS` tensors one after the other have more and more entries, or fewer and fewer."""
+    signs = np.sign(np.diff([math.prod(shape) for shape in shapes]))
+    windows = np.lib.stride_tricks.sliding_window_view(signs, MIN_STEPS - 1)
+    return bool((np.abs(windows.sum(1)) == MIN_STEPS - 1).any())
+
+
+def _has_progression(shapes: tuple[tuple[int, ...], ...]) -> bool:
+    """Whether `MIN_STEPS` of the shapes are evenly spaced; many shapes are not looked at, they may well be."""
+    if len(shapes) > MANY_SHAPES:
+        return True
+    known = set(shapes)
+    return any(
+        all(tuple(a + k * (b - a) for a, b in zip(one, two, strict=True)) in known for k in range(2, MIN_STEPS))
+        for one, two in permutations(shapes, 2)
+    )
 
 
 def find_growing(calls: Calls) -> tuple[list[Growing], list[str]]:
