@@ -63,17 +63,21 @@ def compile(
     check_names(unknown)
     check_program(program.program if isinstance(program, Compiled) else program)
     check_inputs(example_inputs)
-    check_schedule(schedule)
-    check_backend(backend)
-    as_stop(tolerance)
-    check_verify(verify)
-    check_max_entries(max_entries)
-    shapes = read_shapes(dynamic_shapes)
-    options = Options(schedule, backend, tolerance, verify, max_entries, shapes)
+    options = check_options(Options(schedule, backend, tolerance, verify, max_entries, read_shapes(dynamic_shapes)))
     compiled = compile_again(program, options) if isinstance(program, Compiled) else recompile(program, options)
     if example_inputs is not None:
         compiled(*example_inputs)
     return compiled
+
+
+def check_options(options: Options) -> Options:
+    """`options` as they are; `InputError` for one that cannot be used."""
+    check_schedule(options.schedule)
+    check_backend(options.backend)
+    as_stop(options.tolerance)
+    check_verify(options.verify)
+    check_max_entries(options.max_entries)
+    return options
 
 
 def explain(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:

@@ -1,1 +1,5 @@
-"""Graph mathematics on integers: periods and slots of label sequences."""
+"""Graph mathematics on integers, without tensors: labels in, loops out.
+
+`periods` finds runs of equal labels at one distance, `slots` the rule by which each argument changes from step to
+step, `levels` the depth of a triangular pattern.
+"""

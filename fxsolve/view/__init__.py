@@ -1,1 +1,5 @@
-"""Pictures of systems and schedules."""
+"""Pictures of systems and schedules.
+
+In comes a system, out comes SVG or DOT: `cards` says what stands on the card of each equation, `fold` draws many
+equal ones as one, `layout` places them, `svg` and `dot` write the file.
+"""
