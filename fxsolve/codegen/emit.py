@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.program import Draw, Program
-from fxsolve.capture.state.externals import storage_of
+from fxsolve.capture.state.memory import storage_of
 from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from fxsolve.capture.state.externals import version_of
+from fxsolve.capture.state.memory import version_of
 from fxsolve.capture.state.mutations import Effects
 from fxsolve.capture.state.reach import Reach, find_reach, name_tensors
 from fxsolve.capture.state.state import take_snapshot

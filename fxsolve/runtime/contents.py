@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from fxsolve.capture.state.externals import version_of
+from fxsolve.capture.state.memory import version_of
 from fxsolve.capture.state.places import tensors_in
 from fxsolve.capture.state.reach import Reach, name_tensors
 from fxsolve.capture.state.state import take_snapshot

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.capture.state.externals import version_of
+from fxsolve.capture.state.memory import version_of
 from fxsolve.capture.state.mutations import counting_nothing
 from fxsolve.errors import FxSolveError, GradientError
 from fxsolve.report.difference import compare, within

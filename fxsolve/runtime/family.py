@@ -11,7 +11,8 @@ from fxsolve.capture.program import Draw, Example, Program, attribute_of
 from fxsolve.capture.state.aliasing import fresh_of
 from fxsolve.capture.state.mutations import effects_of
 from fxsolve.capture.state.state import read_random_state
-from fxsolve.capture.state.stores import Stores, are_handed
+from fxsolve.capture.state.stores import Stores
+from fxsolve.capture.state.storing import are_handed
 from fxsolve.capture.stream import Stream
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import System

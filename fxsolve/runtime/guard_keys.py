@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.capture.communication import communicates
-from fxsolve.capture.state.externals import storage_of
+from fxsolve.capture.state.memory import storage_of
 from fxsolve.capture.state.places import is_container
 from fxsolve.capture.state.stores import Stores
 from fxsolve.errors import CaptureError, CommunicationError

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from fxsolve.capture.state.externals import storage_of, storages_of, version_of
+from fxsolve.capture.state.memory import storage_of, storages_of, version_of
 from fxsolve.runtime.differentiation import DifferentiatedCall
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors, read_by
 from fxsolve.runtime.modes import plain_torch

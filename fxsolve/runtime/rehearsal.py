@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.capture.capture import rehearse
-from fxsolve.capture.state.externals import storage_of
+from fxsolve.capture.state.memory import storage_of
 from fxsolve.errors import InputError
 from fxsolve.loops.partition import partition
 from fxsolve.runtime.declaration import Shapes, Size, map_declared

@@ -17,9 +17,10 @@ from fxsolve.capture.record.watched import watched
 from fxsolve.capture.record.witness import Witness
 from fxsolve.capture.state.aliasing import common_bases
 from fxsolve.capture.state.counters import Counters
+from fxsolve.capture.state.held import Held, hold
 from fxsolve.capture.state.reach import Reach, find_reach
 from fxsolve.capture.state.state import take_snapshot
-from fxsolve.capture.state.stores import Held, Store, hold
+from fxsolve.capture.state.stores import Store
 from fxsolve.capture.stream import Entry
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.runtime.modes import plain_autograd

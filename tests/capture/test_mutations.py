@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.capture import capture
 from fxsolve.capture.program import Program, attribute_of
-from fxsolve.capture.state.externals import copy_of
+from fxsolve.capture.state.memory import copy_of
 from fxsolve.capture.state.mutations import (
     copy_result,
     effects_of,

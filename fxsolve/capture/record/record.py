@@ -26,10 +26,12 @@ from fxsolve.capture.record.output import flatten_result
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.record.watched import watched
-from fxsolve.capture.state.externals import copy_of, find_aliases
+from fxsolve.capture.state.externals import find_aliases
+from fxsolve.capture.state.held import NOTHING_HELD, Held
+from fxsolve.capture.state.memory import copy_of
 from fxsolve.capture.state.reach import Reach, find_reach, globals_of, name_tensors
 from fxsolve.capture.state.state import RandomState, read_random_state, take_snapshot
-from fxsolve.capture.state.stores import NO_STORES, NOTHING_HELD, Held, Live, Stores
+from fxsolve.capture.state.stores import NO_STORES, Live, Stores
 from fxsolve.capture.stream import Stream
 from fxsolve.errors import CaptureError
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction, count_dispatch_modes, current_transform

@@ -16,7 +16,8 @@ from fxsolve.capture.randomness.generators import FreshGenerators, Known
 from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.uninitialized import Uninitialized
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.externals import External, Externals, storage_of
+from fxsolve.capture.state.externals import External, Externals
+from fxsolve.capture.state.memory import storage_of
 from fxsolve.capture.stream import Listener
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError, CommunicationError

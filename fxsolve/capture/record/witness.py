@@ -16,7 +16,7 @@ from fxsolve.capture.record.kinds import Kind, kind_of
 from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.reads import ReadWatch, check_literal
 from fxsolve.capture.record.statistics import updates_statistics
-from fxsolve.capture.state.externals import storage_of
+from fxsolve.capture.state.memory import storage_of
 from fxsolve.capture.state.places import tensors_in
 from fxsolve.capture.state.reach import Reach
 from fxsolve.capture.state.state import take_snapshot

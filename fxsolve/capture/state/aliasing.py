@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.state.externals import External, Externals, is_dense, is_within, storage_of
+from fxsolve.capture.state.externals import External, Externals
+from fxsolve.capture.state.memory import is_dense, is_within, storage_of
 from fxsolve.capture.state.routes import is_plain, route_of
 from fxsolve.capture.state.stores import DETACH, Fresh, Route, Same, Step
 from fxsolve.errors import SideEffectError

@@ -1,7 +1,6 @@
 """Tensors that a program finds and that outlive the call; of those that it writes into, the values from before."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -10,12 +9,12 @@ from torch import Tensor, fx
 
 from fxsolve.capture.program import Alias, Mutation
 from fxsolve.capture.source import user_line
+from fxsolve.capture.state.memory import copy_of, storage_of, version_of
+from fxsolve.capture.state.writable import why_not_again
 from fxsolve.errors import SideEffectError
-from fxsolve.solvers.memory import span_of
 from fxsolve.torch_compat.dispatch import without_modes
-from fxsolve.torch_compat.operators import OpOverload, schema_of
-from fxsolve.torch_compat.tensors import address_of_storage, base_of, is_view, write_count_of
-from fxsolve.torch_compat.trees import pytree
+from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.torch_compat.tensors import is_view, write_count_of
 
 
 class External(NamedTuple):
@@ -47,30 +46,6 @@ class Written:
     def mutation(self, output: int) -> Mutation:
         is_counted = self.version is None or write_count_of(self.external.tensor) != self.version
         return Mutation(self.external.place, output, is_counted)
-
-
-def storage_of(tensor: Tensor) -> int:
-    """A number that tensors on the same memory share."""
-    return address_of_storage(tensor.untyped_storage())
-
-
-def is_same_memory(one: Tensor, other: Tensor) -> bool:
-    """Whether both tensors have the same entries of the same memory, read in the same way."""
-    return (
-        storage_of(one) == storage_of(other)
-        and (one.shape, one.stride(), one.storage_offset()) == (other.shape, other.stride(), other.storage_offset())
-        and (one.dtype, one.is_conj(), one.is_neg()) == (other.dtype, other.is_conj(), other.is_neg())
-    )
-
-
-def storages_of(tensors: Iterable[Tensor]) -> Iterator[int]:
-    """`storage_of` of many tensors."""
-    return map(address_of_storage, map(Tensor.untyped_storage, tensors))
-
-
-def version_of(tensor: Tensor) -> int | None:
-    """How often autograd saw a write into the tensor; None where it does not count."""
-    return None if tensor.is_inference() else write_count_of(tensor)
 
 
 @dataclass(frozen=True)
@@ -170,7 +145,7 @@ class Externals:
         external, *others = self._seen[storage]
         if others:
             raise _shares_memory(external, others[0])
-        problem = _problem(function, target, external.tensor, args, kwargs)
+        problem = why_not_again(function, target, external.tensor, args, kwargs)
         if problem:
             raise SideEffectError(
                 f"{user_line()}: {function} writes into {external.label}, which outlives the call, {problem}; "
@@ -226,70 +201,6 @@ def _shares_memory(one: External, other: External) -> SideEffectError:
     )
 
 
-def _problem(
-    function: OpOverload, target: Tensor, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> str | None:
-    """Why a write is more than new values, or None."""
-    if torch.Tag.inplace_view in function.tags:
-        return "and changes its shape or memory"
-    if not is_dense(tensor):
-        return "and whose entries share memory or leave gaps in it"
-    if tensor.is_conj() or tensor.is_neg():
-        return "and whose entries are not what its memory holds"
-    if not is_within(target, tensor):
-        return "beyond its end"
-    joins = torch.is_grad_enabled() and _returns_target(function) and not _has_own_graph(target, tensor)
-    if joins and any(t.requires_grad for t in _tensors((args, kwargs))):
-        return "and lets gradients flow through it"
-    out = [argument.name for argument in schema_of(function).arguments if argument.is_out]
-    if out and torch.Tag.nondeterministic_seeded in function.tags:
-        return "and draws random numbers"
-    if out and not _fits(function, out, args, kwargs):
-        return "and changes its shape"
-    return None
-
-
-def _has_own_graph(target: Tensor, tensor: Tensor) -> bool:
-    """Whether autograd takes `target` for no part of `tensor`, as what `.data` and `detach` give is none."""
-    return not tensor.requires_grad and target is not tensor and base_of(target) is not tensor
-
-
-def _returns_target(function: OpOverload) -> bool:
-    """Whether autograd treats the target as a result; running statistics are none."""
-    returns = schema_of(function).returns
-    return not returns or any(result.alias_info is not None for result in returns)
-
-
-def _fits(function: OpOverload, out: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether results have the shapes of the tensors that are to hold them, found by computing them elsewhere."""
-    given = {name: kwargs[name] for name in out if name in kwargs}
-    fresh = pytree.tree_map_only(Tensor, lambda tensor: tensor.new_empty(0), given)
-    function(*args, **{**kwargs, **fresh})
-    return all(a.shape == b.shape for a, b in zip(_tensors(given), _tensors(fresh), strict=True))
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
-
-
-def is_dense(tensor: Tensor) -> bool:
-    """Whether the entries fill their memory, each on its own, in any order of the dimensions."""
-    return torch.ops.aten.is_non_overlapping_and_dense.default(tensor)
-
-
-def is_within(view: Tensor, tensor: Tensor) -> bool:
-    """Whether all entries of `view` are on the memory of `tensor`, which has no gaps."""
-    if not view.numel():
-        return True
-    first = view.storage_offset() * view.itemsize - tensor.storage_offset() * tensor.itemsize
-    return first >= 0 and first + span_of(view) * view.itemsize <= tensor.numel() * tensor.itemsize
-
-
 def _keep(external: External) -> Written:
     tensor = external.tensor
     return Written(external, copy_of(tensor), version_of(tensor), tensor.requires_grad)
-
-
-def copy_of(tensor: Tensor) -> Tensor:
-    """A detached copy; with the same strides, if the entries fill their memory."""
-    return tensor.detach().clone()
