@@ -1,9 +1,11 @@
 """Random programs, compiled, give what the program as written gives: values, samples, side effects, generator state."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
@@ -114,9 +116,15 @@ def check(source: str, way: Way) -> str:
     return "swept" if any(run.method in ("jacobi", "newton") for run in report.runs) else "in order"
 
 
-def fuzz(examples: int) -> Counter[str]:
-    """How random programs ran, each under one schedule; a program that comes twice counts once."""
-    seen: dict[str, str] = {}
+@pytest.fixture
+def number(pytestconfig: pytest.Config) -> int | None:
+    """The number that `--hypothesis-seed` gives, for other programs than those of every run."""
+    given_number = pytestconfig.getoption("--hypothesis-seed")
+    return None if given_number is None else int(given_number)
+
+
+def draw(examples: int, number: int | None, visit: Callable[[str, Way], None]) -> None:
+    """Show random programs, each with a way to call it: those of a seed, or the same ones in every run."""
 
     @settings(
         max_examples=examples,
@@ -128,24 +136,50 @@ def fuzz(examples: int) -> Counter[str]:
     )
     @given(sources(), st.sampled_from(WAYS))
     def every_program_is_reproduced(source: str, way: Way) -> None:
+        visit(source, way)
+
+    # Without this, hypothesis asks for no seed where it is to draw the same in every run.
+    run_all = every_program_is_reproduced if number is None else hypothesis.seed(number)(every_program_is_reproduced)
+    run_all()
+
+
+def fuzz(examples: int, number: int | None) -> Counter[str]:
+    """How random programs ran, each under one schedule; a program that comes twice counts once."""
+    seen: dict[str, str] = {}
+
+    def visit(source: str, way: Way) -> None:
         seen[source] = check(source, way).partition(":")[0]
 
-    every_program_is_reproduced()
+    draw(examples, number, visit)
     counts = Counter(seen.values())
     print(dict(counts))
     return counts
 
 
-def test_random_programs_are_reproduced() -> None:
-    seen = fuzz(40)
+def test_each_seed_has_programs_of_its_own() -> None:
+    found: list[list[str]] = []
+    for number in (None, None, 1, 1, 2):
+        sources: list[str] = []
+        draw(10, number, lambda source, way, sources=sources: sources.append(source))
+        found.append(sources)
+    same, as_before, first, again, second = found
+    assert same == as_before
+    assert first == again
+    # The simplest programs may come for every seed.
+    assert len(set(same) - set(first)) > 5
+    assert len(set(first) - set(second)) > 5
+
+
+def test_random_programs_are_reproduced(number: int | None) -> None:
+    seen = fuzz(40, number)
     assert seen.total() >= 25
     assert seen["in order"] + seen["swept"] > 0.5 * seen.total(), seen
     assert seen["swept"] > 0.1 * seen.total(), seen
 
 
 @pytest.mark.slow
-def test_two_thousand_random_programs_are_reproduced() -> None:
-    seen = fuzz(2600)
+def test_two_thousand_random_programs_are_reproduced(number: int | None) -> None:
+    seen = fuzz(2600, number)
     assert seen.total() >= 2000
     assert seen["in order"] + seen["swept"] > 0.5 * seen.total(), seen
     assert seen["swept"] > 0.1 * seen.total(), seen
