@@ -18,12 +18,17 @@ class Earlier:
     """The nodes of autograd's graph that are there now; what they saved is not for a record of what comes next."""
 
     def __init__(self) -> None:
-        self._next = next_number()
+        self._next, self._around = next_number(), current_pass()
 
     def running(self) -> Node | None:
-        """The one that a backward pass runs now, if it is one of them."""
+        """The one that a backward pass runs now, if it is one of them.
+
+        A pass that runs already, as that of a checkpoint or an adjoint method, runs the record itself.
+        """
         node = current_node()
-        return node if node is not None and number_of(node) < self._next else None
+        if node is None or current_pass() == self._around:
+            return None
+        return node if number_of(node) < self._next else None
 
 
 class _Start(torch.autograd.Function):
