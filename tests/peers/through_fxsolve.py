@@ -19,13 +19,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch._dynamo import OptimizedModule  # what torch.compile makes of a module; it has no public name
 
 import fxsolve
 from fxsolve.runtime.compiled import Compiled
 
 _MODULE_CALL = nn.Module.__call__
+_AS_THEY_ARE = (
+    OptimizedModule,  # recording it would show the program without torch.compile, whose graphs the test may ask for
+    fx.GraphModule,  # that which fxsolve emits for backward passes, which run where no call is
+)
 _MOST_REASONS = 20
 _UNSEEN = "the original ran, as it does under transforms and modes of torch"
 
@@ -49,8 +53,7 @@ class Through:
             if torch.compiler.is_compiling() or getattr(self._thread, "inside", False):
                 return function(*args, **kwargs)
             owner = args[0] if is_method else None
-            # Recording it would show the program without torch.compile, whose graphs the test may ask for.
-            if isinstance(owner, OptimizedModule):
+            if isinstance(owner, _AS_THEY_ARE):
                 return function(*args, **kwargs)
             self._thread.inside = True
             try:
