@@ -92,6 +92,27 @@ def test_newton_on_steps_without_gradients_does_not_crash(op: str):
     assert done.returncode == 0, done.stderr[-500:]
 
 
+@pytest.mark.parametrize("classes", [(), (-1,), (4,)])
+def test_of_classes_without_a_number_only_the_largest_is_read(classes: tuple[int, ...]):
+    def program(x: Tensor, ids: Tensor) -> Tensor:
+        h = torch.zeros_like(x)
+        for t in range(6):
+            h = torch.tanh(h + x * F.one_hot(ids[t], *classes))
+        return h
+
+    compiled = fxsolve.compile(program, schedule="gs", backend="eager")
+    for k in range(5):
+        ids = torch.full((6, 3), 3)
+        ids[:, 0] = k % 3  # the smallest
+        x = torch.randn(3, 4)
+        assert torch.equal(compiled(x, ids), program(x, ids))
+    assert compiled.report().status == "emitted"
+    assert len(compiled.entries) == 1
+    none = torch.zeros(6, 0, dtype=torch.int64)
+    if classes == (4,):
+        assert torch.equal(compiled(torch.zeros(0, 4), none), program(torch.zeros(0, 4), none))
+
+
 def test_a_dict_among_the_arguments_is_written_once():
     def program(x: Tensor, kept: dict[str, Tensor]) -> Tensor:
         kept["h"] = steps(x, kept["h"])

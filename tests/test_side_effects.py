@@ -765,3 +765,25 @@ def test_attributes_are_set_after_the_writes() -> None:
         assert_same(twin.state, model.state)
         assert twin.last is x
     assert_emitted(fast, T)
+
+
+@pytest.mark.parametrize("schedule", ["gs", "jacobi"])
+def test_an_input_is_written_through_its_data_though_it_wants_gradients(schedule: str) -> None:
+    def program(x: Tensor, mix: Tensor) -> Tensor:
+        h, rows = torch.zeros_like(x[0]), []
+        for t in range(T):
+            x.data[t].mul_(0.5)
+            h = torch.tanh(h @ mix + x[t])
+            rows.append(h)
+        return torch.stack(rows)
+
+    fast = compiled(program, schedule=schedule)
+    for _ in range(CALLS):
+        x, mix, seen = numbers(T, B, N).double(), numbers(N, N).double(), []
+        for run in (fast, program):
+            leaves = [one.clone().requires_grad_() for one in (x, mix)]
+            result = run(*leaves)
+            result.square().sum().backward()
+            seen.append([result.detach(), *(one.detach() for one in leaves), *(one.grad for one in leaves)])
+        torch.testing.assert_close(*seen, rtol=1e-9, atol=1e-9)
+    assert fast.report().status == "emitted", fast.report().reason

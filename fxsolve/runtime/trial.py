@@ -52,12 +52,18 @@ def time_emitted(emitted: Emitted | Differentiable, program: Program, original: 
 
 
 def _pass_through(function: Differentiable, program: Program, noise: list[Tensor], original: Original) -> None:
-    inputs, backward = program.example.inputs, function.backward
+    backward = function.backward
+    inputs = tuple(_wanted(one) if k in backward.places else one for k, one in enumerate(program.example.inputs))
     with torch.enable_grad():
         outputs = run(function, inputs, noise, original)
     results = [outputs[number] for number in backward.outputs]
     wanted = [function.at(place, inputs) for place in backward.places]
     BoundedResults(results, wanted).differentiate(wanted, program.example.cotangents)
+
+
+def _wanted(given: Tensor) -> Tensor:
+    """The tensor, as one that wants gradients; of an input that is written into, the example has a copy without."""
+    return given if given.requires_grad else given.detach().requires_grad_()
 
 
 def run_original(original: Original, program: Program, inputs: tuple[Tensor, ...]) -> float:

@@ -180,7 +180,9 @@ class ReadWatch(TorchFunctionMode):
                 return BACKWARD_PASSES[func](*args, **(kwargs or {}))
         if func in CHECKED:
             with self:
-                return CHECKED[func](*args, **(kwargs or {}))
+                found = CHECKED[func](*args, **(kwargs or {}))
+            if found is not None:
+                return found
         if is_control_flow(func):
             return self._run_as_written(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
