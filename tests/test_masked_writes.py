@@ -273,3 +273,28 @@ def test_the_mask_of_a_temporary_is_found_too() -> None:
         mask.fill_(1).tril_(-3)
         assert torch.allclose(fast(u), sample(u), atol=1e-6)
     assert any("recorded again" in note for note in fast.report().notes)
+
+
+def test_a_number_that_takes_the_place_of_nan_may_be_replaced_itself() -> None:
+    class Chain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.ones(N))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(N):
+                self.bias.data.copy_(torch.nan_to_num(self.bias.data, nan=torch.inf, posinf=2.0))
+                x = torch.tanh(x) / self.bias
+            return x
+
+    theirs = Chain()
+    ours = copy.deepcopy(theirs)
+    fast = fxsolve.compile(ours, backend="eager", schedule="gs")
+    with torch.no_grad():
+        for k in range(4):
+            x = torch.randn(3, N)
+            for one in (ours, theirs):
+                one.bias[k] = torch.nan if k > 1 else 3.0
+            assert torch.equal(fast(x), theirs(x))
+            assert torch.equal(ours.bias, theirs.bias)
+    assert fast.report().status == "emitted"

@@ -35,7 +35,6 @@ _IDEMPOTENT = frozenset(
         aten.hardtanh.default,
         aten.maximum.default,
         aten.minimum.default,
-        aten.nan_to_num.default,
         aten.relu.default,
         aten.round.default,
         aten.sign.default,
