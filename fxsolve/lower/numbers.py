@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.ops.call import bind, name_of
+from fxsolve.ops.call import bind
+from fxsolve.ops.facts import name_of
 from fxsolve.torch_compat.operators import OpOverload
 
 Arguments = Mapping[str, Any]

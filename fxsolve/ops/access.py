@@ -22,8 +22,18 @@ class SamePlace:
 
 
 @dataclass(frozen=True)
+class Same:
+    """y = x, in another type or layout at most."""
+
+
+@dataclass(frozen=True)
 class ConstantFill:
     """y is a constant; of the first argument only the form is read."""
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """y may hold anything; of the first argument only the form is read."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,36 @@ class Rearranged:
     """y holds entries of the first argument at other places, and the constant in `fill` elsewhere."""
 
     fill: str = ""
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """y is x with its dimensions in another order."""
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """y holds the entries of x in the same order, under another shape."""
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """y is x, repeated along dimensions of size one, or along new ones in front."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """y is an entry of x along the dimension in `dim`, or a range of them."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All y together are x, cut along the dimension in `dim`."""
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """y[..., i, j] is x[..., i, j] or 0, as i and j say."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +128,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Product:
-    """y[..., i, j] reads left[..., i, k] and right[..., k, j] for all k where neither is zero, and `added`[i, j]."""
+    """y[..., i, j] reads left[..., i, k] and right[..., k, j] for all k where neither is zero, and `added`[i, j].
+
+    Vectors have no i, or no j.
+    """
 
     left: str
     right: str
@@ -155,7 +198,8 @@ class Put:
 
 
 Access = (
-    Opaque | SamePlace | ConstantFill | Rearranged | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm
-    | BatchNorm | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered
-    | Indexed | Placed | Copied | Scattered | Put
+    Opaque | SamePlace | Same | ConstantFill | Unwritten | Rearranged | Permuted | Reshaped | Expanded | Cut | Parts | Triangle
+    | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
+    | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered | Indexed
+    | Placed | Copied | Scattered | Put
 )  # fmt: skip

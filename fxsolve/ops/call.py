@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fxsolve.ops.facts import FACTS, Fact, Facts, fact_of, name_of
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 
 @dataclass(frozen=True)
 class Call:
-    """`example` is a value of the form of the result, or None where that is not known."""
+    """`fact` is the row of its op; `example` has the form of the result, or is None where that is not known."""
 
     target: OpOverload
     arguments: Mapping[str, Any]
     example: Any
+    fact: Fact
 
     @property
     def name(self) -> str:
@@ -36,15 +38,12 @@ class Call:
         return self.target(*positional, **named)
 
 
-def name_of(target: OpOverload) -> str:
-    """`aten::add` without its namespace."""
-    return schema_of(target).name.partition("::")[2]
-
-
-def bind(target: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], example: Any) -> Call:
+def bind(
+    target: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], example: Any, facts: Facts = FACTS
+) -> Call:
     """The call with its defaults filled in."""
     given: dict[str, Any] = {}
     for k, argument in enumerate(schema_of(target).arguments):
         default = argument.default_value if argument.has_default_value() else None
         given[argument.name] = args[k] if k < len(args) else kwargs.get(argument.name, default)
-    return Call(target, given, example)
+    return Call(target, given, example, fact_of(target, facts))

@@ -1,6 +1,6 @@
 """What is known of each ATen op, once: the table that every domain reads. An op without a row is opaque.
 
-To add an op, add its name to a row; all of its overloads share the row.
+To add an op, add its name to a row; all of its overloads share the row, but for those that have one of their own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,6 +17,8 @@ from fxsolve.ops.access import (
     Convolution,
     Copied,
     Cumulative,
+    Cut,
+    Expanded,
     Gathered,
     GroupNorm,
     Indexed,
@@ -24,6 +26,8 @@ from fxsolve.ops.access import (
     LayerNorm,
     LookUp,
     Opaque,
+    Parts,
+    Permuted,
     Placed,
     Pool,
     Product,
@@ -31,48 +35,83 @@ from fxsolve.ops.access import (
     Rearranged,
     Recurrence,
     Reduced,
+    Reshaped,
+    Same,
     SamePlace,
     Scattered,
     Selected,
     Softmax,
+    Triangle,
+    Unwritten,
 )
-from fxsolve.ops.call import name_of
-from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.torch_compat.operators import OpOverload, overload_name_of, schema_of
 
 
 @dataclass(frozen=True)
 class Fact:
-    """`access` tells what an entry reads; where that cannot be followed, the first `apart` dimensions stay apart."""
+    """`access` tells what an entry reads; where that cannot be followed, the first `apart` dimensions stay apart.
+
+    `affine` lists groups of arguments, "a b": the op is affine in those of a group together, whatever the others are.
+    None leaves it to the access: what moves entries is linear in them, a product in each factor.
+    """
 
     access: Access
     apart: int = 0
+    affine: tuple[str, ...] | None = None
 
 
-def fact_of(target: OpOverload) -> Fact:
-    """The row of an op."""
-    known = FACTS.get(name_of(target))
+Facts = Mapping[str, Fact]
+
+
+def name_of(target: OpOverload) -> str:
+    """`add` for `aten::add`; ops of other libraries keep the names of these."""
+    return schema_of(target).name.removeprefix("aten::")
+
+
+def fact_of(target: OpOverload, facts: Facts) -> Fact:
+    """The row of an overload, or else that of its op, or else what torch says of the op."""
+    name = name_of(target)
+    known = facts.get(f"{name}.{overload_name_of(target)}", facts.get(name))
     if known is not None:
         return known
     return Fact(SamePlace() if torch.Tag.pointwise in target.tags else Opaque())
 
 
-def _rows(names: str, access: Access, apart: int = 0) -> Iterable[tuple[str, Fact]]:
-    return ((name, Fact(access, apart)) for name in names.split())
+def _rows(
+    names: str, access: Access, apart: int = 0, affine: tuple[str, ...] | None = None
+) -> Iterable[tuple[str, Fact]]:
+    return ((name, Fact(access, apart, affine)) for name in names.split())
 
 
-FACTS: Mapping[str, Fact] = dict(
+_SELF = ("self",)
+
+FACTS: Facts = dict(
     [
-        # Pointwise without a tag that says so.
-        *_rows("_to_copy clone alias detach contiguous lift_fresh_copy copy hardtanh_backward", SamePlace()),
-        *_rows("floor_divide masked_fill where _prelu_kernel dropout feature_dropout alpha_dropout", SamePlace()),
-        *_rows("zeros_like ones_like full_like new_zeros new_ones new_full fill", ConstantFill()),
+        # Pointwise. Those that torch tags so have a row only if there is more to say.
+        *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Same()),
+        *_rows("hardtanh_backward floor_divide _prelu_kernel dropout feature_dropout alpha_dropout", SamePlace()),
+        *_rows("add sub rsub where", SamePlace(), affine=("self other",)),
+        *_rows("copy", SamePlace(), affine=("self src",)),
+        *_rows("masked_fill", SamePlace(), affine=("self value",)),
+        *_rows("mul", SamePlace(), affine=("self", "other")),
+        *_rows("div neg _conj conj_physical _neg_view", SamePlace(), affine=_SELF),
+        *_rows("div.Tensor_mode div.Scalar_mode", SamePlace(), affine=()),
+        *_rows("addcmul", SamePlace(), affine=("self tensor1", "self tensor2")),
+        *_rows("addcdiv", SamePlace(), affine=("self tensor1",)),
+        *_rows("lerp", SamePlace(), affine=("self end", "weight")),
+        *_rows("zeros_like ones_like full_like new_zeros new_ones new_full", ConstantFill()),
+        *_rows("fill", ConstantFill(), affine=("value",)),
+        *_rows("empty_like new_empty new_empty_strided", Unwritten()),
         # Entries at other places.
-        *_rows(
-            "view _unsafe_view reshape _reshape_alias permute transpose t movedim select slice narrow", Rearranged()
-        ),
-        *_rows("expand unsqueeze squeeze split split_with_sizes unsafe_split unsafe_split_with_sizes", Rearranged()),
-        *_rows("unbind chunk unsafe_chunk flip roll rot90 repeat tile repeat_interleave diagonal unfold", Rearranged()),
-        *_rows("tril triu diag_embed pixel_shuffle pixel_unshuffle channel_shuffle im2col", Rearranged()),
+        *_rows("view _unsafe_view reshape _reshape_alias unsqueeze squeeze", Reshaped()),
+        *_rows("view.dtype repeat_interleave.Tensor", Opaque()),
+        *_rows("permute transpose t movedim", Permuted()),
+        *_rows("select slice narrow", Cut()),
+        *_rows("split split_with_sizes unsafe_split unsafe_split_with_sizes unbind chunk unsafe_chunk", Parts()),
+        *_rows("expand", Expanded()),
+        *_rows("tril triu", Triangle()),
+        *_rows("flip roll rot90 repeat tile repeat_interleave diagonal unfold", Rearranged()),
+        *_rows("diag_embed pixel_shuffle pixel_unshuffle channel_shuffle im2col", Rearranged()),
         *_rows(
             "reflection_pad1d reflection_pad2d reflection_pad3d upsample_nearest1d upsample_nearest2d", Rearranged()
         ),
@@ -80,41 +119,58 @@ FACTS: Mapping[str, Fact] = dict(
         *_rows("slice_backward select_backward diagonal_backward", Rearranged()),
         *_rows("constant_pad_nd", Rearranged(fill="value")),
         *_rows("cat stack", Joined()),
+        *_rows("as_strided trace _fft_r2c _fft_c2c _fft_c2r view_as_real view_as_complex", Opaque(), affine=_SELF),
+        *_rows("as_strided_scatter", Opaque(), affine=("self src",)),
         # Along dimensions.
-        *_rows("sum nansum mean amax amin aminmax argmax argmin prod any all var std var_mean std_mean", Reduced()),
+        *_rows("sum mean", Reduced(), affine=_SELF),
+        *_rows("nansum amax amin aminmax argmax argmin prod any all var std var_mean std_mean", Reduced()),
         *_rows("max min median nanmedian mode linalg_vector_norm norm count_nonzero sort argsort topk", Reduced()),
         *_rows("kthvalue _softmax_backward_data _log_softmax_backward_data glu", Reduced()),
+        *_rows("max.other min.other", SamePlace()),
         *_rows("_softmax _log_softmax _safe_softmax softmax log_softmax logsumexp", Softmax()),
-        *_rows("cumsum cumprod cummax cummin logcumsumexp _cummax_helper", Cumulative()),
-        *_rows("native_layer_norm _fused_rms_norm", LayerNorm()),
-        *_rows("native_group_norm", GroupNorm(), apart=1),
+        *_rows("cumsum", Cumulative(), affine=_SELF),
+        *_rows("cumprod cummax cummin logcumsumexp _cummax_helper", Cumulative()),
+        *_rows("native_layer_norm _fused_rms_norm", LayerNorm(), affine=("weight bias",)),
+        *_rows("native_group_norm", GroupNorm(), apart=1, affine=("weight bias",)),
         *_rows("native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training", BatchNorm()),
         *_rows("cudnn_batch_norm", BatchNorm()),
         # Windows.
-        *_rows("convolution", Convolution(), apart=1),
-        *_rows("avg_pool1d max_pool1d max_pool1d_with_indices", Pool(1), apart=2),
-        *_rows("avg_pool2d max_pool2d max_pool2d_with_indices", Pool(2), apart=2),
-        *_rows("avg_pool3d max_pool3d max_pool3d_with_indices", Pool(3), apart=2),
-        *_rows("_adaptive_avg_pool2d _adaptive_avg_pool3d upsample_linear1d upsample_bilinear2d", Opaque(2)),
-        *_rows("upsample_bicubic2d upsample_trilinear3d", Opaque(2)),
+        *_rows("convolution", Convolution(), apart=1, affine=("input bias", "weight bias")),
+        *_rows("avg_pool1d", Pool(1), apart=2, affine=_SELF),
+        *_rows("avg_pool2d", Pool(2), apart=2, affine=_SELF),
+        *_rows("avg_pool3d", Pool(3), apart=2, affine=_SELF),
+        *_rows("max_pool1d max_pool1d_with_indices", Pool(1), apart=2),
+        *_rows("max_pool2d max_pool2d_with_indices", Pool(2), apart=2),
+        *_rows("max_pool3d max_pool3d_with_indices", Pool(3), apart=2),
+        *_rows("_adaptive_avg_pool2d _adaptive_avg_pool3d upsample_linear1d", Opaque(2), affine=_SELF),
+        *_rows("upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d", Opaque(2), affine=_SELF),
         # Products.
         *_rows("mm bmm", Product("self", "mat2")),
+        *_rows("mv", Product("self", "vec")),
+        *_rows("dot", Product("self", "tensor")),
         *_rows("addmm", Product("mat1", "mat2", "self")),
+        *_rows("addmv", Product("mat", "vec", "self")),
         *_rows("baddbmm", Product("batch1", "batch2", "self")),
-        *_rows("scaled_dot_product_attention _scaled_dot_product_attention_math", Attention()),
-        *_rows("_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention", Attention()),
-        *_rows("_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention", Attention()),
+        *_rows("addbmm", Opaque(), affine=("self batch1", "self batch2")),
+        *_rows("linear", Opaque(), affine=("input bias", "weight bias")),
+        *_rows("scaled_dot_product_attention _scaled_dot_product_attention_math", Attention(), affine=("value",)),
+        *_rows("_scaled_dot_product_flash_attention_for_cpu", Attention(), affine=("value",)),
+        *_rows("_scaled_dot_product_flash_attention", Attention(), affine=("value",)),
+        *_rows("_scaled_dot_product_efficient_attention", Attention(), affine=("value",)),
+        *_rows("_scaled_dot_product_cudnn_attention", Attention(), affine=("value",)),
         *_rows("_native_multi_head_attention _transformer_encoder_layer_fwd", AttentionLayer(), apart=1),
         *_rows("mkldnn_rnn_layer", Recurrence()),
         # Places that are values.
-        *_rows("embedding", LookUp()),
-        *_rows("index_select", Selected()),
-        *_rows("gather", Gathered()),
-        *_rows("index _unsafe_index", Indexed()),
-        *_rows("select_scatter slice_scatter diagonal_scatter", Placed()),
-        *_rows("index_copy", Copied("source")),
-        *_rows("index_fill", Copied("value")),
-        *_rows("scatter scatter_add scatter_reduce", Scattered()),
-        *_rows("index_put _unsafe_index_put", Put()),
+        *_rows("embedding", LookUp(), affine=("weight",)),
+        *_rows("index_select", Selected(), affine=_SELF),
+        *_rows("gather", Gathered(), affine=_SELF),
+        *_rows("index _unsafe_index", Indexed(), affine=_SELF),
+        *_rows("select_scatter slice_scatter diagonal_scatter", Placed(), affine=("self src",)),
+        *_rows("index_copy", Copied("source"), affine=("self source",)),
+        *_rows("index_fill", Copied("value"), affine=("self value",)),
+        *_rows("index_add", Opaque(), affine=("self source",)),
+        *_rows("scatter scatter_add", Scattered(), affine=("self src value",)),
+        *_rows("scatter.reduce scatter.value_reduce scatter_reduce", Scattered()),
+        *_rows("index_put _unsafe_index_put", Put(), affine=("self values",)),
     ]
 )

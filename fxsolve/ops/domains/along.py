@@ -8,7 +8,6 @@ from torch import Tensor
 from fxsolve.ops.access import Cumulative, Reduced, Softmax
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import NEVER, Entries, broadcast, entries, entries_of, is_free, latest_of
-from fxsolve.ops.facts import fact_of
 from fxsolve.torch_compat.trees import pytree
 
 _KEEP_ZERO = frozenset({"sum", "nansum", "mean", "amax", "amin", "linalg_vector_norm"})  # 0 of zeros alone
@@ -23,7 +22,7 @@ def _dims(dim: Any, count: int) -> list[int]:
 
 def reduced(call: Call) -> Any:
     """Each entry depends on all entries along `dim`."""
-    fact = fact_of(call.target).access
+    fact = call.fact.access
     assert isinstance(fact, Reduced)
     values = broadcast(_tensors(call))
     dims = _dims(call[fact.dim] if fact.dim in call.arguments else _last_if_sorted(call), values[0].latest.dim())
@@ -38,7 +37,7 @@ def _last_if_sorted(call: Call) -> int | None:
 
 def softmax(call: Call) -> Any:
     """As `reduced`; an entry that is hidden by a mask takes no part, if any entry beside it does."""
-    fact = fact_of(call.target).access
+    fact = call.fact.access
     assert isinstance(fact, Softmax)
     value = entries_of(call.first)
     dims = _dims(call[fact.dim], value.latest.dim())
@@ -52,7 +51,7 @@ def softmax(call: Call) -> Any:
 
 def cumulative(call: Call) -> Any:
     """Each entry depends on those before it along `dim`, and on its own."""
-    fact = fact_of(call.target).access
+    fact = call.fact.access
     assert isinstance(fact, Cumulative)
     value = entries_of(call.first)
     latest = value.latest.cummax(call[fact.dim]).values if value.latest.dim() else value.latest

@@ -16,14 +16,20 @@ from fxsolve.ops import access
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains import along, attention, moves, places, pointwise, products, windows
 from fxsolve.ops.domains.entries import Entries, abstract_in, is_free, latest_in, unknown
-from fxsolve.ops.facts import fact_of
 from fxsolve.ops.interpret import Domain
 from fxsolve.torch_compat.trees import pytree
 
 _TRANSFERS: Mapping[type, Callable[[Call], Any]] = {
     access.SamePlace: pointwise.same_place,
+    access.Same: pointwise.same,
     access.ConstantFill: moves.filled,
     access.Rearranged: moves.moved,
+    access.Permuted: moves.moved,
+    access.Reshaped: moves.moved,
+    access.Expanded: moves.moved,
+    access.Cut: moves.moved,
+    access.Parts: moves.moved,
+    access.Triangle: moves.moved,
     access.Joined: moves.joined,
     access.Placed: moves.placed,
     access.Reduced: along.reduced,
@@ -59,7 +65,7 @@ class Dependence(Domain):
         known = abstract_in(call.arguments)
         if not all(one.latest.numel() for one in known):
             return self.mix(call.arguments, call.example)  # nothing is the largest of no labels
-        fact = fact_of(call.target)
+        fact = call.fact
         rule = _TRANSFERS.get(type(fact.access))
         try:
             if rule is not None:

@@ -6,15 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.ops.access import Joined, Rearranged
+from fxsolve.ops.access import Joined, Rearranged, Reshaped
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import LOW, Entries, abstract_in, entries_of
-from fxsolve.ops.facts import fact_of
 from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
-
-_VIEWS = ("view", "_unsafe_view", "_reshape_alias")  # labels are laid out as they come
 
 
 def filled(call: Call) -> Tensor:
@@ -27,19 +24,17 @@ def filled(call: Call) -> Tensor:
 
 def moved(call: Call) -> Any:
     """The op itself is run on what is known; what it fills in is a known constant."""
-    fact = fact_of(call.target).access
-    assert isinstance(fact, Rearranged)
+    access = call.fact.access
+    into = access.fill if isinstance(access, Rearranged) else ""
     name, value = next(iter(call.arguments.items()))
     if not isinstance(value, Entries) or abstract_in([call[one] for one in call.arguments if one != name]):
         raise NotImplementedError
-    if call.name in _VIEWS and call["size"] is None:
-        raise NotImplementedError  # the bytes are read as another type
-    fill = call[fact.fill] if fact.fill else 0
+    fill = call[into] if into else 0
 
     def move(part: Tensor) -> Any:
-        if call.name in _VIEWS:
-            return part.reshape(call["size"])
-        return call.run({name: part, **({fact.fill: 0} if fact.fill else {})})
+        if isinstance(access, Reshaped) and "size" in call.arguments:
+            return part.reshape(call["size"])  # labels are laid out as they come
+        return call.run({name: part, **({into: 0} if into else {})})
 
     # What is filled in comes out as 0, so that must mean "no step" and "a zero" on the way.
     latest = pytree.tree_map_only(Tensor, lambda part: part - 1, _run(move, value.latest + 1))
@@ -70,7 +65,7 @@ def _map(function: Callable[..., Any], *trees: Any) -> Any:
 
 def joined(call: Call) -> Entries:
     """The lists of what is known of each are joined as the values are."""
-    assert isinstance(fact_of(call.target).access, Joined)
+    assert isinstance(call.fact.access, Joined)
     known = [entries_of(value) for value in call["tensors"]]
     columns = ([one.latest for one in known], [one.zero for one in known], [one.low for one in known])
     return Entries(*(call.run({"tensors": column}) for column in columns))

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from fxsolve.ops.access import Copied
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import NEVER, Entries, abstract_in, entries, entries_of, latest_in
-from fxsolve.ops.facts import fact_of
 
 
 def look_up(call: Call) -> Entries:
@@ -64,7 +63,7 @@ def indexed(call: Call) -> Entries:
 
 def copied(call: Call) -> Entries:
     """x with slices along a dimension replaced by those of another; any may be, where places are not known."""
-    fact = fact_of(call.target).access
+    fact = call.fact.access
     assert isinstance(fact, Copied)
     value, dim, index = entries_of(call["self"]), call["dim"], call["index"]
     source = entries_of(call[fact.source], value.latest.device)

@@ -120,7 +120,7 @@ def _minimum(call: Call) -> Entries:
     return entries(latest_of((left, right)), left.zero & right.zero, left.low | right.low)
 
 
-def _same(call: Call) -> Entries:
+def same(call: Call) -> Entries:
     """A copy; of a mask in another type only the zeros are sure."""
     value = entries_of(call.first)
     is_real = call.example is None or call.example.is_floating_point()
@@ -142,9 +142,5 @@ _RULES: Mapping[str, Callable[[Call], Entries | None]] = {
     "masked_fill": _masked_fill,
     "maximum": _maximum,
     "minimum": _minimum,
-    "_to_copy": _same,
     "copy": _copy,
-    "clone": _same,
-    "alias": _same,
-    "detach": _same,
 }

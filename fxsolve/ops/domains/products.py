@@ -6,16 +6,18 @@ from torch import Tensor
 from fxsolve.ops.access import Product
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import NEVER, Entries, broadcast, entries, entries_of, latest_of, tells
-from fxsolve.ops.facts import fact_of
 
 _MOST_WORK = 10**10  # entries compared for one product; beyond that the answer would come too late
 
 
 def product(call: Call) -> Entries:
-    """(*, M, K) @ (*, K, N), and what is added to it whatever the factors of both are."""
-    fact = fact_of(call.target).access
+    """(*, M, K) @ (*, K, N) or vectors, and what is added to it whatever the factors of both are."""
+    fact = call.fact.access
     assert isinstance(fact, Product)
-    found = _product(entries_of(call[fact.left]), entries_of(call[fact.right]))
+    left, right = entries_of(call[fact.left]), entries_of(call[fact.right])
+    shape = (*left.shape[:-1], *right.shape[1:][-1:])
+    tall = right if right.latest.dim() > 1 else right.all_alike(lambda part: part[:, None])
+    found = _product(left.all_alike(torch.atleast_2d), tall).all_alike(lambda part: part.reshape(shape))
     if not fact.added:
         return found
     added, found = broadcast((call[fact.added], found))

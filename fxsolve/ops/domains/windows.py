@@ -10,7 +10,6 @@ from fxsolve.ops.access import Pool
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import NEVER, Entries, entries, entries_of, is_free
 from fxsolve.ops.domains.products import latest_reached
-from fxsolve.ops.facts import fact_of
 from fxsolve.torch_compat.trees import pytree
 
 
@@ -78,7 +77,7 @@ def _patches(
 
 def pool(call: Call) -> Any:
     """Windows of each channel alone; the places that are found are known as the values are."""
-    fact = fact_of(call.target).access
+    fact = call.fact.access
     assert isinstance(fact, Pool)
     value = entries_of(call["self"])
     size, padding = _each(call["kernel_size"], fact.sides), _each(call["padding"], fact.sides)
