@@ -44,6 +44,11 @@ class Rearranged:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """y holds the entries of the first argument at some places, and 0 elsewhere."""
+
+
+@dataclass(frozen=True)
 class Permuted:
     """y is x with its dimensions in another order."""
 
@@ -199,7 +204,7 @@ class Put:
 
 Access = (
     Opaque | SamePlace | Same | ConstantFill | Unwritten | Rearranged | Permuted | Reshaped | Expanded | Cut | Parts | Triangle
-    | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
+    | Spread | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
     | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered | Indexed
     | Placed | Copied | Scattered | Put
 )  # fmt: skip

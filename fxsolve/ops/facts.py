@@ -5,6 +5,7 @@ To add an op, add its name to a row; all of its overloads share the row, but for
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import torch
 
@@ -41,10 +42,13 @@ from fxsolve.ops.access import (
     Scattered,
     Selected,
     Softmax,
+    Spread,
     Triangle,
     Unwritten,
 )
 from fxsolve.torch_compat.operators import OpOverload, overload_name_of, schema_of
+
+EVERYTHING = (-inf, inf)
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,14 @@ class Fact:
 
     `affine` lists groups of arguments, "a b": the op is affine in those of a group together, whatever the others are.
     None leaves it to the access: what moves entries is linear in them, a product in each factor.
+
+    `range` are the ends between which all results lie that are real numbers, whatever the arguments are.
     """
 
     access: Access
     apart: int = 0
     affine: tuple[str, ...] | None = None
+    range: tuple[float, float] = EVERYTHING
 
 
 Facts = Mapping[str, Fact]
@@ -78,9 +85,13 @@ def fact_of(target: OpOverload, facts: Facts) -> Fact:
 
 
 def _rows(
-    names: str, access: Access, apart: int = 0, affine: tuple[str, ...] | None = None
+    names: str,
+    access: Access,
+    apart: int = 0,
+    affine: tuple[str, ...] | None = None,
+    range: tuple[float, float] = EVERYTHING,
 ) -> Iterable[tuple[str, Fact]]:
-    return ((name, Fact(access, apart, affine)) for name in names.split())
+    return ((name, Fact(access, apart, affine, range)) for name in names.split())
 
 
 _SELF = ("self",)
@@ -90,6 +101,9 @@ FACTS: Facts = dict(
         # Pointwise. Those that torch tags so have a row only if there is more to say.
         *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Same()),
         *_rows("hardtanh_backward floor_divide _prelu_kernel dropout feature_dropout alpha_dropout", SamePlace()),
+        *_rows("tanh sin cos sign", SamePlace(), range=(-1.0, 1.0)),
+        *_rows("sigmoid hardsigmoid", SamePlace(), range=(0.0, 1.0)),
+        *_rows("relu abs exp softplus sqrt", SamePlace(), range=(0.0, inf)),
         *_rows("add sub rsub where", SamePlace(), affine=("self other",)),
         *_rows("copy", SamePlace(), affine=("self src",)),
         *_rows("masked_fill", SamePlace(), affine=("self value",)),
@@ -111,12 +125,12 @@ FACTS: Facts = dict(
         *_rows("expand", Expanded()),
         *_rows("tril triu", Triangle()),
         *_rows("flip roll rot90 repeat tile repeat_interleave diagonal unfold", Rearranged()),
-        *_rows("diag_embed pixel_shuffle pixel_unshuffle channel_shuffle im2col", Rearranged()),
+        *_rows("pixel_shuffle pixel_unshuffle channel_shuffle", Rearranged()),
         *_rows(
             "reflection_pad1d reflection_pad2d reflection_pad3d upsample_nearest1d upsample_nearest2d", Rearranged()
         ),
         *_rows("replication_pad1d replication_pad2d replication_pad3d upsample_nearest3d", Rearranged()),
-        *_rows("slice_backward select_backward diagonal_backward", Rearranged()),
+        *_rows("slice_backward select_backward diagonal_backward diag_embed im2col", Spread()),
         *_rows("constant_pad_nd", Rearranged(fill="value")),
         *_rows("cat stack", Joined()),
         *_rows("as_strided trace _fft_r2c _fft_c2c _fft_c2r view_as_real view_as_complex", Opaque(), affine=_SELF),
@@ -127,7 +141,8 @@ FACTS: Facts = dict(
         *_rows("max min median nanmedian mode linalg_vector_norm norm count_nonzero sort argsort topk", Reduced()),
         *_rows("kthvalue _softmax_backward_data _log_softmax_backward_data glu", Reduced()),
         *_rows("max.other min.other", SamePlace()),
-        *_rows("_softmax _log_softmax _safe_softmax softmax log_softmax logsumexp", Softmax()),
+        *_rows("_softmax _safe_softmax softmax", Softmax(), range=(0.0, 1.0)),
+        *_rows("_log_softmax log_softmax logsumexp", Softmax()),
         *_rows("cumsum", Cumulative(), affine=_SELF),
         *_rows("cumprod cummax cummin logcumsumexp _cummax_helper", Cumulative()),
         *_rows("native_layer_norm _fused_rms_norm", LayerNorm(), affine=("weight bias",)),

@@ -8,7 +8,7 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.lower.linearize import state_size
 from fxsolve.plan.affine import is_affine
 from fxsolve.plan.independence import find_layout
-from fxsolve.plan.ranges import EVERYTHING, Interval, carried_ranges
+from fxsolve.plan.ranges import EVERYTHING, Ends, carried_ranges
 from fxsolve.solvers.layout import Layout
 
 
@@ -22,7 +22,7 @@ class Facts:
     affine: bool
     layout: Layout | None
     obstacle: str
-    box: tuple[Interval, ...]
+    box: tuple[Ends, ...]
 
     @property
     def size(self) -> int:
@@ -41,7 +41,7 @@ class Facts:
         return f"dense, {square}" if blocks == 1 else f"{blocks:,} blocks of {square}"
 
     @property
-    def limits(self) -> tuple[Interval | None, ...]:
+    def limits(self) -> tuple[Ends | None, ...]:
         """The box as solvers take it: None for a carry that may be anything."""
         return tuple(None if one == EVERYTHING else one for one in self.box)
 

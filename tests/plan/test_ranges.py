@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fxsolve.ir.spec import Lag
-from fxsolve.plan.ranges import EVERYTHING, Interval, carried_ranges
+from fxsolve.plan.ranges import EVERYTHING, Ends, carried_ranges
 from tests.plan.recurrences import B, N, T, loop_over, lstm, recurrence, weights
 
 INF = math.inf
-KNOWN: list[tuple[Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], Interval]] = [
+KNOWN: list[tuple[Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], Ends]] = [
     (lambda h, x, w, u: torch.tanh(h @ w + x), (-1, 1)),
     (lambda h, x, w, u: torch.sigmoid(h + x), (0, 1)),
     (lambda h, x, w, u: torch.relu(h + x), (0, INF)),
@@ -35,7 +35,7 @@ KNOWN: list[tuple[Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], Interval]]
 
 
 @pytest.mark.parametrize(("step", "limits"), KNOWN)
-def test_the_op_that_makes_the_state_bounds_it(step: Callable[..., Tensor], limits: Interval) -> None:
+def test_the_op_that_makes_the_state_bounds_it(step: Callable[..., Tensor], limits: Ends) -> None:
     program = loop_over(step)
     inputs = torch.randn(T, B, N), *weights(torch.float32)
     repeat = recurrence(program, *inputs)

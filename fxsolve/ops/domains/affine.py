@@ -18,6 +18,7 @@ from fxsolve.ops.access import (
     Rearranged,
     Reshaped,
     Same,
+    Spread,
     Triangle,
     Unwritten,
 )
@@ -78,7 +79,7 @@ def _groups(call: Call) -> tuple[str, ...]:
         return call.fact.affine
     first = next(iter(call.arguments), "")
     match call.fact.access:
-        case Same() | Rearranged() | Permuted() | Reshaped() | Expanded() | Cut() | Parts() | Triangle():
+        case Same() | Rearranged() | Spread() | Permuted() | Reshaped() | Expanded() | Cut() | Parts() | Triangle():
             return (first,)
         case Joined():
             return ("tensors",)

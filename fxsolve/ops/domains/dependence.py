@@ -24,6 +24,7 @@ _TRANSFERS: Mapping[type, Callable[[Call], Any]] = {
     access.Same: pointwise.same,
     access.ConstantFill: moves.filled,
     access.Rearranged: moves.moved,
+    access.Spread: moves.moved,
     access.Permuted: moves.moved,
     access.Reshaped: moves.moved,
     access.Expanded: moves.moved,
