@@ -17,6 +17,8 @@ from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.ops.access import SamePlace
+from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.schedule import (
     GaussSeidel,
@@ -35,12 +37,7 @@ from fxsolve.plan.schedule import (
 from fxsolve.plan.trial import text_of
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop
-
-aten = torch.ops.aten
-
-_COMPARISONS = frozenset(
-    {aten.eq.Tensor, aten.ne.Tensor, aten.le.Tensor, aten.lt.Tensor, aten.ge.Tensor, aten.gt.Tensor}
-)
+from fxsolve.torch_compat.operators import OpOverload
 
 
 class Origin(NamedTuple):
@@ -122,7 +119,7 @@ class _Tracing:
                 inner = _result_of_loop(node)
                 sources = (found[source] for source in node.all_input_nodes)
                 found[node] = frozenset({inner}) if inner is not None else _NONE.union(*sources)
-                if node.target in _COMPARISONS:
+                if _compares(node):
                     self._compare(node, found)
         results: Any = body.graph.output_node().args[0]
         return [found[result] for result in results]
@@ -144,6 +141,13 @@ def _result_of_loop(node: fx.Node) -> Origin | None:
         return None
     number: Any = node.args[1]
     return _origin(loop.target.repeat, loop.target.repeat.writes[number])
+
+
+def _compares(node: fx.Node) -> bool:
+    """Whether an op tells of each pair of entries at one place whether something holds of them."""
+    spec = node.meta.get("spec")
+    is_told = isinstance(spec, TensorSpec) and spec.dtype is torch.bool and len(node.args) > 1
+    return is_told and isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == SamePlace()
 
 
 def _is_inexact(node: fx.Node) -> bool:
