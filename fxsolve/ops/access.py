@@ -32,6 +32,11 @@ class ConstantFill:
 
 
 @dataclass(frozen=True)
+class Made:
+    """y is made of numbers alone, and has the shape `size`."""
+
+
+@dataclass(frozen=True)
 class Unwritten:
     """y may hold anything; of the first argument only the form is read."""
 
@@ -203,8 +208,8 @@ class Put:
 
 
 Access = (
-    Opaque | SamePlace | Same | ConstantFill | Unwritten | Rearranged | Permuted | Reshaped | Expanded | Cut | Parts | Triangle
-    | Spread | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
-    | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered | Indexed
-    | Placed | Copied | Scattered | Put
+    Opaque | SamePlace | Same | ConstantFill | Made | Unwritten | Rearranged | Spread | Permuted | Reshaped | Expanded | Cut
+    | Parts | Triangle | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm | Convolution
+    | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered | Indexed | Placed
+    | Copied | Scattered | Put
 )  # fmt: skip

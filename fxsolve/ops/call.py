@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from fxsolve.ops.facts import FACTS, Fact, Facts, fact_of, name_of
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
@@ -36,6 +38,13 @@ class Call:
         positional = [given[one.name] for one in schema_of(self.target).arguments if not one.kwarg_only]
         named = {one.name: given[one.name] for one in schema_of(self.target).arguments if one.kwarg_only}
         return self.target(*positional, **named)
+
+
+def order_of(call: Call, rank: int) -> tuple[int, ...]:
+    """Of the `rank` dimensions of the first argument, that which each of a `Permuted` result is."""
+    # The dimensions of this tensor are told apart by their sizes.
+    first = torch.empty(tuple(range(rank)), device="meta")
+    return tuple(call.run({next(iter(call.arguments)): first}).shape)
 
 
 def bind(

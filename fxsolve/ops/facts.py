@@ -26,6 +26,7 @@ from fxsolve.ops.access import (
     Joined,
     LayerNorm,
     LookUp,
+    Made,
     Opaque,
     Parts,
     Permuted,
@@ -58,13 +59,16 @@ class Fact:
     `affine` lists groups of arguments, "a b": the op is affine in those of a group together, whatever the others are.
     None leaves it to the access: what moves entries is linear in them, a product in each factor.
 
-    `range` are the ends between which all results lie that are real numbers, whatever the arguments are.
+    `range` are the ends between which all results lie that are real numbers, whatever the arguments are. `neutral` is
+    the number that changes nothing of what is combined. A zero in `divisor`, if it is an integer, raises an error.
     """
 
     access: Access
     apart: int = 0
     affine: tuple[str, ...] | None = None
     range: tuple[float, float] = EVERYTHING
+    neutral: float | None = None
+    divisor: str = ""
 
 
 Facts = Mapping[str, Fact]
@@ -90,8 +94,10 @@ def _rows(
     apart: int = 0,
     affine: tuple[str, ...] | None = None,
     range: tuple[float, float] = EVERYTHING,
+    neutral: float | None = None,
+    divisor: str = "",
 ) -> Iterable[tuple[str, Fact]]:
-    return ((name, Fact(access, apart, affine, range)) for name in names.split())
+    return ((name, Fact(access, apart, affine, range, neutral, divisor)) for name in names.split())
 
 
 _SELF = ("self",)
@@ -100,7 +106,7 @@ FACTS: Facts = dict(
     [
         # Pointwise. Those that torch tags so have a row only if there is more to say.
         *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Same()),
-        *_rows("hardtanh_backward floor_divide _prelu_kernel dropout feature_dropout alpha_dropout", SamePlace()),
+        *_rows("hardtanh_backward _prelu_kernel dropout feature_dropout alpha_dropout", SamePlace()),
         *_rows("tanh sin cos sign", SamePlace(), range=(-1.0, 1.0)),
         *_rows("sigmoid hardsigmoid", SamePlace(), range=(0.0, 1.0)),
         *_rows("relu abs exp softplus sqrt", SamePlace(), range=(0.0, inf)),
@@ -108,12 +114,14 @@ FACTS: Facts = dict(
         *_rows("copy", SamePlace(), affine=("self src",)),
         *_rows("masked_fill", SamePlace(), affine=("self value",)),
         *_rows("mul", SamePlace(), affine=("self", "other")),
-        *_rows("div neg _conj conj_physical _neg_view", SamePlace(), affine=_SELF),
-        *_rows("div.Tensor_mode div.Scalar_mode", SamePlace(), affine=()),
+        *_rows("neg _conj conj_physical _neg_view", SamePlace(), affine=_SELF),
+        *_rows("div", SamePlace(), affine=_SELF, divisor="other"),
+        *_rows("div.Tensor_mode div.Scalar_mode floor_divide remainder fmod", SamePlace(), divisor="other"),
         *_rows("addcmul", SamePlace(), affine=("self tensor1", "self tensor2")),
         *_rows("addcdiv", SamePlace(), affine=("self tensor1",)),
         *_rows("lerp", SamePlace(), affine=("self end", "weight")),
         *_rows("zeros_like ones_like full_like new_zeros new_ones new_full", ConstantFill()),
+        *_rows("zeros ones full arange", Made()),
         *_rows("fill", ConstantFill(), affine=("value",)),
         *_rows("empty_like new_empty new_empty_strided", Unwritten()),
         # Entries at other places.
@@ -136,13 +144,17 @@ FACTS: Facts = dict(
         *_rows("as_strided trace _fft_r2c _fft_c2c _fft_c2r view_as_real view_as_complex", Opaque(), affine=_SELF),
         *_rows("as_strided_scatter", Opaque(), affine=("self src",)),
         # Along dimensions.
-        *_rows("sum mean", Reduced(), affine=_SELF),
-        *_rows("nansum amax amin aminmax argmax argmin prod any all var std var_mean std_mean", Reduced()),
-        *_rows("max min median nanmedian mode linalg_vector_norm norm count_nonzero sort argsort topk", Reduced()),
+        *_rows("mean", Reduced(), affine=_SELF),
+        *_rows("sum", Reduced(), affine=_SELF, neutral=0),
+        *_rows("nansum any count_nonzero linalg_vector_norm", Reduced(), neutral=0),
+        *_rows("all prod", Reduced(), neutral=1),
+        *_rows("amax argmax max", Reduced(), neutral=-inf),
+        *_rows("amin argmin min", Reduced(), neutral=inf),
+        *_rows("aminmax var std var_mean std_mean median nanmedian mode norm sort argsort topk", Reduced()),
         *_rows("kthvalue _softmax_backward_data _log_softmax_backward_data glu", Reduced()),
         *_rows("max.other min.other", SamePlace()),
-        *_rows("_softmax _safe_softmax softmax", Softmax(), range=(0.0, 1.0)),
-        *_rows("_log_softmax log_softmax logsumexp", Softmax()),
+        *_rows("_softmax _safe_softmax softmax", Softmax(), range=(0.0, 1.0), neutral=-inf),
+        *_rows("_log_softmax log_softmax logsumexp", Softmax(), neutral=-inf),
         *_rows("cumsum", Cumulative(), affine=_SELF),
         *_rows("cumprod cummax cummin logcumsumexp _cummax_helper", Cumulative()),
         *_rows("native_layer_norm _fused_rms_norm", LayerNorm(), affine=("weight bias",)),

@@ -238,6 +238,11 @@ STEPS: dict[str, Callable[[Tensor], Tensor]] = {
     "halves": lambda x: torch.cat(x.chunk(2, -1)[::-1], -1).sum(1),
     "squeezed": lambda x: x.unsqueeze(2).transpose(0, 3).squeeze(2).permute(2, 1, 0).sum(1),
     "outer": lambda x: torch.bmm(x.transpose(1, 2), x).sum(1),
+    "stacked": lambda x: torch.stack([x, x.cos()], 2).sum((1, 2)),
+    "running largest": lambda x: x.cummax(1).values[:, -1] + x.cumprod(1)[:, -1],
+    "counted": lambda x: (x > 0).count_nonzero(1).double() + x.nansum(1).cos(),
+    "rms norm": lambda x: torch.rms_norm(x, [D], V[0]).sum(1),
+    "vector": lambda x: torch.stack([torch.mv(row, V[0]).sum() + W[0] for row in x.unbind(0)]),
     "where": lambda x: torch.where(x > 0, x, x.mean(1, keepdim=True)).sum(1),
 }
 

@@ -5,19 +5,21 @@ from itertools import zip_longest
 import torch
 from torch import fx
 
-from fxsolve.ir.calls import arguments
-from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor
+from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor, plain
+from fxsolve.ops.call import Call
 
 aten = torch.ops.aten
 
 
-def pad_cat(p: Padder, node: fx.Node) -> PaddedValue:
+def pad_joined(p: Padder, call: Call) -> PaddedValue:
     """Behind the valid entries of the one piece that grows, the next piece overwrites entries that are not valid."""
-    given, dim = arguments(node, None, 0)
-    pieces = [p.value(piece) for piece in given]
-    dim %= len(pieces[0].dims)
+    pieces = [p.value(piece) for piece in call["tensors"]]
+    made = p.result_dims()
+    dim = call["dim"] % len(made)
+    if len(made) > len(pieces[0].dims):
+        return _stacked(p, call, pieces, dim)
     growing = [k for k, piece in enumerate(pieces) if growing_factor(piece.dims[dim]) is not None]
-    dims = (*pieces[0].dims[:dim], p.result_dims()[dim], *pieces[0].dims[dim + 1 :])
+    dims = (*pieces[0].dims[:dim], made[dim], *pieces[0].dims[dim + 1 :])
     for piece in pieces:
         _check_equal(dims, piece.dims, dim)
     if not growing:
@@ -25,6 +27,14 @@ def pad_cat(p: Padder, node: fx.Node) -> PaddedValue:
     if len(growing) > 1:
         raise NoRuleError("joins two growing dimensions")
     return PaddedValue(_overwrite(p, pieces, growing[0], dim), dims)
+
+
+def _stacked(p: Padder, call: Call, pieces: list[PaddedValue], dim: int) -> PaddedValue:
+    """Pieces that grow alike, along a new dimension that does not."""
+    dims = (*pieces[0].dims[:dim], plain(len(pieces)), *pieces[0].dims[dim:])
+    if any(piece.dims != pieces[0].dims for piece in pieces):
+        raise NoRuleError("joins tensors that grow differently")
+    return PaddedValue(p.again(call, {}), dims)
 
 
 def _check_equal(dims: Dims, other: Dims, besides: int) -> None:
@@ -47,21 +57,22 @@ def _overwrite(p: Padder, pieces: list[PaddedValue], growing: int, dim: int) -> 
     return made
 
 
-def pad_factory(p: Padder, node: fx.Node) -> PaddedValue:
-    """`zeros`, `full` and their like, of a growing size."""
+def pad_filled(p: Padder, call: Call) -> PaddedValue:
+    """`zeros`, `full` and their like, of a growing size or of that of another value."""
+    if call.name == "arange":
+        return _arange(p, call)
+    if "size" not in call.arguments:
+        return PaddedValue(p.again(call, {}), p.value(call.first).dims)
     dims = p.result_dims()
-    given = arguments(node)
-    first = [p.value(given[0]).node] if isinstance(given[0], fx.Node) else []
-    return PaddedValue(p.emit(node.target, *first, p.widths(dims), *given[len(first) + 1 :], **node.kwargs), dims)
+    return PaddedValue(p.again(call, {"size": p.widths(dims)}), dims)
 
 
-def pad_arange(p: Padder, node: fx.Node) -> PaddedValue:
-    """`arange` goes on behind the valid entries."""
-    dims, given = p.result_dims(), arguments(node)
-    start = 0 if node.target is aten.arange.default else given[0]
-    if not all(isinstance(number, int) for number in given):
+def _arange(p: Padder, call: Call) -> PaddedValue:
+    """It goes on behind the valid entries."""
+    (dims,), start = p.result_dims(), call["start"] or 0
+    if not all(isinstance(number, int) for number in p.call.args) or call["step"] not in (None, 1):
         raise NoRuleError("counts in fractions")
-    return PaddedValue(p.emit(aten.arange.start, start, start + p.width(dims[0]), **node.kwargs), dims)
+    return PaddedValue(p.emit(aten.arange.start, start, start + p.width(dims), **p.call.kwargs), (dims,))
 
 
 def broadcast(all_dims: list[Dims]) -> Dims:

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.ir.calls import arguments
 from fxsolve.loops.padding.joins import broadcast
 from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor
+from fxsolve.ops.access import Product
+from fxsolve.ops.call import Call
 
 aten = torch.ops.aten
 
@@ -19,24 +20,16 @@ def _contracted(p: Padder, a: PaddedValue, i: int, b: PaddedValue, j: int) -> tu
     return p.masked(a, i, 0), p.masked(b, j, 0)
 
 
-def pad_product(p: Padder, node: fx.Node) -> PaddedValue:
-    """`mm`, `bmm` and `mv`."""
-    a, b = (p.value(argument) for argument in node.args)
-    return _product(p, node, (), a, b)
-
-
-def pad_sum_of_product(p: Padder, node: fx.Node) -> PaddedValue:
-    """`addmm` and `baddbmm`: what is added broadcasts against the product."""
-    c, a, b = (p.value(argument) for argument in node.args)
+def pad_product(p: Padder, call: Call) -> PaddedValue:
+    """Matrices and vectors; what is added broadcasts against the product."""
+    names = call.fact.access
+    assert isinstance(names, Product)
+    a, b = p.value(call[names.left]), p.value(call[names.right])
     dims = _product_dims(a, b)
-    if broadcast([c.dims, dims]) != dims:
+    if names.added and broadcast([p.value(call[names.added]).dims, dims]) != dims:
         raise NoRuleError("adds something that grows differently")
-    return _product(p, node, (c.node,), a, b)
-
-
-def _product(p: Padder, node: fx.Node, before: tuple[fx.Node, ...], a: PaddedValue, b: PaddedValue) -> PaddedValue:
     a, b = _contracted(p, a, len(a.dims) - 1, b, max(len(b.dims) - 2, 0))
-    return PaddedValue(p.emit(node.target, *before, a.node, b.node, **node.kwargs), _product_dims(a, b))
+    return PaddedValue(p.again(call, {names.left: a.node, names.right: b.node}), dims)
 
 
 def _product_dims(a: PaddedValue, b: PaddedValue) -> Dims:
@@ -46,36 +39,34 @@ def _product_dims(a: PaddedValue, b: PaddedValue) -> Dims:
     return (*a.dims[:-1], *columns)
 
 
-def pad_embedding(p: Padder, node: fx.Node) -> PaddedValue:
+def pad_look_up(p: Padder, call: Call) -> PaddedValue:
     """Entries that are not valid look up row 0, whatever they hold."""
-    weight, index = (p.value(argument) for argument in node.args[:2])
+    weight, index = p.value(call["weight"]), p.value(call["indices"])
     if weight.grows:
         raise NoRuleError("looks up in a table that grows")
     index = p.masked_everywhere(index, 0)
-    return PaddedValue(p.emit(node.target, weight.node, index.node, *node.args[2:]), (*index.dims, *weight.dims[1:]))
+    return PaddedValue(p.again(call, {"indices": index.node}), (*index.dims, *weight.dims[1:]))
 
 
-def pad_gather(p: Padder, node: fx.Node) -> PaddedValue:
+def pad_gathered(p: Padder, call: Call) -> PaddedValue:
     """Indices of a growing dimension point at valid entries, for they did so without the buffer."""
-    source, dim, places, *rest = arguments(node)
-    x, index = p.value(source), p.value(places)
-    dim %= len(x.dims)
+    x, index = p.value(call["self"]), p.value(call["index"])
+    dim = call["dim"] % len(x.dims)
     growing_factor(x.dims[dim])  # not folded
     if any(a != b for k, (a, b) in enumerate(zip(x.dims, index.dims, strict=True)) if k != dim and (a or b)):
         raise NoRuleError("gathers along dimensions that grow differently")
     index = p.masked_everywhere(index, 0)
-    return PaddedValue(p.emit(node.target, x.node, dim, index.node, *rest, **node.kwargs), index.dims)
+    return PaddedValue(p.again(call, {"index": index.node}), index.dims)
 
 
-def pad_index(p: Padder, node: fx.Node) -> PaddedValue:
+def pad_indexed(p: Padder, call: Call) -> PaddedValue:
     """Index tensors; along a growing dimension they may count from the end of the n_t valid entries: i modulo n_t."""
-    source, places = arguments(node)
-    x = p.value(source)
-    given = {k: p.value(index) for k, index in enumerate(places) if index is not None}
+    x = p.value(call["self"])
+    given = {k: p.value(index) for k, index in enumerate(call["indices"]) if index is not None}
     if any(index.node.meta["spec"].dtype == torch.bool for index in given.values()):
         raise NoRuleError("picks by a mask")
     indices = {k: _index(p, x.dims[k], index) for k, index in given.items()}
-    made = p.emit(aten.index.Tensor, x.node, [indices.get(k) for k in range(max(indices) + 1)])
+    made = p.again(call, {"indices": [indices.get(k) for k in range(max(indices) + 1)]})
     own = broadcast([index.dims for index in given.values()])
     first = min(indices) if len(indices) == max(indices) + 1 - min(indices) else 0
     left = [dim for k, dim in enumerate(x.dims) if k not in indices]
@@ -88,29 +79,21 @@ def _index(p: Padder, dim: Dim, index: PaddedValue) -> fx.Node:
     return p.emit(aten.remainder.Scalar, index.node, p.valid(dim))
 
 
-def pad_attention(p: Padder, node: fx.Node) -> tuple[fx.Node, list[Dims]]:
+def pad_attention(p: Padder, call: Call) -> tuple[fx.Node, list[Dims]]:
     """Keys that are not valid get the weight exp(-inf) = 0, by the mask or by causality."""
-    *tensors, dropout, causal = arguments(node, None, None, None, 0.0, False)
-    q, k, v = map(p.value, tensors)
+    if "attn_mask" not in call.arguments or len(call.example) != 2:
+        raise NoRuleError("has no rule for a dimension that grows")
+    q, k, v = (p.value(call[name]) for name in ("query", "key", "value"))
     if q.dims[:2] != k.dims[:2] or k.dims[:3] != v.dims[:3] or any(map(growing_factor, (*q.dims[:2], q.dims[3]))):
         raise NoRuleError("attends over batches that grow")
-    kwargs: dict[str, Any] = dict(node.kwargs)
-    given = kwargs.pop("attn_mask", None)
-    mask = None if given is None else p.value(given)
     k, v = p.masked(k, 2, 0), p.masked(v, 2, 0)
-    if not (causal and q.dims[2] == k.dims[2]) and growing_factor(k.dims[2]) is not None:
-        kwargs["attn_mask"] = _key_mask(p, q, k.dims[2], mask)
-        causal = _not_causal(causal)
-    elif mask is not None:
-        kwargs["attn_mask"] = mask.node
-    made = p.emit(node.target, q.node, k.node, v.node, dropout, causal, **kwargs)
-    return made, [(*q.dims[:3], v.dims[3]), (*q.dims[:3],)]
-
-
-def _not_causal(causal: Any) -> bool:
-    if causal:
-        raise NoRuleError("attends causally from fewer positions than it attends to")
-    return False
+    replaced: dict[str, Any] = {"key": k.node, "value": v.node}
+    if not (call["is_causal"] and q.dims[2] == k.dims[2]) and growing_factor(k.dims[2]) is not None:
+        if call["is_causal"]:
+            raise NoRuleError("attends causally from fewer positions than it attends to")
+        mask = None if call["attn_mask"] is None else p.value(call["attn_mask"])
+        replaced["attn_mask"] = _key_mask(p, q, k.dims[2], mask)
+    return p.again(call, replaced), [(*q.dims[:3], v.dims[3]), (*q.dims[:3],)]
 
 
 def _key_mask(p: Padder, q: PaddedValue, keys: Dim, mask: PaddedValue | None) -> fx.Node:

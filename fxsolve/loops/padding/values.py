@@ -15,6 +15,7 @@ from torch import fx
 
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.loops.growing.sizes import AffineSize
+from fxsolve.ops.call import Call
 
 aten = torch.ops.aten
 
@@ -123,6 +124,18 @@ class Padder:
             self._specs[key] = _with_types(spec, self.call.meta["spec"]) if target is self.call.target else spec
         node.meta.update({**self.call.meta, "spec": self._specs[key]})
         return node
+
+    def again(self, call: Call, replaced: Mapping[str, Any]) -> fx.Node:
+        """The same call of what its arguments have become, with some of them replaced, by name."""
+        given = zip(call.arguments, self.call.args, strict=False)
+        args = [replaced.get(name, self.plain(argument)) for name, argument in given]
+        later = {name: value for name, value in replaced.items() if name not in list(call.arguments)[: len(args)]}
+        kwargs = {name: self.plain(argument) for name, argument in self.call.kwargs.items()}
+        return self.emit(call.target, *args, **{**kwargs, **later})
+
+    def plain(self, argument: Any) -> Any:
+        """An argument with the nodes in it as they have become."""
+        return fx.map_arg(argument, lambda node: self.value(node).node)
 
     def beyond(self, size: AffineSize, rank: int, dim: int) -> fx.Node:
         """Which entries along a dimension are not valid, as a mask of that rank: index >= n_t."""

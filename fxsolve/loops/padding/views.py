@@ -3,25 +3,27 @@
 import torch
 from torch import fx
 
-from fxsolve.ir.calls import arguments
 from fxsolve.loops.growing.sizes import AffineSize
 from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor, plain
+from fxsolve.ops.call import Call, order_of
 
 aten = torch.ops.aten
 
 
-def pad_same_shape(p: Padder, node: fx.Node) -> PaddedValue:
+def pad_same(p: Padder, call: Call) -> PaddedValue:
     """A call on one tensor that keeps its shape and treats all entries alike."""
-    x = p.value(node.args[0])
-    return PaddedValue(p.emit(node.target, x.node, *node.args[1:], **node.kwargs), x.dims)
+    return PaddedValue(p.again(call, {}), p.value(call.first).dims)
 
 
-def pad_view(p: Padder, node: fx.Node) -> PaddedValue:
+def pad_reshaped(p: Padder, call: Call) -> PaddedValue:
     """The factors of all dimensions in order, dealt out again."""
-    x = p.value(node.args[0])
+    x = p.value(call.first)
     (sizes,) = p.sizes
     dims = deal_out([factor for dim in x.dims for factor in dim], sizes or ())
-    return PaddedValue(p.emit(aten.reshape.default, x.node, p.widths(dims)), dims)
+    drops_or_adds = "dim" in call.arguments or not {"size", "shape"} & set(call.arguments)
+    return PaddedValue(
+        p.again(call, {}) if drops_or_adds else p.emit(aten.reshape.default, x.node, p.widths(dims)), dims
+    )
 
 
 def deal_out(factors: list[int | AffineSize], sizes: tuple[AffineSize, ...]) -> Dims:
@@ -76,66 +78,48 @@ def _take(left: list[int | AffineSize], size: AffineSize, have: AffineSize) -> i
     return missing
 
 
-def pad_expand(p: Padder, node: fx.Node) -> PaddedValue:
+def pad_expanded(p: Padder, call: Call) -> PaddedValue:
     """A dimension of one entry may become a growing one."""
-    x = p.value(node.args[0])
+    x = p.value(call.first)
     rank = len(p.result_dims())
     own: Dims = (*((),) * (rank - len(x.dims)), *x.dims)
     dims = tuple(new if old == () else old for old, new in zip(own, p.result_dims(), strict=True))
     return PaddedValue(p.emit(aten.expand.default, x.node, p.widths(dims)), dims)
 
 
-def pad_permute(p: Padder, node: fx.Node) -> PaddedValue:
-    source, given = arguments(node)
-    x = p.value(source)
-    order = [k % len(x.dims) for k in given]
-    return PaddedValue(p.emit(node.target, x.node, order), tuple(x.dims[k] for k in order))
+def pad_permuted(p: Padder, call: Call) -> PaddedValue:
+    x = p.value(call.first)
+    return PaddedValue(p.again(call, {}), tuple(x.dims[k] for k in order_of(call, len(x.dims))))
 
 
-def pad_transpose(p: Padder, node: fx.Node) -> PaddedValue:
-    x = p.value(node.args[0])
-    one, two = (k % len(x.dims) for k in arguments(node, None, 0, -1)[1:])
-    dims = list(x.dims)
-    dims[one], dims[two] = dims[two], dims[one]
-    return PaddedValue(p.emit(node.target, x.node, *node.args[1:]), tuple(dims))
+def pad_cut(p: Padder, call: Call) -> PaddedValue:
+    """One entry, or a range of them."""
+    if "index" in call.arguments:
+        return _pad_entry(p, call)
+    if "step" not in call.arguments:
+        raise NoRuleError("has no rule for a dimension that grows")
+    return _pad_range(p, call)
 
 
-def pad_unsqueeze(p: Padder, node: fx.Node) -> PaddedValue:
-    source, dim = arguments(node)
-    x = p.value(source)
-    dim %= len(x.dims) + 1
-    return PaddedValue(p.emit(node.target, x.node, dim), (*x.dims[:dim], (), *x.dims[dim:]))
-
-
-def pad_squeeze(p: Padder, node: fx.Node) -> PaddedValue:
-    source, given = arguments(node)
-    x = p.value(source)
-    drop = {k % len(x.dims) for k in (given if isinstance(given, (list, tuple)) else [given])}
-    dims = tuple(dim for k, dim in enumerate(x.dims) if k not in drop or dim != ())
-    return PaddedValue(p.emit(node.target, x.node, given), dims)
-
-
-def pad_select(p: Padder, node: fx.Node) -> PaddedValue:
+def _pad_entry(p: Padder, call: Call) -> PaddedValue:
     """An entry of a growing dimension is counted from its beginning."""
-    source, dim, index = arguments(node)
-    x = p.value(source)
-    dim %= len(x.dims)
+    x, index = p.value(call["self"]), call["index"]
+    dim = call["dim"] % len(x.dims)
     if growing_factor(x.dims[dim]) is not None:
         index %= p.valid(x.dims[dim])
     return PaddedValue(p.emit(aten.select.int, x.node, dim, index), (*x.dims[:dim], *x.dims[dim + 1 :]))
 
 
-def pad_slice(p: Padder, node: fx.Node) -> PaddedValue:
+def _pad_range(p: Padder, call: Call) -> PaddedValue:
     """A range of fixed width within the valid entries, or one from a fixed start that grows as they do."""
-    source, dim, start, stop, step = arguments(node, None, 0, None, None, 1)
-    x = p.value(source)
-    dim %= len(x.dims)
-    start, stop, _ = slice(start, stop).indices(p.valid(x.dims[dim]))
+    x = p.value(call["self"])
+    dim = call["dim"] % len(x.dims)
+    start, stop, _ = slice(call["start"], call["end"]).indices(p.valid(x.dims[dim]))
     new = p.result_dims()[dim]
     dims = (*x.dims[:dim], new, *x.dims[dim + 1 :])
     if new == x.dims[dim]:
         return x
-    if step != 1:
+    if call["step"] != 1:
         raise NoRuleError("takes a growing dimension in strides")
     size = growing_factor(new)
     growing_factor(x.dims[dim])  # not folded
@@ -154,16 +138,16 @@ def pad_to(p: Padder, node: fx.Node, dim: int, width: int, limit: int) -> fx.Nod
     return p.emit(aten.constant_pad_nd.default, node, [0, 0] * later + [0, limit - width], 0)
 
 
-def pad_split(p: Padder, node: fx.Node) -> tuple[fx.Node, list[Dims]]:
-    """Parts along a dimension that does not grow."""
-    stacked = node.target is aten.unbind.int
-    source, *_, dim = arguments(node, None, 0) if stacked else arguments(node, None, None, 0)
-    x = p.value(source)
-    dim %= len(x.dims)
+def pad_parts(p: Padder, call: Call) -> tuple[fx.Node, list[Dims]]:
+    """Parts along a dimension that does not grow, each with that dimension or, if it is one entry, without it."""
+    x = p.value(call["self"])
+    dim = call["dim"] % len(x.dims)
     if growing_factor(x.dims[dim]) is not None:
         raise NoRuleError("splits a growing dimension")
-    made = p.emit(node.target, x.node, *node.args[1:])
     before, after = x.dims[:dim], x.dims[dim + 1 :]
+    made = p.again(call, {})
     return made, [
-        (*before, *after) if stacked else (*before, plain(sizes[dim].first), *after) for sizes in p.sizes if sizes
+        (*before, plain(sizes[dim].first), *after) if len(sizes) == len(x.dims) else (*before, *after)
+        for sizes in p.sizes
+        if sizes is not None
     ]
