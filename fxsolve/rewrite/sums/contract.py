@@ -16,12 +16,11 @@ from itertools import count
 from math import prod
 from typing import Any, TypeGuard
 
-import torch
 from torch import fx
 
-from fxsolve.ir.calls import arguments
-
-aten = torch.ops.aten
+from fxsolve.ops.access import Permuted, Product, Reduced, Reshaped, Same
+from fxsolve.ops.call import Call, bind, order_of
+from fxsolve.torch_compat.operators import OpOverload
 
 Labels = tuple[int, ...]
 
@@ -54,7 +53,7 @@ def contract(value: fx.Node) -> tuple[Contraction, ...]:
     parts = [_read_through(Contraction((factor,), factor.labels), fresh) for factor in factors]
     product = replace(whole, factors=tuple(part.factors[0] for part in parts))
     product = replace(product, scale=whole.scale * parts[0].scale * parts[1].scale)
-    return (product,) if whole.factors[0].node.target not in _ADDED else _with_bias(whole, product, fresh)
+    return (product,) if _added(whole.factors[0].node) is None else _with_bias(whole, product, fresh)
 
 
 def size_of(factors: tuple[Factor, ...], label: int) -> int:
@@ -66,7 +65,7 @@ def size_of(factors: tuple[Factor, ...], label: int) -> int:
 def _with_bias(whole: Contraction, product: Contraction, fresh: Iterator[int]) -> tuple[Contraction, ...]:
     """beta * bias + alpha * product."""
     node, labels = whole.factors[0].node, whole.factors[0].labels
-    bias: Any = node.args[0]
+    bias = _added(node)
     alpha, beta = (node.kwargs.get(name, 1) for name in ("alpha", "beta"))
     own = _broadcast(bias, labels, node, fresh)
     sizes = zip(labels, node.meta["spec"].shape, strict=True)
@@ -87,27 +86,39 @@ def _pays(factors: tuple[Factor, Factor], whole: Contraction) -> bool:
 
 def _factors(whole: Factor, fresh: Iterator[int]) -> tuple[Factor, Factor] | None:
     """The two factors whose product `whole` is, with labels for what it sums over."""
-    node, labels = whole.node, whole.labels
-    left, right = (*node.args[node.target in _ADDED :], None, None)[:2]
-    if not _is_tensor(left) or not _is_tensor(right):
+    call, labels = _call_of(whole.node), whole.labels
+    if call is None:
         return None
-    inner = next(fresh)
-    match node.target:
-        case aten.mul.Tensor:
-            own = _broadcast(left, labels, node, fresh), _broadcast(right, labels, node, fresh)
-            return Factor(left, own[0]), Factor(right, own[1])
-        case aten.mm.default | aten.addmm.default:
-            return Factor(left, (labels[0], inner)), Factor(right, (inner, labels[1]))
-        case aten.bmm.default | aten.baddbmm.default:
-            return Factor(left, (labels[0], labels[1], inner)), Factor(right, (labels[0], inner, labels[2]))
-        case aten.mv.default | aten.addmv.default:
-            return Factor(left, (labels[0], inner)), Factor(right, (inner,))
-        case aten.dot.default:
-            return Factor(left, (inner,)), Factor(right, (inner,))
-    return None
+    if call.name == "mul":
+        left, right = call["self"], call["other"]
+        if not _is_tensor(left) or not _is_tensor(right):
+            return None
+        own = _broadcast(left, labels, whole.node, fresh), _broadcast(right, labels, whole.node, fresh)
+        return Factor(left, own[0]), Factor(right, own[1])
+    if not isinstance(call.fact.access, Product):
+        return None
+    left, right = call[call.fact.access.left], call[call.fact.access.right]
+    inner, rows, columns = next(fresh), _rank(left) - 1, _rank(right) - 1
+    last = () if columns == 0 else (inner, labels[-1])
+    return Factor(left, (*labels[:rows], inner)), Factor(right, (*labels[: columns - 1], *last) if last else (inner,))
 
 
-_ADDED = (aten.addmm.default, aten.addmv.default, aten.baddbmm.default)
+def _added(node: fx.Node) -> Any:
+    """What an op adds to its product."""
+    call = _call_of(node)
+    names = call.fact.access if call is not None else None
+    return call[names.added] if call is not None and isinstance(names, Product) else None
+
+
+def _call_of(node: fx.Node) -> Call | None:
+    """What a node calls, if that is an op."""
+    if not isinstance(node.target, OpOverload):
+        return None
+    return bind(node.target, node.args, node.kwargs, node.meta["spec"])
+
+
+def _rank(node: fx.Node) -> int:
+    return len(node.meta["spec"].shape)
 
 
 # Linear ops that are read through.
@@ -121,18 +132,17 @@ def _read_through(sum_: Contraction, fresh: Iterator[int]) -> Contraction:
 
 
 def _before(sum_: Contraction, factor: Factor, fresh: Iterator[int]) -> Contraction | None:
-    node, labels = factor.node, factor.labels
-    source = node.args[0] if node.args else None
-    if not isinstance(source, fx.Node) or not _keeps_dtype(node, source) or not _entries(source):
+    node, labels, call = factor.node, factor.labels, _call_of(factor.node)
+    source = call.first if call is not None else None
+    if call is None or not isinstance(source, fx.Node) or not _keeps_dtype(node, source) or not _entries(source):
         return None
-    moved = _moved(node, source, labels, fresh)
-    if moved is not None:
-        return replace(sum_, factors=(Factor(source, moved),))
-    if node.target in _SUMS:
-        scale = sum_.scale * _entries(node) / _entries(source) if node.target in _MEANS else sum_.scale
-        return replace(sum_, factors=(Factor(source, _unsummed(node, source, labels, fresh)),), scale=scale)
-    scale = _scale(node)
-    return None if scale is None else replace(sum_, factors=(Factor(source, labels),), scale=sum_.scale * scale)
+    scale, own = sum_.scale, _moved(call, source, labels, fresh)
+    if own is None and isinstance(call.fact.access, Reduced) and call.fact.affine:
+        own = _unsummed(call, source, labels, fresh)
+        scale = scale * _entries(node) / _entries(source) if call.name == "mean" else scale
+    if own is None and (number := _scale(call)) is not None:
+        own, scale = labels, scale * number
+    return None if own is None else replace(sum_, factors=(Factor(source, own),), scale=scale)
 
 
 def _entries(node: fx.Node) -> int:
@@ -148,51 +158,41 @@ def _keeps_dtype(node: fx.Node, source: fx.Node) -> bool:
     return _is_tensor(source) and node.meta["spec"].dtype == source.meta["spec"].dtype
 
 
-def _scale(node: fx.Node) -> int | float | None:
+def _scale(call: Call) -> int | float | None:
     """The constant by which an op multiplies."""
-    match node.target, node.args[1:]:
-        case aten.neg.default, ():
-            return -1
-        case ((aten.mul.Tensor | aten.mul.Scalar), (int() | float() as number,)):
-            return number
-        case ((aten.div.Tensor | aten.div.Scalar), (int() | float() as number,)) if number and not node.kwargs:
-            return 1 / number
+    number = call["other"]
+    if call.name == "neg":
+        return -1
+    if not isinstance(number, (int, float)):
+        return None
+    if call.name == "div" and number and call["rounding_mode"] is None:
+        return 1 / number
+    return number if call.name == "mul" else None
+
+
+def _moved(call: Call, source: fx.Node, labels: Labels, fresh: Iterator[int]) -> Labels | None:
+    """The labels of the source of an op that only moves dimensions, or adds and drops those of size one."""
+    if isinstance(call.fact.access, Permuted):
+        found = dict(zip(order_of(call, _rank(source)), labels, strict=True))
+        return tuple(found[k] for k in range(_rank(source)))
+    if isinstance(call.fact.access, Reshaped | Same):
+        return _reshaped(call, source.meta["spec"].shape, labels, fresh)
     return None
 
 
-def _moved(node: fx.Node, source: fx.Node, labels: Labels, fresh: Iterator[int]) -> Labels | None:
-    """The labels of the source of an op that only moves dimensions, or adds and drops those of size one."""
-    shape: tuple[int, ...] = source.meta["spec"].shape
-    order = list(range(len(shape)))
-    match node.target, node.args[1:]:
-        case aten.t.default, ():
-            order.reverse()
-        case aten.transpose.int, (int() as one, int() as two):
-            order[one], order[two] = order[two], order[one]
-        case aten.permute.default, ([*dims],):
-            order = [int(dim) % len(shape) for dim in dims]  # pyright: ignore[reportArgumentType]
-        case target, _ if target in _VIEWS:
-            return _reshaped(node, shape, labels, fresh)
-        case _:
-            return None
-    found = dict(zip(order, labels, strict=True))
-    return tuple(found[k] for k in range(len(shape)))
-
-
-def _reshaped(node: fx.Node, shape: tuple[int, ...], labels: Labels, fresh: Iterator[int]) -> Labels | None:
-    kept = [(label, size) for label, size in zip(labels, node.meta["spec"].shape, strict=True) if size != 1]
+def _reshaped(call: Call, shape: tuple[int, ...], labels: Labels, fresh: Iterator[int]) -> Labels | None:
+    kept = [(label, size) for label, size in zip(labels, call.example.shape, strict=True) if size != 1]
     if [size for _, size in kept] != [size for size in shape if size != 1]:
         return None
     rest = iter(label for label, _ in kept)
     return tuple(next(fresh) if size == 1 else next(rest) for size in shape)
 
 
-def _unsummed(node: fx.Node, source: fx.Node, labels: Labels, fresh: Iterator[int]) -> Labels:
+def _unsummed(call: Call, source: fx.Node, labels: Labels, fresh: Iterator[int]) -> Labels:
     """The labels of what a reduction reduces: new ones for the dimensions that it sums over."""
-    width = len(source.meta["spec"].shape)
-    _, dims, keep, *_ = arguments(node, None, None, False)
-    summed = {dim % width for dim in dims} if dims else set(range(width))
-    if keep:
+    width = _rank(source)
+    summed = {dim % width for dim in call["dim"] or range(width)}
+    if call["keepdim"]:
         return tuple(next(fresh) if k in summed else label for k, label in enumerate(labels))
     rest = iter(labels)
     return tuple(next(fresh) if k in summed else next(rest) for k in range(width))
@@ -208,21 +208,3 @@ def _broadcast(x: fx.Node, labels: Labels, out: fx.Node, fresh: Iterator[int]) -
 
 def _fresh(node: fx.Node, fresh: Iterator[int]) -> Labels:
     return tuple(next(fresh) for _ in node.meta["spec"].shape)
-
-
-_VIEWS = frozenset(
-    {
-        aten.view.default,
-        aten._unsafe_view.default,
-        aten.reshape.default,
-        aten.squeeze.default,
-        aten.squeeze.dim,
-        aten.squeeze.dims,
-        aten.unsqueeze.default,
-        aten.alias.default,
-        aten.detach.default,
-        aten.clone.default,
-    }
-)
-_MEANS = frozenset({aten.mean.default, aten.mean.dim})
-_SUMS = _MEANS | {aten.sum.default, aten.sum.dim_IntList}
