@@ -22,6 +22,13 @@ class SamePlace:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """y[i] is the entry at i of one of the arguments in `names`, as another argument says."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Same:
     """y = x, in another type or layout at most."""
 
@@ -208,8 +215,8 @@ class Put:
 
 
 Access = (
-    Opaque | SamePlace | Same | ConstantFill | Made | Unwritten | Rearranged | Spread | Permuted | Reshaped | Expanded | Cut
-    | Parts | Triangle | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm | Convolution
-    | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered | Indexed | Placed
-    | Copied | Scattered | Put
+    Opaque | SamePlace | Chosen | Same | ConstantFill | Made | Unwritten | Rearranged | Spread | Permuted | Reshaped | Expanded
+    | Cut | Parts | Triangle | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
+    | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered
+    | Indexed | Placed | Copied | Scattered | Put
 )  # fmt: skip

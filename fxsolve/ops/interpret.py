@@ -53,6 +53,7 @@ class Interpreter(fx.Interpreter):
         super().__init__(module, garbage_collect_values)
         self.domain = domain
         self.facts = facts
+        self.inputs = module.graph.find_nodes(op="placeholder")
         self._example: Any = None
 
     def run_node(self, n: fx.Node) -> Any:

@@ -135,6 +135,13 @@ OPS: dict[str, Op] = {
     )[0],
     "grouped transposed": lambda x, y, c: F.conv_transpose1d(x[None], c[:, None, :3], padding=1, groups=T)[0],
     "batch norm": lambda x, y, c: F.batch_norm(x, c[0], c[1].abs() + 1) + F.batch_norm(x, None, None, training=True),
+    "batch norm with statistics": lambda x, y, c: sum(
+        torch.ops.aten._native_batch_norm_legit_functional(x, None, None, c[0], c[1].abs() + 1, training, 0.1, 1e-5)[0]
+        for training in (True, False)
+    ),
+    "all true": lambda x, y, c: torch._is_all_true(x > -1) + torch._is_any_true(y > 1) + c,
+    "softmax under a subtracted mask": lambda x, y, c: torch.softmax(x - 1e9 * (c > 0), 1) + (c - y - 1e12).exp(),
+    "matrix by vectors": lambda x, y, c: torch.mv(c, x[0]) + torch.addmv(y[1], x, c[0]) + torch.dot(x[2], c[1]) * c,
     "prelu": lambda x, y, c: F.prelu(x[None], c[0, :1])[0],
     "gated": lambda x, y, c: torch.cat([F.glu(x[:, :4], 1), y[:, :3]], 1),
     "bilinear": lambda x, y, c: F.interpolate(x[None, None], scale_factor=2, mode="bilinear")[0, 0, ::2, ::2],

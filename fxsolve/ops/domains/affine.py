@@ -7,23 +7,10 @@ arguments in which it is affine; results that are no real or complex numbers are
 from enum import IntEnum
 from typing import Any
 
-from fxsolve.ops.access import (
-    ConstantFill,
-    Cut,
-    Expanded,
-    Joined,
-    Parts,
-    Permuted,
-    Product,
-    Rearranged,
-    Reshaped,
-    Same,
-    Spread,
-    Triangle,
-    Unwritten,
-)
+from fxsolve.ops.access import ConstantFill, Product, Unwritten
 from fxsolve.ops.call import Call
 from fxsolve.ops.interpret import Domain, for_each_result
+from fxsolve.ops.origins import origins
 from fxsolve.torch_compat.trees import pytree
 
 
@@ -78,12 +65,9 @@ def _groups(call: Call) -> tuple[str, ...]:
     if call.fact.affine is not None:
         return call.fact.affine
     first = next(iter(call.arguments), "")
-    match call.fact.access:
-        case Same() | Rearranged() | Spread() | Permuted() | Reshaped() | Expanded() | Cut() | Parts() | Triangle():
-            return (first,)
-        case Joined():
-            return ("tensors",)
-        case Product(left, right, added):
-            return f"{left} {added}", f"{right} {added}"
+    if names := origins(call):
+        return (" ".join(names),)
+    if isinstance(call.fact.access, Product):
+        return tuple(f"{factor} {call.fact.access.added}" for factor in (call.fact.access.left, call.fact.access.right))
     # A vector-Jacobian product is linear in the cotangent.
     return (first,) if "_backward" in call.name and first.startswith("grad") else ()

@@ -9,27 +9,11 @@ from dataclasses import dataclass
 from math import isinf, isnan
 from typing import Any
 
-from fxsolve.ops.access import (
-    Copied,
-    Cut,
-    Expanded,
-    Gathered,
-    Indexed,
-    Joined,
-    LookUp,
-    Parts,
-    Permuted,
-    Placed,
-    Rearranged,
-    Reshaped,
-    Same,
-    Selected,
-    Spread,
-    Triangle,
-)
+from fxsolve.ops.access import Joined, Same, Spread, Triangle
 from fxsolve.ops.call import Call
 from fxsolve.ops.facts import EVERYTHING
 from fxsolve.ops.interpret import Domain, for_each_result
+from fxsolve.ops.origins import origins
 
 
 @dataclass(frozen=True)
@@ -87,22 +71,11 @@ def _hull(values: Iterable[Any]) -> Interval:
 
 def _moved(call: Call) -> Interval:
     """The ends of what results are taken from."""
-    match call.fact.access:
-        case Same() if call["dtype"] is None or _of(call.first).is_exact:
-            return _of(call.first)
-        case Permuted() | Reshaped() | Expanded() | Cut() | Parts() | Selected() | Gathered() | Indexed():
-            return _of(call.first)
-        case Rearranged(fill):
-            return _hull([call.first, *([call[fill]] if fill else [])])
-        case Spread() | Triangle():
-            return _hull([call.first, 0])
-        case Joined():
-            return _hull(call["tensors"])
-        case LookUp():
-            return _of(call["weight"])
-        case Placed(source) | Copied(source):
-            return _hull([call["self"], call[source]])
-    return ANYTHING
+    names, access = origins(call), call.fact.access
+    if not names or (isinstance(access, Same) and call["dtype"] is not None and not _of(call.first).is_exact):
+        return ANYTHING
+    taken = [leaf for name in names for leaf in (call[name] if isinstance(access, Joined) else [call[name]])]
+    return _hull([*taken, *([0] if isinstance(access, Spread | Triangle) else [])])
 
 
 def _arithmetic(ends: Iterable[float], *given: Interval) -> Interval:
@@ -161,6 +134,4 @@ _RULES: Mapping[str, Callable[[Call], Interval]] = {
     "sub": _difference,
     "rsub": _difference,
     "neg": _negative,
-    "where": lambda call: _hull([call["self"], call["other"]]),
-    "masked_fill": lambda call: _hull([call["self"], call["value"]]),
 }

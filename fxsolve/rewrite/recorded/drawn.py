@@ -12,40 +12,11 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.program import Program, attribute_of
+from fxsolve.ops.access import ConstantFill
+from fxsolve.ops.call import Call, bind
+from fxsolve.ops.origins import origins
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.trees import pytree
-
-aten = torch.ops.aten
-
-# Each entry of the result is an entry of the arguments at these places, or does not depend on them.
-MOVES: dict[Any, tuple[int, ...]] = {
-    operator.getitem: (0,),
-    aten.clone.default: (0,),
-    aten._to_copy.default: (0,),
-    aten.reshape.default: (0,),
-    aten.copy.default: (0, 1),
-    aten.fill.Scalar: (0,),
-    aten.fill.Tensor: (0, 1),
-    aten.tril.default: (0,),
-    aten.triu.default: (0,),
-    aten.masked_fill.Scalar: (0,),
-    aten.masked_fill.Tensor: (0, 2),
-    aten.where.self: (1, 2),
-    aten.where.ScalarOther: (1,),
-    aten.where.ScalarSelf: (2,),
-    aten.index_put.default: (0, 2),
-    aten.index_fill.int_Scalar: (0,),
-    aten.index_fill.int_Tensor: (0, 3),
-    aten.index_copy.default: (0, 3),
-    aten.scatter.src: (0, 3),
-    aten.scatter.value: (0,),
-    aten.select_scatter.default: (0, 1),
-    aten.slice_scatter.default: (0, 1),
-    aten.diagonal_scatter.default: (0, 1),
-    aten.zeros_like.default: (0,),
-    aten.ones_like.default: (0,),
-    aten.full_like.default: (0,),
-}
 
 
 @dataclass(frozen=True)
@@ -107,18 +78,24 @@ class DrawnValues:
 
 def _keeps_entries(node: fx.Node, values: dict[fx.Node, Any], drawn: set[fx.Node]) -> bool:
     """Whether each entry of a result is a drawn number, or the same whatever is drawn."""
-    if not drawn:
+    if not drawn or node.target is operator.getitem:
         return True
-    if node.target is aten.mul.Tensor:
+    if not isinstance(node.target, OpOverload):
+        return False
+    call = bind(node.target, node.args, node.kwargs, node.meta["spec"])
+    if call.name == "mul":
         factors = [values.get(one, one) for one in node.args if one not in drawn]  # pyright: ignore
         return len(factors) == 1 and bool(torch.as_tensor((factors[0] == 0) | (factors[0] == 1)).all())
-    if node.target is aten.index_put.default and any(node.args[3:]):
-        return False
-    is_view = isinstance(node.target, OpOverload) and node.target.is_view and node.target is not aten.as_strided.default
-    slots = (0,) if is_view else MOVES.get(node.target, ())
-    given = [argument for k, argument in enumerate(node.args) if k in slots]
-    others = pytree.tree_leaves([argument for k, argument in enumerate(node.args) if k not in slots])
+    given = pytree.tree_leaves([call[name] for name in moved_arguments(call)])
+    others = pytree.tree_leaves([call[name] for name in call.arguments if name not in moved_arguments(call)])
     return all(one in given and one not in others for one in drawn)
+
+
+def moved_arguments(call: Call) -> tuple[str, ...]:
+    """The arguments of which results hold entries, or that they do not depend on; none where they are computed."""
+    if isinstance(call.fact.access, ConstantFill):
+        return (next(iter(call.arguments)), "value")
+    return ("self", "src") if call.name == "copy" else origins(call)
 
 
 def _draw(like: Tensor, seed: int) -> Tensor:

@@ -6,42 +6,21 @@ constants alone are numbered, equal calls of equal values as one; a value that i
 it, whatever the parameters are, gets its number.
 """
 
+import operator
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program, attribute_of
-from fxsolve.rewrite.recorded.drawn import MOVES, DrawnValues, Fixed, is_open
+from fxsolve.ops.call import bind
+from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.rewrite.recorded.drawn import DrawnValues, Fixed, is_open, moved_arguments
+from fxsolve.torch_compat.operators import OpOverload
 
-aten = torch.ops.aten
-
-# f(f(x)) is f(x), whatever else f is given.
-_IDEMPOTENT = frozenset(
-    {
-        aten.abs.default,
-        aten.ceil.default,
-        aten.clamp.default,
-        aten.clamp.Tensor,
-        aten.clamp_max.default,
-        aten.clamp_max.Tensor,
-        aten.clamp_min.default,
-        aten.clamp_min.Tensor,
-        aten.floor.default,
-        aten.hardtanh.default,
-        aten.maximum.default,
-        aten.minimum.default,
-        aten.relu.default,
-        aten.round.default,
-        aten.sign.default,
-        aten.trunc.default,
-    }
-)
-_WRITES = frozenset({aten.mul.Tensor, *MOVES})
 _MOST_TRIES = 16  # comparisons without success, for results of one op and form
 
 
@@ -116,7 +95,7 @@ class _Numbering:
         # Constants that steps scale alike are no state, unless each step goes on from the one before.
         if is_drawn or self._goes_on(node, args):
             again = self._applied_before(node, args, kwargs)
-            if again is None and node.target in _WRITES:
+            if again is None and _writes(node):
                 again = self._same_as_before(node, args, above, sources)
         if again is None:
             return self._new(key, node, is_drawn, sources, above)
@@ -153,7 +132,7 @@ class _Numbering:
 
     def _applied_before(self, node: fx.Node, args: Any, kwargs: Any) -> Fixed | None:
         """What an idempotent op is applied to, if that is a result of the same call."""
-        if node.target not in _IDEMPOTENT or args[0].target is not node.target:
+        if not _is_idempotent(node) or args[0].target is not node.target:
             return None
         before, options = self._canonical(args[0])
         return self.fixed[args[0]] if (before[1:], options) == (args[1:], kwargs) else None
@@ -172,6 +151,18 @@ class _Numbering:
             return None
         self.rested |= sources | before.sources
         return before
+
+
+def _is_idempotent(node: fx.Node) -> bool:
+    return isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).idempotent
+
+
+def _writes(node: fx.Node) -> bool:
+    """Whether a call is a product, or a move of entries other than a view."""
+    if node.target is operator.getitem or not isinstance(node.target, OpOverload):
+        return node.target is operator.getitem
+    call = bind(node.target, node.args, node.kwargs, node.meta["spec"])
+    return call.name == "mul" or bool(moved_arguments(call) and not node.target.is_view)
 
 
 def _form(node: fx.Node) -> Hashable:
