@@ -1,11 +1,27 @@
 """What is known of ATen ops, and how it is followed through a graph.
 
-In comes a graph of ATen calls with abstract values for its inputs, out come abstract values for its results.
+In comes a graph of ATen calls with abstract values for its inputs; out come abstract values for its results.
 
-- `access` names the forms in which results read arguments, `facts` gives each op its row: one table for all domains.
-- `call` binds a call to the schema of its op; `interpret` walks a graph and asks a domain about every call.
-- `domains` are such domains: `dependence` tells which steps an entry may depend on, with the zeros that hide some.
+- `access` names the forms in which results read arguments.
+- `facts` is the one table: of each op its access, in which arguments it is affine, between which ends its results lie,
+  what is neutral to it, by what it divides. The table is a value that is handed down; nothing changes it.
+- `call` binds a call to the schema of its op, and gives it its row.
+- `origins` tells which arguments the entries of results are taken from, where nothing is computed.
+- `interpret` walks a graph and asks a domain about every call whose arguments are not all ordinary.
+- `domains` are what is followed: `dependence` (of which steps, or samples, an entry may depend, and which zeros and
+  masks hide some), `affine` (which values are affine in what a step carries), `interval` (between which ends values
+  lie). Growing loops ask the table too, for buffers whose entries are not all valid (`partitioner/padding`), and so do
+  sums over steps (`partitioner/sums/contract`).
 
-To add an op, add its name to a row of `facts`. To add a form of access, add a class to `access` and a rule for it to
-each domain; a domain without that rule takes the op for opaque, which is always sound.
+To add an op, add one row:
+
+    "linalg_cross": Fact(Reduced(), affine=("self", "other"))
+
+`tests/ops/test_rows.py` does so from outside, and sees a loop proved causal, affine, and diagonal over its samples. An
+op without a row is opaque: every entry of its results reads every entry of its arguments, which holds of every op. The
+ops of all recorded programs that have none are listed in `tests/golden/rows`; the lists may only become shorter.
+
+To add a form of access, add a class to `access`, and a rule for it to the domains that can say more of it than of an
+opaque op. To add a domain, write what it knows of a value and `transfer` over the forms of access; overrides for single
+ops are for what no row can tell, and few.
 """

@@ -9,6 +9,7 @@ from fxsolve.ir.spec import Prefix, Repeat
 from fxsolve.lower.batch import batch
 from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.ops.domains.entries import NEVER, Entries
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.plan.structural import Known, label_inputs, label_outputs
 from fxsolve.structure.levels import depth_of_prefixes
 
@@ -26,12 +27,13 @@ class Causality:
     depth: int | None = None
 
 
-def judge(repeat: Repeat, structural: Known) -> Causality:
+def judge(repeat: Repeat, structural: Known, facts: Facts = FACTS) -> Causality:
     """What can be proved of the buffers that a repeat reads whole."""
     if not reads_buffer(repeat):
         return Causality()
     try:
-        latest = _latest_steps(repeat, structural)
+        sweep = batch(repeat, repeat.length)
+        latest = highest_ranks(repeat, sweep, structural, list(range(repeat.length)), facts)
     except PartitionError as error:
         return Causality(obstacle=str(error))
     leak = _leak(latest)
@@ -46,11 +48,6 @@ def reads_buffer(repeat: Repeat) -> bool:
     return any(isinstance(read, Prefix) and node.users for node, read in zip(placeholders, repeat.reads, strict=True))
 
 
-def _latest_steps(repeat: Repeat, structural: Known) -> list[int]:
-    """For each step, the latest one that it may depend on; `NEVER` where there is none."""
-    return highest_ranks(repeat, batch(repeat, repeat.length), structural, list(range(repeat.length)))
-
-
 def _leak(latest: list[int]) -> str | None:
     """The first step that may read a buffer entry of its own or of a later step, if there is one."""
     for step, reached in enumerate(latest):
@@ -59,13 +56,15 @@ def _leak(latest: list[int]) -> str | None:
     return None
 
 
-def highest_ranks(repeat: Repeat, sweep: fx.GraphModule, structural: Known, ranks: list[int]) -> list[int]:
+def highest_ranks(
+    repeat: Repeat, sweep: fx.GraphModule, structural: Known, ranks: list[int], facts: Facts = FACTS
+) -> list[int]:
     """For each step, the highest of the `ranks` of the steps that it may depend on; `NEVER` where there is none.
 
     `sweep` is that of all steps. What a step depends on is told by the ops and the zeros of masks.
     """
     highest = [NEVER] * repeat.length
-    outputs = label_outputs(sweep, label_inputs(repeat, sweep, structural, ranks))
+    outputs = label_outputs(sweep, label_inputs(repeat, sweep, structural, ranks), facts)
     for output in unknown_outputs(repeat):
         if isinstance(outputs[output], Entries):
             reached = outputs[output].latest.reshape(repeat.length, -1).amax(1).tolist()

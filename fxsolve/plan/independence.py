@@ -12,7 +12,7 @@ from itertools import combinations, islice, product
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Lag, Prefix, Repeat
@@ -21,6 +21,7 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.batch import check_plain
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import Entries, entries
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.ops.interpret import Interpreter
 from fxsolve.plan.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.layout import Layout
@@ -30,7 +31,7 @@ _MOST_PAIRINGS = 64  # ways of matching the dimensions of several carries that a
 Pairing = tuple[int, ...]  # one dimension of each carry
 
 
-def find_layout(repeat: Repeat) -> Layout:
+def find_layout(repeat: Repeat, facts: Facts = FACTS) -> Layout:
     """How the carries of `repeat` lie in one state (*batch, n), with as many independent dimensions as can be proved.
 
     Raises `PartitionError` with the reason where the carries make up no state of real numbers that one step gives
@@ -40,7 +41,7 @@ def find_layout(repeat: Repeat) -> Layout:
     lags = _lags(repeat)
     outputs = tuple(lag.output for lag in lags)
     specs = _carried_specs(repeat, outputs)
-    pairings = _independent(repeat, [spec.shape for spec in specs])
+    pairings = _independent(repeat, [spec.shape for spec in specs], facts)
     shapes = tuple(tuple(spec.shape) for spec in specs)
     batch = tuple(shapes[0][pairing[0]] for pairing in pairings)
     orders = tuple(_order(len(shape), [pairing[k] for pairing in pairings]) for k, shape in enumerate(shapes))
@@ -81,15 +82,15 @@ def _order(dims: int, first: list[int]) -> tuple[int, ...]:
 # The proof.
 
 
-def _independent(repeat: Repeat, shapes: list[Any]) -> list[Pairing]:
+def _independent(repeat: Repeat, shapes: list[Any], facts: Facts) -> list[Pairing]:
     """Dimensions, paired over all carries, along which nothing mixes; in the order of those of the first carry."""
     if values_in(repeat) > MOST_LABELS:
         return []
-    body = with_examples(repeat.body)
+    interpreter = Interpreter(with_examples(repeat.body), Dependence(), facts)
     found: list[Pairing] = []
     for pairing in islice(_pairings(shapes), _MOST_PAIRINGS):
         taken = any(one == other for pair in found for one, other in zip(pair, pairing, strict=True))
-        if not taken and _keeps_apart(repeat, body, shapes, pairing):
+        if not taken and _keeps_apart(repeat, interpreter, shapes, pairing):
             found.append(pairing)
     return sorted(found)
 
@@ -105,25 +106,25 @@ def _pairings(shapes: list[Any]) -> Iterator[Pairing]:
             yield from (pairing for pairing in product(*choices) if set(pairing) == used)
 
 
-def _keeps_apart(repeat: Repeat, body: fx.GraphModule, shapes: list[Any], pairing: Pairing) -> bool:
+def _keeps_apart(repeat: Repeat, interpreter: Interpreter, shapes: list[Any], pairing: Pairing) -> bool:
     """Whether no entry of a carried output depends on any place along the paired dimensions but its own."""
     size = shapes[0][pairing[0]]
     for ranks in (torch.arange(size), torch.arange(size).flip(0)):
         wanted = [along(ranks, shape, dim) for shape, dim in zip(shapes, pairing, strict=True)]
-        for found, own in zip(_highest(repeat, body, wanted), wanted, strict=True):
+        for found, own in zip(_highest(repeat, interpreter, wanted), wanted, strict=True):
             if isinstance(found, Entries) and bool((found.latest > own).any()):
                 return False
     return True
 
 
-def _highest(repeat: Repeat, body: fx.GraphModule, carried: list[Tensor]) -> list[Any]:
+def _highest(repeat: Repeat, interpreter: Interpreter, carried: list[Tensor]) -> list[Any]:
     """The carried outputs with the highest label that each entry may depend on."""
     device = device_of(repeat)
     labels = iter(carried)
     inputs = [
         entries(next(labels).to(device)) if isinstance(read, Lag) else unlabelled(node, device)
-        for node, read in zip(body.graph.find_nodes(op="placeholder"), repeat.reads, strict=True)
+        for node, read in zip(interpreter.inputs, repeat.reads, strict=True)
     ]
     with torch.no_grad():
-        outputs = Interpreter(body, Dependence()).run(*inputs)
+        outputs = interpreter.run(*inputs)
     return [outputs[read.output] for read in repeat.reads if isinstance(read, Lag)]

@@ -16,6 +16,7 @@ from fxsolve.lower.fewer_samples import Samples, thin, unknown_outputs
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.ops.interpret import Interpreter
 from fxsolve.plan.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.samples import SampleLoops
@@ -47,7 +48,7 @@ def _in_stack(read: Read, dim: int | None) -> int | None:
     return dim if dim is None or isinstance(read, (Prefix, Invariant)) else dim + 1
 
 
-def find_samples(repeat: Repeat) -> Samples:
+def find_samples(repeat: Repeat, facts: Facts = FACTS) -> Samples:
     """The samples of a batch in the state of a repeat, proved from the ops of a step.
 
     Raises `PartitionError` where no dimension of the state is one whose entries never mix.
@@ -58,10 +59,10 @@ def find_samples(repeat: Repeat) -> Samples:
         raise PartitionError(f"the steps of {repeat.name} have loops of their own")
     if values_in(repeat) > MOST_LABELS:
         raise PartitionError(f"a step of {repeat.name} holds {values_in(repeat)} numbers, more than {MOST_LABELS}")
-    body = with_examples(repeat.body)
+    interpreter = Interpreter(with_examples(repeat.body), Dependence(), facts, garbage_collect_values=False)
     for size in _sizes(repeat):
         for guess in _GUESSES:
-            dims = _prove(repeat, body, size, _read_dims(repeat, size, guess))
+            dims = _prove(repeat, interpreter, size, _read_dims(repeat, size, guess))
             if dims is not None:
                 return Samples(size, dims)
     raise PartitionError(f"the steps of {repeat.name} mix the entries of their state along every dimension")
@@ -93,10 +94,10 @@ def _read_dims(repeat: Repeat, size: int, is_batched: Callable[[Read], bool]) ->
     return dims
 
 
-def _prove(repeat: Repeat, body: fx.GraphModule, size: int, read_dims: list[int | None]) -> dict[str, int] | None:
+def _prove(repeat: Repeat, interpreter: Interpreter, size: int, read_dims: list[int | None]) -> dict[str, int] | None:
     """The dimension of the samples in every value that the state depends on; None where any of these mixes samples."""
     ranks = torch.arange(size, device=device_of(repeat))
-    passes = [(one, _labels(repeat, body, read_dims, one)) for one in (ranks, ranks.flip(0))]
+    passes = [(one, _labels(repeat, interpreter, read_dims, one)) for one in (ranks, ranks.flip(0))]
     dims: dict[str, int] = {}
     for node in _live(repeat):
         found = [(one, labels[node.name]) for one, labels in passes if isinstance(labels.get(node.name), Tensor)]
@@ -110,11 +111,10 @@ def _prove(repeat: Repeat, body: fx.GraphModule, size: int, read_dims: list[int 
     return dims if _agree(repeat, dims, dict(zip(placeholders, read_dims, strict=True))) else None
 
 
-def _labels(repeat: Repeat, body: fx.GraphModule, read_dims: list[int | None], ranks: Tensor) -> dict[str, Tensor]:
+def _labels(repeat: Repeat, interpreter: Interpreter, read_dims: list[int | None], ranks: Tensor) -> dict[str, Tensor]:
     """For each value of a step, the highest rank of the samples that each of its entries may depend on."""
-    reads = zip(body.graph.find_nodes(op="placeholder"), repeat.reads, read_dims, strict=True)
+    reads = zip(interpreter.inputs, repeat.reads, read_dims, strict=True)
     inputs = [_labelled(node, read, dim, ranks) for node, read, dim in reads]
-    interpreter = Interpreter(body, Dependence(), garbage_collect_values=False)
     with torch.no_grad():
         interpreter.run(*inputs)
     firsts = {node.name: _first(value) for node, value in interpreter.env.items()}

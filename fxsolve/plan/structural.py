@@ -28,13 +28,14 @@ from fxsolve.lower.batch import batch
 from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries, entries_of, tells, unknown
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.ops.interpret import Interpreter
 from fxsolve.plan.examples import with_examples
 
 Known = Mapping[str, Tensor | Entries]
 
 
-def structural_values(program: Program, system: System) -> Known:
+def structural_values(program: Program, system: System, facts: Facts = FACTS) -> Known:
     """What is the same in every run of the program: the values of its buffers and constants, and what comes of them.
 
     Of values that depend on parameters, inputs or noise too, the entries that are zero or hidden by a mask are known.
@@ -47,29 +48,29 @@ def structural_values(program: Program, system: System) -> Known:
         values[node.name] = attribute_of(program, target).detach()
     for equation in system.equations:
         if isinstance(equation, Block):
-            values.update(_of_block(equation, values))
+            values.update(_of_block(equation, values, facts))
         elif isinstance(equation, Repeat) and not unknown_outputs(equation):
-            values.update(_of_repeat(equation, values))
+            values.update(_of_repeat(equation, values, facts))
     return values
 
 
-def _of_block(block: Block, values: Known) -> Known:
+def _of_block(block: Block, values: Known, facts: Facts) -> Known:
     body = with_examples(block.body)
     placeholders = body.graph.find_nodes(op="placeholder")
     if any(node.meta["val"] is None for node in placeholders):
         return {}  # it picks entries of stacks, whose form is that of a loop
     pairs = zip(block.inputs, placeholders, strict=True)
     inputs = [values[name] if name in values else unknown(node.meta["val"].shape) for name, node in pairs]
-    return _told(outputs_of(block), label_outputs(body, inputs))
+    return _told(outputs_of(block), label_outputs(body, inputs, facts))
 
 
-def _of_repeat(repeat: Repeat, values: Known) -> Known:
+def _of_repeat(repeat: Repeat, values: Known, facts: Facts) -> Known:
     """The results of steps that do not read one another, stacked or the last one."""
     try:
         sweep = batch(repeat, repeat.length)
     except PartitionError:
         return {}
-    stacks = label_outputs(sweep, label_inputs(repeat, sweep, values, [NEVER] * repeat.length))
+    stacks = label_outputs(sweep, label_inputs(repeat, sweep, values, [NEVER] * repeat.length), facts)
     results: dict[str, Tensor | Entries] = {}
     for write in repeat.writes:
         if isinstance(write, AllSteps):
@@ -79,10 +80,10 @@ def _of_repeat(repeat: Repeat, values: Known) -> Known:
     return _told(results, results.values())
 
 
-def label_outputs(graph: fx.GraphModule, inputs: Sequence[Tensor | Entries]) -> Any:
+def label_outputs(graph: fx.GraphModule, inputs: Sequence[Tensor | Entries], facts: Facts) -> Any:
     """What is known of the results of a graph, from what is known of its inputs."""
     with torch.no_grad():
-        return Interpreter(graph, Dependence()).run(*inputs)
+        return Interpreter(graph, Dependence(), facts).run(*inputs)
 
 
 def _told(names: Iterable[str], results: Iterable[Tensor | Entries]) -> Known:

@@ -82,6 +82,10 @@ def _add(call: Call) -> Entries:
 
 def _subtract(call: Call) -> Entries:
     left, right = broadcast((call["self"], call["other"]))
+    taken = call["other"]
+    if isinstance(taken, Tensor) and taken.dtype != torch.bool:  # as in `scores - 1e9 * hidden`
+        taken = entries_of(-taken * (1 if call["alpha"] is None else call["alpha"]))
+        return entries(latest_of((left, right)), left.zero & right.zero, left.low & ~right.low | taken.low)
     return entries(latest_of((left, right)), left.zero & right.zero, left.low & ~right.low)
 
 
