@@ -1,35 +1,41 @@
 """The loops of every program of the table, and values for what their steps read."""
 
 import warnings
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import torch
 from torch import fx
 
+from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.spec import Read, Repeat, Table
 from fxsolve.stages import partition
 from tests.table.follow import captured
+from tests.table.row import Row
 from tests.test_table import ROWS
+
+
+@cache
+def programs() -> tuple[tuple[str, Program], ...]:
+    """The recorded programs of all rows that are not refused, with the names of the rows."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".torch.jit.script", DeprecationWarning)  # by programs of the table
+        return tuple((row.name, program) for row in ROWS if (program := _captured(row)) is not None)
+
+
+def _captured(row: Row) -> Program | None:
+    with row.mode():
+        program = captured(row)
+    return None if isinstance(program, CaptureError) else program
 
 
 @cache
 def recorded() -> tuple[tuple[str, Repeat], ...]:
     """The loops of all rows, those inside of others too, with the names of the rows."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".torch.jit.script", DeprecationWarning)  # by programs of the table
-        return tuple(_recorded())
-
-
-def _recorded() -> Iterator[tuple[str, Repeat]]:
-    for row in ROWS:
-        with row.mode():
-            program = captured(row)
-            if not isinstance(program, CaptureError):
-                yield from ((row.name, repeat) for repeat in every_repeat(partition(program).system))
+    systems = ((name, partition(program).system) for name, program in programs())
+    return tuple((name, repeat) for name, system in systems for repeat in every_repeat(system))
 
 
 def reads_for(repeat: Repeat, seed: int) -> list[Any]:

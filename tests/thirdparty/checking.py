@@ -14,6 +14,7 @@ import fxsolve
 from fxsolve.ir.text import pattern_text
 from fxsolve.report.report import Report
 from tests.goldens import check_golden, without_paths
+from tests.ops.opaque import check_known
 
 _AUTO_TOLERANCE = 1e-5  # of the largest entry; solves in single precision stop at 1e-6
 _HONEST = "sequential is best here"
@@ -87,7 +88,9 @@ def _assert_same(found: Any, expected: Any, exact: bool) -> None:
 def _describe(case: Case, report: Report) -> str:
     """What was recorded and found: nothing that is measured, and no file names or line numbers."""
     with torch.no_grad():
-        system = fxsolve.partition(fxsolve.capture(case.program, *case.inputs)).system
+        program = fxsolve.capture(case.program, *case.inputs)
+    check_known(program)
+    system = fxsolve.partition(program).system
     notes = [f"note: {without_paths(note)}" for note in report.notes]
     head = f"recorded: {report.calls} ops, {report.draws} draws, {report.guards} guards"
     return "\n".join([head, pattern_text(system), *notes, ""])
