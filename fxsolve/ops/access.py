@@ -29,7 +29,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Same:
+class SameEntries:
     """y = x, in another type or layout at most."""
 
 
@@ -215,8 +215,8 @@ class Put:
 
 
 Access = (
-    Opaque | SamePlace | Chosen | Same | ConstantFill | Made | Unwritten | Rearranged | Spread | Permuted | Reshaped | Expanded
-    | Cut | Parts | Triangle | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm | BatchNorm
-    | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected | Gathered
-    | Indexed | Placed | Copied | Scattered | Put
+    Opaque | SamePlace | Chosen | SameEntries | ConstantFill | Made | Unwritten | Rearranged | Spread | Permuted
+    | Reshaped | Expanded | Cut | Parts | Triangle | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm
+    | BatchNorm | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected
+    | Gathered | Indexed | Placed | Copied | Scattered | Put
 )  # fmt: skip

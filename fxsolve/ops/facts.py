@@ -39,7 +39,7 @@ from fxsolve.ops.access import (
     Recurrence,
     Reduced,
     Reshaped,
-    Same,
+    SameEntries,
     SamePlace,
     Scattered,
     Selected,
@@ -101,7 +101,7 @@ _SELF = ("self",)
 FACTS: Facts = dict(
     [
         # Pointwise. Those that torch tags so have a row only if there is more to say.
-        *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Fact(Same())),
+        *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Fact(SameEntries())),
         *_rows("hardtanh_backward _prelu_kernel dropout feature_dropout alpha_dropout", Fact(SamePlace())),
         *_rows("tanh sin cos", Fact(SamePlace(), range=(-1.0, 1.0))),
         *_rows("sign", Fact(SamePlace(), range=(-1.0, 1.0), idempotent=True)),

@@ -15,7 +15,7 @@ from fxsolve.ops.access import (
     Put,
     Rearranged,
     Reshaped,
-    Same,
+    SameEntries,
     Scattered,
     Selected,
     Spread,
@@ -30,7 +30,7 @@ def origins(call: Call) -> tuple[str, ...]:
     Which entry it is, is told by the other arguments.
     """
     match call.fact.access:
-        case Same() | Permuted() | Reshaped() | Expanded() | Cut() | Parts() | Spread() | Triangle():
+        case SameEntries() | Permuted() | Reshaped() | Expanded() | Cut() | Parts() | Spread() | Triangle():
             return (next(iter(call.arguments)),)
         case Selected() | Gathered() | Indexed():
             return ("self",)

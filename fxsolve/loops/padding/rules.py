@@ -47,7 +47,7 @@ def _pad_triangle(p: Padder, call: Call) -> PaddedValue:
 _RULES: Mapping[type, Rule] = {
     access.SamePlace: _pad_pointwise,
     access.Chosen: _pad_pointwise,
-    access.Same: views.pad_same,
+    access.SameEntries: views.pad_same,
     access.ConstantFill: joins.pad_filled,
     access.Made: joins.pad_filled,
     access.Reshaped: views.pad_reshaped,

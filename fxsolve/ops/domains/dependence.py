@@ -22,7 +22,7 @@ from fxsolve.torch_compat.trees import pytree
 _TRANSFERS: Mapping[type, Callable[[Call], Any]] = {
     access.SamePlace: pointwise.same_place,
     access.Chosen: pointwise.same_place,
-    access.Same: pointwise.same,
+    access.SameEntries: pointwise.same,
     access.ConstantFill: moves.filled,
     access.Rearranged: moves.moved,
     access.Spread: moves.moved,

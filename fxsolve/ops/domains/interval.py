@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isinf, isnan
 from typing import Any
 
-from fxsolve.ops.access import Joined, Same, Spread, Triangle
+from fxsolve.ops.access import Joined, SameEntries, Spread, Triangle
 from fxsolve.ops.call import Call
 from fxsolve.ops.facts import EVERYTHING
 from fxsolve.ops.interpret import Domain, for_each_result
@@ -72,7 +72,7 @@ def _hull(values: Iterable[Any]) -> Interval:
 def _moved(call: Call) -> Interval:
     """The ends of what results are taken from."""
     names, access = origins(call), call.fact.access
-    if not names or (isinstance(access, Same) and call["dtype"] is not None and not _of(call.first).is_exact):
+    if not names or (isinstance(access, SameEntries) and call["dtype"] is not None and not _of(call.first).is_exact):
         return ANYTHING
     taken = [leaf for name in names for leaf in (call[name] if isinstance(access, Joined) else [call[name]])]
     return _hull([*taken, *([0] if isinstance(access, Spread | Triangle) else [])])

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 
 from torch import fx
 
-from fxsolve.ops.access import Permuted, Product, Reduced, Reshaped, Same
+from fxsolve.ops.access import Permuted, Product, Reduced, Reshaped, SameEntries
 from fxsolve.ops.call import Call, bind, order_of
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -175,7 +175,7 @@ def _moved(call: Call, source: fx.Node, labels: Labels, fresh: Iterator[int]) ->
     if isinstance(call.fact.access, Permuted):
         found = dict(zip(order_of(call, _rank(source)), labels, strict=True))
         return tuple(found[k] for k in range(_rank(source)))
-    if isinstance(call.fact.access, Reshaped | Same):
+    if isinstance(call.fact.access, Reshaped | SameEntries):
         return _reshaped(call, source.meta["spec"].shape, labels, fresh)
     return None
 
