@@ -15,7 +15,7 @@ import fxsolve
 from fxsolve.errors import ScheduleError
 from fxsolve.ir.text import pattern_text
 from fxsolve.plan.decision import Candidate, Choice, Decision
-from fxsolve.plan.schedule import Steps
+from fxsolve.plan.method import Steps
 from fxsolve.plan.text import parse_schedule
 from fxsolve.report.to_json import from_json, to_json
 from fxsolve.runtime.compiled import Compiled

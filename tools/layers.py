@@ -44,6 +44,7 @@ RANKS_INSIDE = {
         "functional": 4,
     },
     "ops": {"domains": TOP},
+    "scheduler": {"methods": TOP},
 }
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
 # Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies; Triton is

@@ -12,7 +12,9 @@ from fxsolve.codegen.values import Emission
 from fxsolve.ir.nested import Nested, loops_inside, with_solvers
 from fxsolve.ir.spec import AllSteps, Block, Repeat, System
 from fxsolve.plan.depth import longest_chain
-from fxsolve.plan.schedule import Apply, Part, Scan, Schedule, Steps, all_leaves, leaves, parts_of, steps_of
+from fxsolve.plan.method import Part, Steps, steps_of
+from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.schedule import Apply, Schedule, all_leaves, leaves, parts_of
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop

@@ -14,8 +14,8 @@ from fxsolve.lower.arguments import fused_arguments, step_arguments, sweep_argum
 from fxsolve.lower.lower import results_of, step_loop
 from fxsolve.lower.readable import readable
 from fxsolve.lower.unroll import chunk_graph
-from fxsolve.plan.call import solver_call
-from fxsolve.plan.schedule import Part
+from fxsolve.plan.method import Part
+from fxsolve.plan.windows import lower
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
 from fxsolve.solvers.gauss_seidel import gauss_seidel
@@ -44,7 +44,7 @@ def emit_fused(emission: Emission, repeat: Repeat, unroll: int) -> None:
 
 def emit_method(emission: Emission, repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int) -> None:
     """All steps at once, or the windows of them that the parts are, by the method that the parts name."""
-    call = solver_call(repeat, parts, default, depth)
+    call = lower(repeat, parts, default, depth)
     loop = emission.attribute(repeat.name, call.loop)
     extras = []
     if call.linear is not None and call.layout is not None:

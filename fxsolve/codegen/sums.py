@@ -3,7 +3,8 @@
 from fxsolve.codegen.loops import emit_method
 from fxsolve.codegen.values import Emission
 from fxsolve.ir.spec import Block, Repeat
-from fxsolve.plan.schedule import Jacobi, Steps
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.rewrite.sums.fold import fold_sums
 from fxsolve.solvers.stop import Stop
 

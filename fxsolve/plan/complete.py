@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from fxsolve.ir.spec import Block, Equation, System
-from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, Steps, steps_of
+from fxsolve.plan.method import Steps, steps_of
+from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 
 
 def complete(schedule: Schedule, system: System) -> Schedule:

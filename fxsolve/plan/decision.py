@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fxsolve.plan.schedule import Part, Schedule, steps_of
+from fxsolve.plan.method import Part, steps_of
+from fxsolve.plan.schedule import Schedule
 
 Basis = Literal["measured", "derived", "not tried"]
 

@@ -8,8 +8,9 @@ from fxsolve.ir.nested import every_repeat, with_loops_inside
 from fxsolve.ir.spec import Repeat, System, inputs_of, outputs_of
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.legalize import legalize
-from fxsolve.plan.schedule import Steps
-from fxsolve.plan.trial import in_order, text_of
+from fxsolve.plan.method import Steps
+from fxsolve.plan.schedule import text_of
+from fxsolve.plan.trial import in_order
 
 
 def exact_for(program: Program, system: System, decision: Decision, failed: int) -> Decision | None:

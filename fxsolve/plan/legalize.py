@@ -12,25 +12,16 @@ from fxsolve.plan.causality import Causality, judge
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.depth import dependency_depth
 from fxsolve.plan.facts import find_facts
+from fxsolve.plan.method import Chunks, Method, Part, Steps, steps_of
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.levels import Levels
+from fxsolve.plan.methods.newton import Newton
+from fxsolve.plan.methods.scan import Scan
 from fxsolve.plan.nests import UNKNOWN
 from fxsolve.plan.samples import sample_loops
-from fxsolve.plan.schedule import (
-    Apply,
-    Chunks,
-    GaussSeidel,
-    Jacobi,
-    Levels,
-    Method,
-    Newton,
-    Part,
-    Scan,
-    Schedule,
-    Steps,
-    parts_of,
-    steps_of,
-)
+from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, parts_of, text_of
 from fxsolve.plan.structural import Known, structural_values
-from fxsolve.plan.trial import in_order, text_of
+from fxsolve.plan.trial import in_order
 from fxsolve.rewrite.sums.fold import fold_sums, is_sum
 
 

@@ -14,14 +14,14 @@ from fxsolve.lower.arguments import Values, fused_arguments, step_arguments, swe
 from fxsolve.lower.lower import results_of, step_loop
 from fxsolve.lower.readable import readable, readable_copy
 from fxsolve.lower.unroll import chunk_graph
-from fxsolve.plan.call import solver_call
 from fxsolve.plan.decision import Choice
 from fxsolve.plan.depth import longest_chain
+from fxsolve.plan.method import Steps
 from fxsolve.plan.probe import ProbeRun
-from fxsolve.plan.schedule import Steps
 from fxsolve.plan.structural import Known
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.plan.trial import Situation
+from fxsolve.plan.windows import lower
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
@@ -96,7 +96,7 @@ def _flat_solver(repeat: Repeat, choice: Choice, asked: Stop | None) -> Callable
     # What only adds up is emitted as equations of its own; for timing the loop around it, it runs in order.
     if is_sum(repeat) or all(isinstance(part, Steps) for part in choice.parts):
         return _in_order(solved(repeat, choice.inside, asked))
-    call = solver_call(repeat, choice.parts, asked or stop_of(repeat), longest_chain(repeat))
+    call = lower(repeat, choice.parts, asked or stop_of(repeat), longest_chain(repeat))
     return lambda named: call.solve(sweep_arguments(repeat, Values(named)))
 
 

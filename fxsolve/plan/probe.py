@@ -13,9 +13,9 @@ from fxsolve.lower.arguments import Values, fused_arguments, step_arguments, swe
 from fxsolve.lower.lower import results_of, step_loop, sweep_loop
 from fxsolve.lower.readable import readable
 from fxsolve.lower.unroll import chunk_graph
-from fxsolve.plan.call import solver_call
 from fxsolve.plan.depth import longest_chain
-from fxsolve.plan.schedule import Part, Steps
+from fxsolve.plan.method import Part, Steps
+from fxsolve.plan.windows import lower
 from fxsolve.solvers.by_sample import JacobiBySample
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
@@ -57,7 +57,7 @@ def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop)
     """All steps as the parts of a schedule say."""
     if all(isinstance(part, Steps) for part in parts):
         return run_sequential(repeat, values)
-    call, arguments = solver_call(repeat, parts, stop, longest_chain(repeat)), sweep_arguments(repeat, values)
+    call, arguments = lower(repeat, parts, stop, longest_chain(repeat)), sweep_arguments(repeat, values)
     return _run(repeat, lambda: call.solve(arguments))
 
 

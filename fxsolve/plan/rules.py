@@ -32,9 +32,11 @@ from fxsolve.ir.spec import Repeat, Stacked
 from fxsolve.plan.causality import judge
 from fxsolve.plan.decision import Candidate, Choice
 from fxsolve.plan.facts import find_facts
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.scan import Scan
 from fxsolve.plan.nests import choose_inside, solved
 from fxsolve.plan.probe import ProbeRun, first_window, run_parts, run_sequential, shorten, step_seconds, sweep_seconds
-from fxsolve.plan.schedule import Jacobi, Scan, Steps
 from fxsolve.plan.sums import try_sum
 from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out
 from fxsolve.plan.try_fused import try_fused

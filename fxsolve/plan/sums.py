@@ -12,8 +12,9 @@ from fxsolve.lower.arguments import Values, sweep_arguments
 from fxsolve.lower.lower import results_of, sweep_loop
 from fxsolve.lower.readable import readable_copy
 from fxsolve.plan.decision import Candidate
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.scan import Scan
 from fxsolve.plan.probe import ProbeRun, Results, least_seconds
-from fxsolve.plan.schedule import Scan, Steps
 from fxsolve.plan.trial import step_bytes
 from fxsolve.rewrite.sums.fold import fold_sums
 from fxsolve.solvers.jacobi import jacobi

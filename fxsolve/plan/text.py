@@ -16,21 +16,26 @@ step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from fxsolve.ir.nested import loops_inside, with_loops_inside
 from fxsolve.ir.spec import Lag, Prefix, Repeat, System
 from fxsolve.lower.batch import is_short
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.complete import complete
-from fxsolve.plan.parse import METHODS, parse
-from fxsolve.plan.schedule import GaussSeidel, Jacobi, Scan, Schedule, Steps
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods import METHODS, Methods
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.parse import parse
+from fxsolve.plan.schedule import GaussSeidel, Schedule
 from fxsolve.plan.sums import may_reorder
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop
 
 
-def parse_schedule(text: str, system: System, stop: Stop | None = None) -> Schedule:
+def parse_schedule(text: str, system: System, stop: Stop | None = None, methods: Methods = METHODS) -> Schedule:
     """Read a schedule, and complete it with the equations of `system` that it does not name, run sequentially.
 
     `gs` alone runs everything sequentially; the name of a method alone applies it to every repeat whose steps read
@@ -42,17 +47,18 @@ def parse_schedule(text: str, system: System, stop: Stop | None = None) -> Sched
     name = text.strip()
     if name == "gs":
         return complete(GaussSeidel(()), system)
-    if name in METHODS:
-        return complete(GaussSeidel(tuple(_everywhere(name, repeat, stop) for repeat in system.repeats)), system)
-    return complete(parse(text, system), system)
+    everywhere = next((method for method in methods if method.by_name and method.name == name), None)
+    if everywhere is not None:
+        return complete(GaussSeidel(tuple(_everywhere(everywhere, repeat, stop) for repeat in system.repeats)), system)
+    return complete(parse(text, system, methods), system)
 
 
-def _everywhere(name: str, repeat: Repeat, stop: Stop | None) -> Schedule:
+def _everywhere(method: Any, repeat: Repeat, stop: Stop | None) -> Schedule:
     steps = Steps(repeat.name, 0, repeat.length)
     if is_sum(repeat):
         return Scan(steps) if may_reorder(repeat, stop or stop_of(repeat)) else steps
     carries = any(isinstance(read, (Lag, Prefix)) for one in with_loops_inside(repeat) for read in one.reads)
     inside = loops_inside(repeat)
     if carries and inside and not (reads_buffer(repeat) and all(map(is_short, inside))):
-        return replace(steps, inside=tuple(_everywhere(name, inner, stop) for inner in inside))
-    return METHODS[name](steps) if carries else Jacobi(steps)
+        return replace(steps, inside=tuple(_everywhere(method, inner, stop) for inner in inside))
+    return method(steps) if carries else Jacobi(steps)

@@ -20,23 +20,9 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import SamePlace
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.plan.decision import Candidate, Choice, Decision
-from fxsolve.plan.schedule import (
-    GaussSeidel,
-    Jacobi,
-    Method,
-    Newton,
-    Part,
-    Picard,
-    Scan,
-    Schedule,
-    Steps,
-    all_leaves,
-    parts_of,
-    steps_of,
-)
-from fxsolve.plan.trial import text_of
+from fxsolve.plan.method import Method, Steps, steps_of
+from fxsolve.plan.schedule import GaussSeidel, Schedule, all_leaves, name_of, parts_of, text_of
 from fxsolve.rewrite.sums.fold import is_sum
-from fxsolve.solvers.stop import Stop
 from fxsolve.torch_compat.operators import OpOverload
 
 
@@ -56,7 +42,7 @@ def solve_ties(system: System, decision: Decision) -> Decision:
     """The decision with all recurrences solved bit for bit whose results are compared with one another."""
     sums = {repeat.name for repeat in system.repeats if is_sum(repeat)}
     ties = {name: source for name, source in tied_loops(system).items() if name not in sums}
-    loose = {_name(part) for part in all_leaves(decision.schedule) if _is_loose(part)}
+    loose = {name_of(leaf) for leaf in all_leaves(decision.schedule) if isinstance(leaf, Method) and leaf.is_loose}
     exact = {name: source for name, source in ties.items() if name in loose}
     if not exact:
         return decision
@@ -155,27 +141,14 @@ def _is_inexact(node: fx.Node) -> bool:
     return not isinstance(spec, TensorSpec) or spec.dtype.is_floating_point or spec.dtype.is_complex
 
 
-def _name(leaf: Any) -> str:
-    return leaf.block if not isinstance(leaf, Part) else steps_of(leaf).repeat
-
-
-def _is_loose(leaf: Any) -> bool:
-    """Whether a leaf of a schedule stops before two sweeps are equal, or has no sweeps at all."""
-    if isinstance(leaf, (Jacobi, Newton, Picard)):
-        return leaf.stop is None or bool(leaf.stop.atol or leaf.stop.rtol)
-    return isinstance(leaf, Scan)
-
-
 def _exactly(schedule: Schedule, names: Mapping[str, str]) -> Schedule:
     if isinstance(schedule, GaussSeidel):
         return GaussSeidel(tuple(_exactly(child, names) for child in schedule.children))
     if isinstance(schedule, Steps):
         return replace(schedule, inside=tuple(_exactly(child, names) for child in schedule.inside))
-    if not isinstance(schedule, Method) or steps_of(schedule).repeat not in names:
+    if not isinstance(schedule, Method) or name_of(schedule) not in names:
         return schedule
-    if isinstance(schedule, (Jacobi, Newton, Picard)):
-        return replace(schedule, stop=Stop(max_sweeps=schedule.stop.max_sweeps if schedule.stop else None))
-    return steps_of(schedule)
+    return schedule.exactly() or steps_of(schedule)
 
 
 def _chosen(choice: Choice, schedule: Schedule, names: Mapping[str, str]) -> Choice:

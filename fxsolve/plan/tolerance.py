@@ -8,7 +8,8 @@ from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, System
 from fxsolve.plan.affine import is_affine
-from fxsolve.plan.schedule import Jacobi, Newton, Picard, Schedule, all_leaves, steps_of
+from fxsolve.plan.method import Iterative, steps_of
+from fxsolve.plan.schedule import Schedule, all_leaves
 from fxsolve.solvers.stop import Stop, default_stop
 
 
@@ -24,7 +25,7 @@ def stop_of(repeat: Repeat) -> Stop:
 def loosest_stop(system: System, schedule: Schedule, stop: Stop | None) -> float:
     """The largest tolerance that a schedule solves a recurrence to, inside of steps too; 0 where all run in order."""
     repeats = {repeat.name: repeat for repeat in every_repeat(system)}
-    parts = [leaf for leaf in all_leaves(schedule) if isinstance(leaf, (Jacobi, Newton, Picard))]
+    parts = [leaf for leaf in all_leaves(schedule) if isinstance(leaf, Iterative)]
     solved = [(repeats[steps_of(part).repeat], part) for part in parts]
     tests = [part.stop or stop or stop_of(repeat) for repeat, part in solved if has_carry(repeat)]
     return max((max(test.atol, test.rtol) for test in tests), default=0.0)

@@ -8,7 +8,8 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.arguments import Values
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.schedule import GaussSeidel, Part, Steps
+from fxsolve.plan.method import Part, Steps
+from fxsolve.plan.schedule import text_of
 from fxsolve.plan.structural import Known
 from fxsolve.solvers.stop import Stop
 
@@ -50,11 +51,6 @@ class Trial:
 def ruled_out(parts: tuple[Part, ...], reason: str, backend: str = "eager") -> Trial:
     """A schedule that was not measured, and why."""
     return Trial(Candidate(text_of(parts), backend, None, "not tried", reason), parts, None)
-
-
-def text_of(parts: tuple[Part, ...]) -> str:
-    """The parts of one loop as a schedule."""
-    return str(parts[0] if len(parts) == 1 else GaussSeidel(parts))
 
 
 def in_order(repeat: Repeat) -> Steps:

@@ -5,9 +5,11 @@ from itertools import pairwise
 
 from fxsolve.errors import PartitionError
 from fxsolve.plan.decision import Candidate
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.probe import count_sweeps, first_window, sweep_seconds
-from fxsolve.plan.schedule import Jacobi, Steps
-from fxsolve.plan.trial import Situation, Trial, ruled_out, step_bytes, text_of
+from fxsolve.plan.schedule import text_of
+from fxsolve.plan.trial import Situation, Trial, ruled_out, step_bytes
 
 WINDOWS = (1024, 256, 64)
 SWEEP_BYTES = 2 << 30  # a whole sweep that holds more than this is not tried

@@ -6,12 +6,13 @@ from dataclasses import replace
 from fxsolve.errors import PartitionError
 from fxsolve.lower.linearize import linearize
 from fxsolve.lower.readable import readable
-from fxsolve.plan import schedule
+from fxsolve.plan import methods
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.facts import Facts
+from fxsolve.plan.method import Part, Steps, steps_of
 from fxsolve.plan.probe import first_window, least_seconds
-from fxsolve.plan.schedule import Part, Steps, steps_of
-from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out, text_of
+from fxsolve.plan.schedule import text_of
+from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out
 from fxsolve.solvers.iterate import Method, State
 from fxsolve.solvers.newton import NewtonSolver
 from fxsolve.solvers.scan import ScanSolver
@@ -47,11 +48,11 @@ def _parts(situation: Situation, facts: Facts) -> tuple[Part, ...]:
     """A scan over all steps, or Newton over as many at once as their Jacobians may hold memory for."""
     steps = in_order(situation.repeat)
     if facts.affine:
-        return (schedule.Scan(steps),)
+        return (methods.Scan(steps),)
     windows = max(1, -(-_jacobian_bytes(situation, facts) // JACOBIAN_BYTES))
     length = -(-steps.stop // windows)
     starts = range(0, steps.stop, length)
-    return tuple(schedule.Newton(Steps(steps.repeat, low, min(low + length, steps.stop))) for low in starts)
+    return tuple(methods.Newton(Steps(steps.repeat, low, min(low + length, steps.stop))) for low in starts)
 
 
 def _obstacle(situation: Situation, facts: Facts, total: float, sweep: float | None) -> str:
@@ -91,7 +92,7 @@ def _try_newton(method: NewtonSolver, window: Window, parts: tuple[Part, ...], s
     if limit < length:
         # As for Jacobi, Newton steps that cost as much as all steps in order have had their chance.
         test = replace(method.stop, max_sweeps=limit)
-        parts = tuple(schedule.Newton(steps_of(part), stop=test) for part in parts)
+        parts = tuple(methods.Newton(steps_of(part), stop=test) for part in parts)
     reason = f"{count} Newton steps, each at the cost of {cost / step:.3g} steps, for every {length} steps"
     return Trial(Candidate(text_of(parts), "eager", cost * count * len(parts), "derived", reason), parts, count)
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from fxsolve.errors import PartitionError
 from fxsolve.plan.decision import Candidate
+from fxsolve.plan.method import Part, Steps, steps_of
+from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.probe import count_awake, first_window, run_parts
 from fxsolve.plan.samples import find_samples, sample_dims
-from fxsolve.plan.schedule import Jacobi, Part, Steps, steps_of
-from fxsolve.plan.trial import Situation, Trial, text_of
+from fxsolve.plan.schedule import text_of
+from fxsolve.plan.trial import Situation, Trial
 from fxsolve.solvers.by_sample import STRIDE
 from fxsolve.solvers.samples import SMALLEST
 

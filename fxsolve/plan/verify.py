@@ -5,23 +5,8 @@ import math
 from fxsolve.errors import ScheduleError
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Equation, Repeat, System, inputs_of, outputs_of
-from fxsolve.plan.schedule import (
-    Apply,
-    Chunks,
-    GaussSeidel,
-    Jacobi,
-    Levels,
-    Newton,
-    Part,
-    Picard,
-    Scan,
-    Schedule,
-    Steps,
-    leaves,
-    parts_of,
-    steps_of,
-)
-from fxsolve.solvers.samples import SMALLEST
+from fxsolve.plan.method import Iterative, Method, Part, Steps, steps_of
+from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, leaves, name_of, parts_of, runs_in_order
 from fxsolve.solvers.stop import Stop
 
 
@@ -34,7 +19,7 @@ def verify_schedule(schedule: Schedule, system: System) -> None:
     known = set(system.inputs)
     reached = dict.fromkeys(equations, 0)
     for leaf in leaves(schedule):
-        name = leaf.block if isinstance(leaf, Apply) else steps_of(leaf).repeat
+        name = name_of(leaf)
         if name not in equations:
             raise ScheduleError(f"the schedule names {name}, which is no equation; there are {', '.join(equations)}")
         equation = equations[name]
@@ -82,11 +67,11 @@ def _check_inside(leaf: Apply | Part, equation: Equation) -> None:
     if isinstance(leaf, Apply) or not isinstance(equation, Repeat) or not steps_of(leaf).inside:
         return
     steps, repeats = steps_of(leaf), {inner.name: inner for inner in loops_inside(equation)}
-    if not isinstance(leaf, Steps):
+    if not runs_in_order(leaf):
         raise ScheduleError(f"{leaf} sweeps the steps of {equation.name}; loops inside them cannot be scheduled then")
     reached = dict.fromkeys(repeats, 0)
     for child in (one for schedule in steps.inside for one in leaves(schedule)):
-        name = child.block if isinstance(child, Apply) else steps_of(child).repeat
+        name = name_of(child)
         if name not in repeats:
             raise ScheduleError(f"{name} is no loop in the steps of {equation.name}; these are {', '.join(repeats)}")
         reached[name] = _advance(child, repeats[name], reached[name])
@@ -100,50 +85,16 @@ def _check_inside(leaf: Apply | Part, equation: Equation) -> None:
 
 def _check_parts(repeat: Repeat, parts: tuple[Part, ...]) -> None:
     """One method for all steps of a repeat, beside steps in order; some methods take all steps at once."""
-    methods = [part for part in parts if not isinstance(part, Steps)]
-    kinds = sorted({_kind(method) for method in methods})
+    methods = [part for part in parts if isinstance(part, Method)]
+    kinds = sorted({method.kind for method in methods})
     if len(kinds) > 1:
         raise ScheduleError(f"{repeat.name} is solved by {' and '.join(kinds)}; take one method for all its steps")
-    if len(parts) > 1 and methods and _takes_all(methods[0]):
+    if len(parts) > 1 and methods and methods[0].takes_all:
         raise ScheduleError(f"{methods[0]} must be the whole of {repeat.name}[0:{repeat.length}]")
     for method in methods:
-        if isinstance(method, Jacobi):
-            _check_chunks(repeat, method)
-        if isinstance(method, (Jacobi, Newton, Picard)):
+        method.check(repeat)
+        if isinstance(method, Iterative):
             _check_stop(repeat.name, method.stop)
-
-
-def _check_chunks(repeat: Repeat, method: Jacobi) -> None:
-    if isinstance(method.child, Chunks):
-        length = method.child.length
-        if method.window is not None:
-            raise ScheduleError(f"{method} has chunks and a window; {repeat.name} takes one of the two")
-        if not 1 <= length <= repeat.length:
-            raise ScheduleError(f"{method} has chunks of {length} steps; {repeat.name} has {repeat.length}")
-    if method.samples:
-        _check_samples(repeat, method)
-    if method.window is not None and method.window < 1:
-        raise ScheduleError(f"{method} has a window of {method.window} steps; it needs one or more")
-
-
-def _check_samples(repeat: Repeat, method: Jacobi) -> None:
-    sizes = list(method.samples)
-    if method.window is not None or isinstance(method.child, Chunks):
-        raise ScheduleError(f"{method} gathers samples; {repeat.name} takes no sliding window or chunks beside that")
-    if sizes != sorted(set(sizes), reverse=True) or min(sizes) < SMALLEST:
-        raise ScheduleError(f"{method} gathers samples in batches of falling sizes, each of {SMALLEST} or more")
-
-
-def _kind(method: Part) -> str:
-    name = type(method).__name__.lower()
-    return f"{name} with a {method.jacobian} Jacobian" if isinstance(method, Newton) else name
-
-
-def _takes_all(method: Part) -> bool:
-    """Whether a method cannot leave some of the steps to another call of it."""
-    if isinstance(method, Jacobi):
-        return method.window is not None or isinstance(method.child, Chunks)
-    return isinstance(method, (Scan, Levels))
 
 
 def _check_stop(name: str, stop: Stop | None) -> None:

@@ -9,7 +9,8 @@ from fxsolve.plan import decision
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.facts import find_facts
-from fxsolve.plan.schedule import Scan, parts_of
+from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.schedule import parts_of
 from fxsolve.report.data import CandidateReport, LoopReport
 from fxsolve.report.reads import describe_reads
 from fxsolve.rewrite.sums.fold import is_sum

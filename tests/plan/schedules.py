@@ -3,7 +3,13 @@
 from hypothesis import strategies as st
 
 from fxsolve.ir.spec import Block, Equation, System
-from fxsolve.plan.schedule import Apply, Chunks, GaussSeidel, Jacobi, Levels, Newton, Picard, Scan, Schedule, Steps
+from fxsolve.plan.method import Chunks, Steps
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.levels import Levels
+from fxsolve.plan.methods.newton import Newton
+from fxsolve.plan.methods.picard import Picard
+from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.solvers.stop import Stop
 
 tolerances = st.sampled_from([0.0, 1e-06, 2.5]) | st.floats(0, 1e300)

@@ -8,8 +8,11 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Block, outputs_of
 from fxsolve.plan import rules, try_fused, try_jacobi, try_linear
 from fxsolve.plan.decision import Choice
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.newton import Newton
+from fxsolve.plan.methods.scan import Scan
 from fxsolve.plan.rules import choose
-from fxsolve.plan.schedule import Jacobi, Newton, Scan, Steps
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import Stop
 from fxsolve.stages import capture, partition

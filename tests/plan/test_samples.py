@@ -13,8 +13,9 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.lower.fewer_samples import thin
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.samples import find_samples, sample_dims, sample_loops
-from fxsolve.plan.schedule import Jacobi, Steps
 from fxsolve.plan.trial import Situation, Trial
 from fxsolve.plan.try_samples import try_samples
 from fxsolve.solvers.solution import observe

@@ -6,7 +6,9 @@ from torch import Tensor
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.plan.decision import Decision
-from fxsolve.plan.schedule import Scan, Steps, parts_of
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.schedule import parts_of
 from fxsolve.stages import capture, emit, partition, schedule
 
 T, N = 60, 6

@@ -9,19 +9,13 @@ from hypothesis import strategies as st
 
 from fxsolve.errors import ScheduleError
 from fxsolve.ir.spec import AllSteps, Block, Invariant, Lag, Repeat, System
-from fxsolve.plan.schedule import (
-    Apply,
-    Chunks,
-    GaussSeidel,
-    Jacobi,
-    Levels,
-    Newton,
-    Picard,
-    Scan,
-    Schedule,
-    Steps,
-    steps_of,
-)
+from fxsolve.plan.method import Chunks, Steps, steps_of
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.levels import Levels
+from fxsolve.plan.methods.newton import Newton
+from fxsolve.plan.methods.picard import Picard
+from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.plan.text import parse_schedule
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.solvers.stop import Stop

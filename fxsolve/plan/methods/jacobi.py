@@ -1,0 +1,92 @@
+"""Jacobi: sweep all steps at once; in a window that slides, over chunks, or with smaller and smaller batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fxsolve.errors import ScheduleError
+from fxsolve.ir.spec import Repeat
+from fxsolve.lower.lower import sweep_loop
+from fxsolve.plan.call import SolverCall
+from fxsolve.plan.method import Chunks, Iterative, Option, Part, Steps
+from fxsolve.plan.reader import Reader
+from fxsolve.plan.samples import sample_loops
+from fxsolve.plan.windows import short, strictest, window_bounds
+from fxsolve.solvers.by_sample import jacobi_by_sample
+from fxsolve.solvers.jacobi import jacobi
+from fxsolve.solvers.jacobi_gs import jacobi_gs
+from fxsolve.solvers.samples import SMALLEST
+from fxsolve.solvers.sliding import sliding
+from fxsolve.solvers.stop import Stop
+
+
+def _read_sizes(reader: Reader) -> tuple[int, ...]:
+    """size:size:..."""
+    found = [reader.count("sample")]
+    while reader.accept(":"):
+        found.append(reader.count("sample"))
+    return tuple(found)
+
+
+def _write_sizes(sizes: tuple[int, ...]) -> str:
+    return ":".join(map(str, sizes))
+
+
+@dataclass(frozen=True)
+class Jacobi(Iterative):
+    """Sweep all steps, or chunks of steps, at once from the previous sweep's values until `stop`.
+
+    With a `window`, the next so many unsolved steps only: it slides behind the steps that have settled. With `samples`,
+    falling sizes of a batch, the samples that have not settled are gathered into smaller batches.
+    """
+
+    name: ClassVar[str] = "jacobi"
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("window", lambda reader: reader.count("step")),
+        Option("samples", _read_sizes, _write_sizes),
+    )
+    by_name: ClassVar[bool] = True
+    chunked: ClassVar[bool] = True
+
+    child: Steps | Chunks
+    stop: Stop | None = None
+    window: int | None = None
+    samples: tuple[int, ...] = ()
+
+    @property
+    def takes_all(self) -> bool:
+        return self.window is not None or isinstance(self.child, Chunks)
+
+    def check(self, repeat: Repeat) -> None:
+        if isinstance(self.child, Chunks):
+            self._check_chunks(repeat, self.child.length)
+        if self.samples:
+            self._check_samples(repeat)
+        if self.window is not None and self.window < 1:
+            raise ScheduleError(f"{self} has a window of {self.window} steps; it needs one or more")
+
+    def lower(self, repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int) -> SolverCall:
+        bounds, test = window_bounds(parts), strictest(parts, default)
+        if isinstance(self.child, Chunks):
+            length = self.child.length
+            return SolverCall(jacobi_gs, sweep_loop(repeat, (0, repeat.length // length)), (*test, length))
+        if self.window is not None:
+            first = (0, min(self.window, repeat.length))
+            return SolverCall(sliding, sweep_loop(repeat, first), (*test, self.window))
+        if self.samples:
+            loops = sample_loops(repeat, self.samples, bounds)
+            return SolverCall(jacobi_by_sample, sweep_loop(repeat, bounds), (*test, short(bounds)), samples=loops)
+        return SolverCall(jacobi, sweep_loop(repeat, bounds), (*test, short(bounds)))
+
+    def _check_chunks(self, repeat: Repeat, length: int) -> None:
+        if self.window is not None:
+            raise ScheduleError(f"{self} has chunks and a window; {repeat.name} takes one of the two")
+        if not 1 <= length <= repeat.length:
+            raise ScheduleError(f"{self} has chunks of {length} steps; {repeat.name} has {repeat.length}")
+
+    def _check_samples(self, repeat: Repeat) -> None:
+        sizes = list(self.samples)
+        if self.takes_all:
+            raise ScheduleError(f"{self} gathers samples; {repeat.name} takes no sliding window or chunks beside that")
+        if sizes != sorted(set(sizes), reverse=True) or min(sizes) < SMALLEST:
+            raise ScheduleError(f"{self} gathers samples in batches of falling sizes, each of {SMALLEST} or more")

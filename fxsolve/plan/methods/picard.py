@@ -1,0 +1,28 @@
+"""Picard: sum the increments of all steps, and repeat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fxsolve.ir.spec import Repeat
+from fxsolve.lower.lower import sweep_loop
+from fxsolve.plan.call import SolverCall
+from fxsolve.plan.method import Iterative, Part, Steps
+from fxsolve.plan.windows import short, strictest, window_bounds
+from fxsolve.solvers.picard import picard
+from fxsolve.solvers.stop import Stop
+
+
+@dataclass(frozen=True)
+class Picard(Iterative):
+    """Newton with the identity in place of the Jacobian: sum the increments of all steps, until `stop`."""
+
+    name: ClassVar[str] = "picard"
+    by_name: ClassVar[bool] = True
+
+    child: Steps
+    stop: Stop | None = None
+
+    def lower(self, repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int) -> SolverCall:
+        bounds = window_bounds(parts)
+        return SolverCall(picard, sweep_loop(repeat, bounds), (*strictest(parts, default), short(bounds)))

@@ -1,0 +1,71 @@
+"""The words of a schedule, taken one by one; a slip is shown with its place."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from fxsolve.errors import ScheduleError
+from fxsolve.plan.tokens import Token
+
+
+@dataclass
+class Reader:
+    """The tokens of `text` that are left; `known` are the equations that may be named here, for messages.
+
+    Whatever does not fit raises `ScheduleError` with a caret below the token.
+    """
+
+    text: str
+    tokens: list[Token]
+    known: str
+
+    def accept(self, kind: str) -> bool:
+        """Take the next token if it is of this kind."""
+        if self.tokens[0].kind != kind:
+            return False
+        self.tokens.pop(0)
+        return True
+
+    def take(self, kind: str, expected: str) -> Token:
+        """The next token, which must be of this kind."""
+        token = self.tokens[0]
+        if token.kind != kind:
+            self.fail(token, f"expected {expected}, found {token.text}")
+        return self.tokens.pop(0)
+
+    def word(self, *allowed: str) -> str:
+        """One of a few words."""
+        token = self.take("name", one_of(allowed))
+        if token.text not in allowed:
+            self.fail(token, f"expected {one_of(allowed)}, found {token.text}")
+        return token.text
+
+    def whole_number(self) -> int:
+        """0, 1, 2, ..."""
+        token = self.take("number", "a whole number")
+        if not token.text.isdigit():
+            self.fail(token, f"expected a whole number, found {token.text}")
+        return int(token.text)
+
+    def count(self, thing: str) -> int:
+        """1, 2, 3, ... of something."""
+        token = self.tokens[0]
+        number = self.whole_number()
+        if number == 0:
+            self.fail(token, f"expected at least one {thing}, found 0")
+        return number
+
+    def real_number(self) -> float:
+        """A number without a sign."""
+        return float(self.take("number", "a number").text)
+
+    def fail(self, token: Token, what: str) -> NoReturn:
+        """Raise with the text and a caret below the token."""
+        shown = re.sub(r"\s", " ", self.text)
+        raise ScheduleError(f"{what}\n  {shown}\n  {' ' * token.position}^\nequations: {self.known or 'none'}")
+
+
+def one_of(names: Sequence[str]) -> str:
+    """a, b or c."""
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
