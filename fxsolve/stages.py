@@ -53,22 +53,20 @@ def schedule(
         decision = decide(program, partition.system, "eager" if tolerance == 0 else backend, as_stop(tolerance))
     else:
         asked = parse_schedule(text, partition.system, as_stop(tolerance))
-        decision = legalize_unproved(program, partition.system, asked)
+        decision = legalize_unproved(program, partition.system, asked, backend)
     return solve_ties(partition.system, decision)
 
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:
     """The executable module of a decision."""
-    return emit_module(
-        program, partition.system, decision.schedule, decision.fused, as_stop(tolerance), decision.depths
-    )
+    return emit_module(program, partition.system, decision.schedule, as_stop(tolerance))
 
 
 def emit_passes(
     program: Program, partition: Partition, decision: Decision, tolerance: float | None = None
 ) -> EmittedPasses:
     """The executable modules of a decision about a program with a recorded backward pass."""
-    plan = Plan(decision.schedule, decision.fused, as_stop(tolerance), decision.depths)
+    plan = Plan(decision.schedule, as_stop(tolerance))
     return emit_module_passes(program, partition.system, plan)
 
 

@@ -158,7 +158,7 @@ def test_compiled_steps_are_measured_by_the_programs_own() -> None:
     with torch.no_grad():
         program = fxsolve.capture(GRU, *args)
         parts = fxsolve.partition(program)
-        decision = Decision(parse_schedule("gs", parts.system), fused={"loop0": 4})
+        decision = Decision(parse_schedule("fused(loop0, unroll=4)", parts.system))
         module = fxsolve.emit(program, parts, decision).module
         with fxsolve.certificates() as seen:
             (result,) = module(*args)

@@ -121,8 +121,8 @@ def test_what_is_shared_holds_no_values_of_the_loop_that_it_was_compiled_for(mon
         recorded = fxsolve.capture(model, torch.randn(T, B, N))
         parts = fxsolve.partition(recorded)
         loops = [repeat.name for repeat in parts.system.repeats if has_carry(repeat)]
-        order = parse_schedule("gs", parts.system)
-        emitted = fxsolve.emit(recorded, parts, Decision(order, fused=dict.fromkeys(loops, 4)))
+        order = parse_schedule(f"gs({', '.join(f'fused({name}, unroll=4)' for name in loops)})", parts.system)
+        emitted = fxsolve.emit(recorded, parts, Decision(order))
         for scale in (1.0, 0.3, 2.0):
             x = torch.randn(T, B, N) * scale
             torch.testing.assert_close(emitted.module(x)[0], model(x))

@@ -13,10 +13,9 @@ import fxsolve
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.loops.partition import Partition
-from fxsolve.plan.depth import longest_chain
+from fxsolve.plan.lower import lower
 from fxsolve.plan.schedule import parts_of
 from fxsolve.plan.text import parse_schedule
-from fxsolve.plan.windows import lower
 from fxsolve.solvers.stop import Stop
 from tests.cells import Diagonal, assert_close, assert_emitted, gradients
 
@@ -165,7 +164,7 @@ def _form(form: str, repeat: Repeat) -> str | None:
 def _is_admitted(parts: Partition, repeat: Repeat, text: str) -> bool:
     try:
         chosen = parts_of(parse_schedule(text, parts.system), repeat.name)
-        lower(repeat, chosen, Stop(), longest_chain(repeat) or repeat.length)
+        lower(repeat, chosen, Stop())
     except (PartitionError, ScheduleError):
         return False
     return True

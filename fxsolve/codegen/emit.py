@@ -12,7 +12,7 @@ from fxsolve.capture.state.memory import storage_of
 from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
-from fxsolve.codegen.values import Emission, NoiseInput
+from fxsolve.codegen.values import NoiseInput, ProgramEmission
 from fxsolve.ir.spec import System
 from fxsolve.plan.schedule import Schedule
 from fxsolve.plan.verify import verify_schedule
@@ -42,23 +42,15 @@ class Emitted:
         return sample_noise(self.noise, draws)
 
 
-def emit(
-    program: Program,
-    system: System,
-    schedule: Schedule,
-    fused: dict[str, int] | None = None,
-    stop: Stop | None = None,
-    depths: dict[str, int] | None = None,
-) -> Emitted:
-    """The module that solves `system` in the order of `schedule`; `fused`, `stop` and `depths` as in `Plan`."""
+def emit(program: Program, system: System, schedule: Schedule, stop: Stop | None = None) -> Emitted:
+    """The module that solves `system` in the order of `schedule`; `stop` is the test of methods that name none."""
     verify_schedule(schedule, system)
-    plan = Plan(schedule, fused or {}, stop, depths or {})
-    return emit_program(program, system, len(program.example.outputs), plan)
+    return emit_program(program, system, len(program.example.outputs), Plan(schedule, stop))
 
 
 def emit_program(program: Program, system: System, results: int, plan: Plan) -> Emitted:
     """The module of a system whose first `results` outputs it returns, and whose others are the program's guards."""
-    emission = Emission()
+    emission = ProgramEmission()
     emission.open_program(program, system)
     names, watched = system.outputs[:results], system.outputs[results:]
     guards = Guards(system, watched, tuple(guard.expected for guard in program.guards))
@@ -75,7 +67,7 @@ def emit_program(program: Program, system: System, results: int, plan: Plan) -> 
     return Emitted(emission.finish(names, "Emitted"), tuple(emission.noise))
 
 
-def _lay_out(emission: Emission, program: Program, results: tuple[str, ...]) -> None:
+def _lay_out(emission: ProgramEmission, program: Program, results: tuple[str, ...]) -> None:
     """Batched and compiled steps choose their own strides: results that were contiguous are made so again."""
     recorded = zip(results, program.example.outputs, strict=False)
     for name in {name: None for name, value in recorded if value.is_contiguous() and value.dim() > 1}:
@@ -89,7 +81,7 @@ def flags_of(names: Iterable[str], recorded: Iterable[Tensor]) -> Flags:
     return {name: (value.is_conj(), value.is_neg()) for name, value in zip(names, recorded, strict=False)}
 
 
-def set_flags(emission: Emission, flags: Flags) -> None:
+def set_flags(emission: ProgramEmission, flags: Flags) -> None:
     """What the caller gets has the flags of what was recorded."""
     for name, wanted in flags.items():
         node = emission.values[name]
@@ -97,7 +89,7 @@ def set_flags(emission: Emission, flags: Flags) -> None:
             emission.values[name] = emission.call(as_lazy, node, *wanted)
 
 
-def _own_memory(emission: Emission, program: Program, names: tuple[str, ...]) -> None:
+def _own_memory(emission: ProgramEmission, program: Program, names: tuple[str, ...]) -> None:
     """One step picked out of a stack of all steps is copied where the program returns it with memory of its own."""
     tensors = (*program.example.inputs, *program.example.outputs)
     shared = Counter(map(storage_of, tensors))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxsolve.codegen.values import Emission
+from fxsolve.codegen.values import ProgramEmission
 from fxsolve.ir.spec import AllSteps, Block, System
 from fxsolve.solvers.guard import Number, check_guards
 
@@ -40,7 +40,7 @@ class Guards:
     def __init__(self, system: System, names: tuple[str, ...], expected: tuple[Expected, ...]) -> None:
         self._left = list(_gather(system, names, expected))
 
-    def emit(self, emission: Emission) -> None:
+    def emit(self, emission: ProgramEmission) -> None:
         """Check every value that the emitted graph knows by now."""
         ready = [watched for watched in self._left if watched.name in emission.values]
         self._left = [watched for watched in self._left if watched.name not in emission.values]
@@ -79,7 +79,7 @@ def _picked(system: System) -> dict[str, tuple[str, int]]:
     return picked
 
 
-def _value(emission: Emission, watched: GuardedRead) -> fx.Node:
+def _value(emission: ProgramEmission, watched: GuardedRead) -> fx.Node:
     node, steps = emission.values[watched.name], watched.steps
     if steps is None:
         return node
@@ -88,7 +88,7 @@ def _value(emission: Emission, watched: GuardedRead) -> fx.Node:
     return emission.call(operator.getitem, node, list(steps))
 
 
-def _expected(emission: Emission, watched: GuardedRead) -> fx.Node | Number:
+def _expected(emission: ProgramEmission, watched: GuardedRead) -> fx.Node | Number:
     if not isinstance(watched.expected, tuple):
         return watched.expected
     dtype = _CARRIERS[type(watched.expected[0])]

@@ -7,9 +7,13 @@ from torch import fx
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted, Flags, emit_program, flags_of, set_flags
 from fxsolve.codegen.equations import Plan, emit_equations
-from fxsolve.codegen.values import Emission
-from fxsolve.ir.spec import Block, System
-from fxsolve.plan.schedule import Apply, GaussSeidel, leaves
+from fxsolve.codegen.values import ProgramEmission
+from fxsolve.errors import ScheduleError
+from fxsolve.ir.nested import every_repeat
+from fxsolve.ir.spec import Block, Repeat, System
+from fxsolve.plan.complete import in_order
+from fxsolve.plan.method import Method, Part
+from fxsolve.plan.schedule import Apply, GaussSeidel, leaves, map_parts, name_of
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.joint import split_passes
 from fxsolve.rewrite.recorded.memory import has_flags
@@ -62,7 +66,7 @@ def emit_passes(program: Program, system: System, plan: Plan) -> EmittedPasses:
 
 
 def _emit_backward(system: System, plan: Plan, flags: Flags) -> fx.GraphModule:
-    emission = Emission()
+    emission = ProgramEmission()
     emission.open_values(system.inputs)
     emit_equations(emission, system, plan, lambda: None)
     set_flags(emission, {name: flags[name] for name in system.outputs if name in flags})
@@ -79,7 +83,20 @@ def _emit_restricted(passes: EmittedPasses, present: frozenset[int]) -> Restrict
 
 
 def _with_zeros(plan: Plan, system: System) -> Plan:
-    """The plan for a restricted system, in which blocks of zeros come first."""
+    """The plan for a restricted system, in which blocks of zeros come first, and repeats may have lost their form."""
     planned = {leaf.block for leaf in leaves(plan.schedule) if isinstance(leaf, Apply)}
     zeros = [Apply(one.name) for one in system.equations if isinstance(one, Block) and one.name not in planned]
-    return replace(plan, schedule=GaussSeidel((*zeros, plan.schedule)))
+    repeats = {repeat.name: repeat for repeat in every_repeat(system)}
+    fitting = map_parts(plan.schedule, lambda part: _fitting(part, repeats.get(name_of(part))))
+    return replace(plan, schedule=GaussSeidel((*zeros, fitting)))
+
+
+def _fitting(part: Part, repeat: Repeat | None) -> Part:
+    """The part, or all steps in order where a repeat is no longer one that its method fits."""
+    if repeat is None or not isinstance(part, Method):
+        return part
+    try:
+        part.check(repeat)
+    except ScheduleError:
+        return in_order(repeat)
+    return part

@@ -51,15 +51,18 @@ def sweep_arguments(repeat: Repeat, values: Values) -> SolverArguments:
     return _arguments(repeat, values, [_stacked(repeat, j, read, values) for j, read in _per_step(repeat)])
 
 
-def fused_arguments(repeat: Repeat, values: Values) -> tuple[tuple[int, ...], SolverArguments]:
-    """For steps that are compiled: as for a sweep, but the per-step values of these numbers lie last step first."""
-    reads = _per_step(repeat)
-    backwards = tuple(number for number, (_, read) in enumerate(reads) if is_backwards(read))
+def fused_arguments(repeat: Repeat, values: Values) -> SolverArguments:
+    """For steps that are compiled: as for a sweep, but the per-step values of `backward_reads` lie last step first."""
     per_step = [
         _sliced(repeat, j, read, values) if isinstance(read, Slices) else _stacked(repeat, j, read, values)
-        for j, read in reads
+        for j, read in _per_step(repeat)
     ]
-    return backwards, _arguments(repeat, values, per_step)
+    return _arguments(repeat, values, per_step)
+
+
+def backward_reads(repeat: Repeat) -> tuple[int, ...]:
+    """The numbers of the per-step reads that run from the end of a tensor to its start."""
+    return tuple(number for number, (_, read) in enumerate(_per_step(repeat)) if is_backwards(read))
 
 
 def is_backwards(read: Read) -> bool:

@@ -47,8 +47,7 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
         choices += choice.all()
         sequential += choice.sequential_seconds
         leaves += choice.parts
-    fused = {choice.repeat: choice.unroll for choice in choices if choice.unroll}
-    return Decision(GaussSeidel(tuple(leaves)), tuple(choices), fused, budget.notes(), sequential)
+    return Decision(GaussSeidel(tuple(leaves)), tuple(choices), budget.notes(), sequential)
 
 
 def _given(program: Program) -> dict[str, Tensor]:

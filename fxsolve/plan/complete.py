@@ -1,9 +1,13 @@
 """Schedules that name only some equations, completed with the others."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from fxsolve.ir.spec import Block, Equation, System
-from fxsolve.plan.method import Steps, steps_of
+from fxsolve.ir.nested import loops_inside
+from fxsolve.ir.reads import is_autonomous
+from fxsolve.ir.spec import Block, Equation, Repeat, System
+from fxsolve.plan.method import Method, Part, steps_of, whole
+from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 
 
@@ -24,7 +28,19 @@ def complete(schedule: Schedule, system: System) -> Schedule:
 
 def sequential(equation: Equation) -> Schedule:
     """One equation, run in order."""
-    return Apply(equation.name) if isinstance(equation, Block) else Steps(equation.name, 0, equation.length)
+    return Apply(equation.name) if isinstance(equation, Block) else in_order(equation)
+
+
+def in_order(repeat: Repeat) -> Part:
+    """All steps of a repeat in order; loops inside of them are named where they may end before their last step."""
+    inside = (in_order(inner) for inner in loops_inside(repeat))
+    return in_order_around(repeat, tuple(part for part in inside if isinstance(part, Method) or part.inside))
+
+
+def in_order_around(repeat: Repeat, inside: tuple[Schedule, ...]) -> Part:
+    """All steps of a repeat in order, with the loops inside of them solved so."""
+    steps = replace(whole(repeat), inside=inside)
+    return FixedPoint(steps) if is_autonomous(repeat) else steps
 
 
 def names(schedule: Schedule) -> Iterator[str]:

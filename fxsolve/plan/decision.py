@@ -1,7 +1,7 @@
 """What was decided for each loop, and why."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from fxsolve.plan.method import Part, steps_of
@@ -25,16 +25,14 @@ class Candidate:
 class Choice:
     """The decision for one repeat, with the facts it rests on.
 
-    `parts` are the schedule's leaves for the repeat; `unroll` steps are compiled into one call (0: none). `depth`
-    bounds the longest chain of steps that read one another, where the pattern of their reads was worked out. `inside`
-    are the choices for the loops that each step runs.
+    `parts` are the schedule's leaves for the repeat. `depth` bounds the longest chain of steps that read one another,
+    where the pattern of their reads was worked out. `inside` are the choices for the loops that each step runs.
     """
 
     repeat: str
     parts: tuple[Part, ...]
     chosen: Candidate
     rejected: tuple[Candidate, ...] = ()
-    unroll: int = 0
     causal: str = ""
     step_seconds: float | None = None
     sweep_seconds: float | None = None
@@ -58,14 +56,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Decision:
-    """A schedule for a whole system; `sequential_seconds` is what the loops cost when run step by step.
-
-    By the names of loops, `fused` has the steps in one compiled call, and `depths` the `depth` of their choices.
-    """
+    """A schedule for a whole system; `sequential_seconds` is what the loops cost when run step by step."""
 
     schedule: Schedule
     choices: tuple[Choice, ...] = ()
-    fused: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     sequential_seconds: float | None = None
-    depths: dict[str, int] = field(default_factory=dict)

@@ -6,11 +6,10 @@ from dataclasses import replace
 from fxsolve.capture.program import Guard, Program
 from fxsolve.ir.nested import every_repeat, with_loops_inside
 from fxsolve.ir.spec import Repeat, System, inputs_of, outputs_of
+from fxsolve.plan.complete import in_order
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.legalize import legalize
-from fxsolve.plan.method import Steps
-from fxsolve.plan.schedule import text_of
-from fxsolve.plan.trial import in_order
+from fxsolve.plan.schedule import runs_in_order, text_of
 
 
 def exact_for(program: Program, system: System, decision: Decision, failed: int) -> Decision | None:
@@ -21,15 +20,15 @@ def exact_for(program: Program, system: System, decision: Decision, failed: int)
     numbers = {failed, *(k for k, guard in enumerate(program.guards) if _is_inexact(guard))}
     first = len(system.outputs) - len(program.guards)
     leading = _leading(system, {system.outputs[first + number] for number in numbers})
-    names = frozenset(one.name for one in leading if _is_free(decision, one))
-    if not names:
+    free = [one for one in leading if _is_free(decision, one)]
+    if not free:
         return None
+    names = frozenset(one.name for one in free)
     reason = f"what the program reads at {program.guards[failed].source} came out differently"
     return replace(
         decision,
-        schedule=legalize(decision.schedule, names),
+        schedule=legalize(decision.schedule, free),
         choices=tuple(_exact(choice, names, system, reason) for choice in decision.choices),
-        fused={name: unroll for name, unroll in decision.fused.items() if name not in names},
         notes=(*decision.notes, *(f"{name} runs in order: {reason}" for name in sorted(names))),
     )
 
@@ -52,7 +51,7 @@ def _leading(system: System, wanted: set[str]) -> Iterator[Repeat]:
 def _is_free(decision: Decision, repeat: Repeat) -> bool:
     """Whether a repeat is solved by anything but its own steps in order."""
     choice = next(choice for choice in decision.choices if choice.repeat == repeat.name)
-    return repeat.name in decision.fused or any(not isinstance(part, Steps) for part in choice.parts)
+    return not all(map(runs_in_order, choice.parts))
 
 
 def _exact(choice: Choice, names: frozenset[str], system: System, reason: str) -> Choice:
@@ -62,4 +61,4 @@ def _exact(choice: Choice, names: frozenset[str], system: System, reason: str) -
     parts = (in_order(repeat),)
     safe = Candidate(text_of(parts), "eager", None, "not tried", reason)
     rejected = (choice.chosen, *choice.rejected)
-    return replace(choice, parts=parts, chosen=safe, rejected=rejected, unroll=0, sweeps=None)
+    return replace(choice, parts=parts, chosen=safe, rejected=rejected, sweeps=None)

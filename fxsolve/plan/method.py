@@ -6,8 +6,9 @@ from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar
 
 from fxsolve.ir.spec import Repeat
-from fxsolve.plan.call import SolverCall
+from fxsolve.plan.proofs import Fact, Proofs
 from fxsolve.plan.reader import Reader
+from fxsolve.plan.solver import Solver
 from fxsolve.solvers.stop import Stop
 
 
@@ -55,7 +56,8 @@ class Option:
 class Method(ABC):
     """How steps of one repeat are solved; each method is a frozen dataclass in a file of `methods`.
 
-    Its text is `name(steps, option=value, ...)`. `by_name` says that the name alone means every recurrence,
+    Its text is `name(steps, option=value, ...)`; it fits a repeat of which all facts hold that it `requires`. `by_name`
+    says that the name alone means every recurrence,
     `chunked` that it may act on `Chunks`,
     `in_order` that the program's own steps run one after another, to the same bits and in the same layout, and
     `guesses` that steps see values, on the way, that they do not have in the end.
@@ -63,6 +65,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
+    requires: ClassVar[tuple[Fact, ...]] = ()
     by_name: ClassVar[bool] = False
     in_order: ClassVar[bool] = False
     guesses: ClassVar[bool] = False
@@ -91,12 +94,19 @@ class Method(ABC):
     def check(self, repeat: Repeat) -> None:  # noqa: B027
         """Raise `ScheduleError` where the options make no sense for the repeat; by default, they always do."""
 
-    @abstractmethod
-    def lower(self, repeat: Repeat, parts: Sequence["Part"], default: Stop, depth: int) -> SolverCall:
-        """The call that solves `repeat` as its `parts` say, of which this is one; steps in order are windows of one.
+    def settle(self, proofs: Proofs) -> "Method":
+        """The method with what is left to be proved filled in, once the facts hold that it requires.
 
-        `default` is the stop test of parts that name none, `depth` bounds the chains of steps that read one another.
-        Raises `PartitionError` if the body cannot be batched or linearized.
+        Raises `PartitionError` where its options do not fit the repeat.
+        """
+        return self
+
+    @abstractmethod
+    def lower(self, repeat: Repeat, parts: Sequence["Part"], stop: Stop | None) -> Solver:
+        """The solver of `repeat` as its `parts` say, of which this is one; steps in order are windows of one step.
+
+        `stop` is the test of parts that name none; None for that of the dtype. Raises `PartitionError` if the body
+        cannot be batched or linearized.
         """
 
     def __str__(self) -> str:
@@ -134,6 +144,11 @@ def steps_of(part: Part) -> Steps:
     """The steps that a leaf solves."""
     child = part if isinstance(part, Steps) else part.child
     return child.steps if isinstance(child, Chunks) else child
+
+
+def whole(repeat: Repeat) -> Steps:
+    """All steps of a repeat."""
+    return Steps(repeat.name, 0, repeat.length)
 
 
 # Text.

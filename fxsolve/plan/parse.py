@@ -7,6 +7,7 @@ from typing import Any
 
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Block, Equation, Repeat, System
+from fxsolve.plan.complete import in_order, in_order_around
 from fxsolve.plan.method import Chunks, Iterative, Method, Steps, is_required
 from fxsolve.plan.methods import Methods
 from fxsolve.plan.reader import Reader, one_of
@@ -45,7 +46,10 @@ class _ScheduleParser:
         equation = self.equation(name)
         if isinstance(equation, Block):
             return (Apply(equation.name),)
-        return (Steps(equation.name, *self.range(equation), self.inside(equation)),)
+        if self.reader.tokens[0].kind == "[":
+            return (Steps(equation.name, *self.range(equation), self.inside(equation)),)
+        inside = self.inside(equation)
+        return (in_order_around(equation, inside) if inside else in_order(equation),)
 
     def inside(self, repeat: Repeat) -> tuple[Schedule, ...]:
         """How loops in the steps of a repeat are solved."""
@@ -69,16 +73,21 @@ class _ScheduleParser:
 
     def method(self, method: type[Method]) -> tuple[Schedule, ...]:
         """The rest of a method: what it acts on, and its options."""
-        children = [self.chunks_in_order()] if method.chunked and self.reader.tokens[0].text == "gs" else self.steps()
+        if method.chunked and self.reader.tokens[0].text == "gs":
+            children = [self.chunks_in_order()]
+        else:
+            children = self.steps(method.in_order)
         options = self.options(method)
         self.reader.take(")", "',' or ')'")
         make: Any = method
         return tuple(make(child, **options) for child in children)
 
-    def steps(self) -> list[Steps]:
-        """name[a:b:length] as its chunks."""
+    def steps(self, in_order: bool) -> list[Steps]:
+        """name[a:b:length] as its chunks; all steps in order may say how the loops inside of them are solved."""
         repeat = self.repeat()
         start, stop, length = self.chunks(repeat)
+        if in_order and self.reader.tokens[0].kind == "(":
+            return [Steps(repeat.name, start, stop, self.inside(repeat))]
         return [Steps(repeat.name, first, min(first + length, stop)) for first in range(start, stop, length)]
 
     def chunks_in_order(self) -> Chunks:
@@ -110,9 +119,8 @@ class _ScheduleParser:
         return self.equations[name.text]
 
     def range(self, repeat: Repeat) -> tuple[int, int]:
-        """[a:b], or all steps."""
-        if not self.reader.accept("["):
-            return 0, repeat.length
+        """[a:b]."""
+        self.reader.take("[", "'['")
         limits = self.limits(repeat)
         self.reader.take("]", "']'")
         return limits

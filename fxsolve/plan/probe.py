@@ -5,21 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Repeat
-from fxsolve.lower.arguments import Values, fused_arguments, step_arguments, sweep_arguments
-from fxsolve.lower.lower import results_of, step_loop, sweep_loop
-from fxsolve.lower.readable import readable
-from fxsolve.lower.unroll import chunk_graph
-from fxsolve.plan.depth import longest_chain
-from fxsolve.plan.method import Part, Steps
-from fxsolve.plan.windows import lower
+from fxsolve.lower.arguments import Values, sweep_arguments
+from fxsolve.lower.lower import sweep_loop
+from fxsolve.plan.lower import lower
+from fxsolve.plan.method import Part, whole
+from fxsolve.plan.methods.fused import Fused
+from fxsolve.plan.solver import Results
 from fxsolve.solvers.by_sample import JacobiBySample
-from fxsolve.solvers.fixed_point import fixed_point
-from fxsolve.solvers.fuse import Fused, fused_gauss_seidel
-from fxsolve.solvers.gauss_seidel import gauss_seidel
 from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.norms import measure
 from fxsolve.solvers.samples import SampleLoops
@@ -33,8 +27,6 @@ _MOST_REPETITIONS = 12
 _CHEAP_SECONDS = 5e-3
 _TEST = Stop(1e-6, 1e-6)  # any test with tolerances costs the same
 
-Results = dict[str, Tensor]
-
 
 @dataclass(frozen=True)
 class ProbeRun:
@@ -45,35 +37,28 @@ class ProbeRun:
     sweeps: int
 
 
-def run_sequential(repeat: Repeat, values: Values) -> ProbeRun:
-    """All steps in order."""
-    loop, arguments = step_loop(repeat), step_arguments(repeat, values)
-    if is_autonomous(repeat):
-        return _run(repeat, lambda: fixed_point(loop, arguments.initial, arguments.shared))
-    return _run(repeat, lambda: gauss_seidel(loop, *arguments.flat()))
-
-
-def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop) -> ProbeRun:
+def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop | None = None) -> ProbeRun:
     """All steps as the parts of a schedule say."""
-    if all(isinstance(part, Steps) for part in parts):
-        return run_sequential(repeat, values)
-    call, arguments = lower(repeat, parts, stop, longest_chain(repeat)), sweep_arguments(repeat, values)
-    return _run(repeat, lambda: call.solve(arguments))
+    solve = lower(repeat, parts, stop).bind(values)
+    with torch.no_grad(), observe() as solutions:
+        synchronize()
+        start = time.perf_counter()
+        results = solve()
+        synchronize()
+        seconds = time.perf_counter() - start
+    return ProbeRun(results, seconds, solutions[-1].sweeps if solutions else 1)
 
 
 def step_seconds(repeat: Repeat, values: Values) -> float:
     """Time of one step, the least over short runs of the first steps."""
     first = shorten(repeat, min(repeat.length, PROBED_STEPS))
-    loop, arguments = step_loop(first), step_arguments(first, values)
-    return least_seconds(lambda: gauss_seidel(loop, *arguments.flat())) / first.length
+    return least_seconds(lower(first, (whole(first),)).bind(values)) / first.length
 
 
 def fused_step_seconds(repeat: Repeat, values: Values, unroll: int) -> float:
     """Time of one step when `unroll` of them are compiled into one call; compiles it."""
     first = shorten(repeat, min((repeat.length - 1) // unroll, PROBED_STEPS) * unroll + 1)
-    chunk, (backwards, arguments) = Fused(readable(chunk_graph(first, unroll))), fused_arguments(first, values)
-    given = (step_loop(first), chunk, unroll, *arguments.flat(), backwards)
-    return least_seconds(lambda: fused_gauss_seidel(*given)) / first.length
+    return least_seconds(lower(first, (Fused(whole(first), unroll),)).bind(values)) / first.length
 
 
 def first_window(repeat: Repeat, values: Values, length: int) -> Window:
@@ -144,14 +129,3 @@ def synchronize() -> None:
     """Wait until the accelerator, if there is one, has done what was asked of it."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
-
-
-def _run(repeat: Repeat, solve: Callable[[], tuple[Tensor, ...]]) -> ProbeRun:
-    with torch.no_grad(), observe() as solutions:
-        synchronize()
-        start = time.perf_counter()
-        flat = solve()
-        synchronize()
-        seconds = time.perf_counter() - start
-    results = {name: flat[position] for name, position in results_of(repeat).items()}
-    return ProbeRun(results, seconds, solutions[-1].sweeps)

@@ -30,15 +30,18 @@ from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.reads import has_carry, is_autonomous
 from fxsolve.ir.spec import Repeat, Stacked
 from fxsolve.plan.causality import judge
+from fxsolve.plan.complete import in_order_around
 from fxsolve.plan.decision import Candidate, Choice
 from fxsolve.plan.facts import find_facts
-from fxsolve.plan.method import Steps
+from fxsolve.plan.method import whole
+from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.jacobi import Jacobi
-from fxsolve.plan.methods.scan import Scan
-from fxsolve.plan.nests import choose_inside, solved
-from fxsolve.plan.probe import ProbeRun, first_window, run_parts, run_sequential, shorten, step_seconds, sweep_seconds
+from fxsolve.plan.methods.sums import Sum
+from fxsolve.plan.nests import choose_inside
+from fxsolve.plan.probe import ProbeRun, first_window, run_parts, shorten, step_seconds, sweep_seconds
+from fxsolve.plan.schedule import text_of
 from fxsolve.plan.sums import try_sum
-from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out
+from fxsolve.plan.trial import Situation, Trial, ruled_out
 from fxsolve.plan.try_fused import try_fused
 from fxsolve.plan.try_jacobi import try_windows
 from fxsolve.plan.try_linear import try_linear
@@ -66,20 +69,19 @@ def choose(situation: Situation) -> tuple[Choice, ProbeRun]:
 
 
 def _choose_nest(situation: Situation) -> tuple[Choice, ProbeRun]:
-    repeat = situation.repeat
+    repeat, values = situation.repeat, situation.values
     inside = choose_inside(situation, choose)
-    nest = solved(repeat, inside, situation.asked)
-    run_sequential(shorten(nest, 1), situation.values)  # compiles what is compiled
-    run = run_sequential(nest, situation.values)
-    steps = Steps(repeat.name, 0, repeat.length, tuple(part for choice in inside for part in choice.parts))
+    parts = (in_order_around(repeat, tuple(part for choice in inside for part in choice.parts)),)
+    run_parts(shorten(repeat, 1), values, parts, situation.asked)  # compiles what is compiled
+    run = run_parts(repeat, values, parts, situation.asked)
     loops = ", ".join(choice.repeat for choice in inside)
-    chosen = Candidate(str(in_order(repeat)), "eager", run.seconds, "measured", f"each step runs {loops}")
+    chosen = Candidate(str(in_order_around(repeat, ())), "eager", run.seconds, "measured", f"each step runs {loops}")
     step = run.seconds / run.sweeps
     sweeps = run.sweeps if run.sweeps < repeat.length else None
-    in_turn = Choice(repeat.name, (steps,), chosen, step_seconds=step, sweeps=sweeps, inside=inside)
+    in_turn = Choice(repeat.name, parts, chosen, step_seconds=step, sweeps=sweeps, inside=inside)
     if has_carry(repeat):
         return in_turn, run
-    choice, at_once = _choose_map(replace(situation, repeat=nest), step)
+    choice, at_once = _choose_map(situation, step)
     if choice.sweeps is None:
         return replace(in_turn, rejected=choice.rejected), run
     return replace(choice, inside=inside), at_once
@@ -87,16 +89,17 @@ def _choose_nest(situation: Situation) -> tuple[Choice, ProbeRun]:
 
 def _copies(repeat: Repeat) -> Candidate:
     reason = "it would stack what the steps read, anew in every step of the loop around it"
-    return ruled_out((Jacobi(in_order(repeat)),), reason).candidate
+    return ruled_out((Jacobi(whole(repeat)),), reason).candidate
 
 
 def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
-    run = run_sequential(repeat, situation.values)
+    parts = (FixedPoint(whole(repeat)),)
+    run = run_parts(repeat, situation.values, parts)
     reason = f"every step is the same map: step {run.sweeps} of {repeat.length} changed nothing, bit for bit"
     if run.sweeps == repeat.length:
         reason = "every step is the same map, and each of the steps was needed"
-    chosen = Candidate(str(in_order(repeat)), "eager", run.seconds, "measured", reason)
+    chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", reason)
     step = run.seconds / run.sweeps
     # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
     settles = run.sweeps <= repeat.length // 2
@@ -104,26 +107,26 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
     others = tuple(trial.candidate for trial in fused)
     for trial in fused:
         if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:
-            return Choice(repeat.name, trial.parts, trial.candidate, (chosen,), trial.unroll, step_seconds=step), run
-    return Choice(repeat.name, (in_order(repeat),), chosen, others, step_seconds=step, sweeps=run.sweeps), run
+            return Choice(repeat.name, trial.parts, trial.candidate, (chosen,), step_seconds=step), run
+    return Choice(repeat.name, parts, chosen, others, step_seconds=step, sweeps=run.sweeps), run
 
 
 def _choose_map(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
-    whole = Jacobi(in_order(repeat))
+    at_once = Jacobi(whole(repeat))
     try:
         window = first_window(repeat, situation.values, repeat.length)
     except PartitionError as error:
-        return _sequential(situation, step, (ruled_out((whole,), str(error)).candidate,))
+        return _sequential(situation, step, (ruled_out((at_once,), str(error)).candidate,))
     sweep = sweep_seconds(window)
-    parallel = Candidate(str(whole), "eager", sweep, "measured", "no step reads another: one sweep")
+    parallel = Candidate(str(at_once), "eager", sweep, "measured", "no step reads another: one sweep")
     if sweep > step * repeat.length:
         choice, run = _sequential(situation, step, (parallel,))
         # A few steps are quicker than their share of all: what these give does not stay in the caches.
-        if min(run.seconds, run_sequential(repeat, situation.values).seconds) <= sweep:
+        if min(run.seconds, run_parts(repeat, situation.values, (whole(repeat),)).seconds) <= sweep:
             return choice, run
-    choice = Choice(repeat.name, (whole,), parallel, (_derived(repeat, step),), 0, "", step, sweep, 1)
-    return choice, run_parts(repeat, situation.values, (whole,), situation.stop)
+    choice = Choice(repeat.name, (at_once,), parallel, (_derived(repeat, step),), "", step, sweep, 1)
+    return choice, run_parts(repeat, situation.values, (at_once,), situation.stop)
 
 
 def _choose_sum(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
@@ -132,7 +135,7 @@ def _choose_sum(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
     if run is None or run.seconds > step * repeat.length:
         choice, run = _choose_recurrence(situation, step)
         return replace(choice, rejected=(*choice.rejected, candidate)), run
-    return Choice(repeat.name, (Scan(in_order(repeat)),), candidate, (_derived(repeat, step),), step_seconds=step), run
+    return Choice(repeat.name, (Sum(whole(repeat)),), candidate, (_derived(repeat, step),), step_seconds=step), run
 
 
 def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
@@ -156,7 +159,6 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Probe
         best.parts,
         best.candidate,
         others,
-        best.unroll,
         causality.found,
         step,
         best.sweep,
@@ -171,7 +173,7 @@ def _trials(situation: Situation, step: float, obstacle: str | None) -> list[Tri
     repeat = situation.repeat
     total = step * repeat.length
     if obstacle is not None:
-        return [ruled_out((Jacobi(in_order(repeat)),), obstacle), *try_fused(situation, step, total, total)]
+        return [ruled_out((Jacobi(whole(repeat)),), obstacle), *try_fused(situation, step, total, total)]
     trials = try_windows(situation, step)
     sweep = min((trial.sweep * len(trial.parts) for trial in trials if trial.sweep is not None), default=None)
     trials.append(try_linear(situation, find_facts(repeat), step, sweep))
@@ -180,12 +182,12 @@ def _trials(situation: Situation, step: float, obstacle: str | None) -> list[Tri
 
 
 def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, ProbeRun]:
-    run = run_sequential(situation.repeat, situation.values)
+    run = run_parts(situation.repeat, situation.values, (whole(situation.repeat),))
     derived = _derived(situation.repeat, step)
     chosen = replace(derived, seconds=run.seconds, basis="measured", reason="nothing else is faster")
-    return Choice(situation.repeat.name, (in_order(situation.repeat),), chosen, others, step_seconds=step), run
+    return Choice(situation.repeat.name, (whole(situation.repeat),), chosen, others, step_seconds=step), run
 
 
 def _derived(repeat: Repeat, step: float) -> Candidate:
     """The cost of running in order, from the cost of a step."""
-    return Candidate(str(in_order(repeat)), "eager", step * repeat.length, "derived", "T steps")
+    return Candidate(str(whole(repeat)), "eager", step * repeat.length, "derived", "T steps")

@@ -1,9 +1,9 @@
 """Schedules: in which order the equations of a system are solved, as nested values; `str` gives their text form."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from fxsolve.plan.method import Method, Part, children_text, steps_of
+from fxsolve.plan.method import Method, Part, Steps, children_text, steps_of, with_steps
 
 
 @dataclass(frozen=True)
@@ -77,3 +77,26 @@ def parts_of(schedule: Schedule, repeat: str) -> tuple[Part, ...]:
 def text_of(parts: tuple[Part, ...]) -> str:
     """The parts of one loop as a schedule."""
     return str(parts[0] if len(parts) == 1 else GaussSeidel(parts))
+
+
+def map_parts(schedule: Schedule, change: Callable[[Part], Part | None]) -> Schedule:
+    """The schedule with other leaves for repeats, those of loops inside of steps too; None leaves one out."""
+    return _mapped(schedule, change) or GaussSeidel(())
+
+
+def _mapped(schedule: Schedule, change: Callable[[Part], Part | None]) -> Schedule | None:
+    match schedule:
+        case GaussSeidel(children):
+            return GaussSeidel(tuple(_all_mapped(children, change)))
+        case Apply():
+            return schedule
+    changed = change(schedule)
+    if changed is not schedule or not steps_of(schedule).inside:
+        return changed
+    steps = steps_of(schedule)
+    steps = replace(steps, inside=tuple(_all_mapped(steps.inside, change)))
+    return steps if isinstance(schedule, Steps) else with_steps(schedule, steps)
+
+
+def _all_mapped(children: Sequence[Schedule], change: Callable[[Part], Part | None]) -> Iterator[Schedule]:
+    return (new for child in children if (new := _mapped(child, change)) is not None)

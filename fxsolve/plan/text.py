@@ -2,33 +2,36 @@
 
     schedule = "gs" "(" [schedule {"," schedule}] ")" | method "(" steps {"," option} ")" | leaf
              | "jacobi" "(" "gs" "(" name "[" a ":" b ":" length "]" ")" {"," option} ")"
+             | "fixed_point" "(" leaf ")"
     leaf     = name ["[" a ":" b "]"] ["(" schedule {"," schedule} ")"]
-    method   = "jacobi" | "newton" | "picard" | "scan" | "levels"
+    method   = "jacobi" | "newton" | "picard" | "scan" | "levels" | "sum" | "fixed_point" | "fused"
     steps    = name ["[" a ":" b [":" length] "]"]
-    option   = ("atol" | "rtol" | "max_sweeps" | "window") "=" number | "jacobian" "=" ("full" | "diagonal")
-             | "samples" "=" size {":" size}
+    option   = ("atol" | "rtol" | "max_sweeps" | "window" | "depth" | "unroll") "=" number
+             | "jacobian" "=" ("full" | "diagonal") | "samples" "=" size {":" size}
 
-A name without a range is a block, or all steps of a repeat. `cell[a:b:length]` stands for a run of one method over
-adjacent chunks of `length` steps, of which the last may be shorter; inside `jacobi(gs(...))` for chunks that are all
+A name without a range is a block, or all steps of a repeat in order: where these are all the same map, they may end at
+its fixed point, while `cell[0:784]` runs each of them. `cell[a:b:length]` stands for a run of one method over adjacent
+chunks of `length` steps, of which the last may be shorter; inside `jacobi(gs(...))` for chunks that are all
 run at once, the steps of each in order. `samples=8:4` lets sweeps go on with 8, then 4 samples of a batch, where no
 more are left that have not settled. In parentheses behind a repeat is how loops in its steps are solved, at every
 step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
 """
 
-from dataclasses import replace
+from collections.abc import Collection
 from typing import Any
 
-from fxsolve.ir.nested import loops_inside, with_loops_inside
+from fxsolve.ir.nested import every_repeat, loops_inside, with_loops_inside
 from fxsolve.ir.spec import Lag, Prefix, Repeat, System
 from fxsolve.lower.batch import is_short
 from fxsolve.plan.causality import reads_buffer
-from fxsolve.plan.complete import complete
-from fxsolve.plan.method import Steps
+from fxsolve.plan.complete import complete, in_order_around
+from fxsolve.plan.method import Part, whole
 from fxsolve.plan.methods import METHODS, Methods
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.parse import parse
-from fxsolve.plan.schedule import GaussSeidel, Schedule
+from fxsolve.plan.schedule import GaussSeidel, Schedule, map_parts
 from fxsolve.plan.sums import may_reorder
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.rewrite.sums.fold import is_sum
@@ -50,15 +53,20 @@ def parse_schedule(text: str, system: System, stop: Stop | None = None, methods:
     everywhere = next((method for method in methods if method.by_name and method.name == name), None)
     if everywhere is not None:
         return complete(GaussSeidel(tuple(_everywhere(everywhere, repeat, stop) for repeat in system.repeats)), system)
-    return complete(parse(text, system, methods), system)
+    sums = [repeat.name for repeat in every_repeat(system) if is_sum(repeat)] if "scan" in name else []
+    return complete(map_parts(parse(text, system, methods), lambda part: _renewed(part, sums)), system)
 
 
 def _everywhere(method: Any, repeat: Repeat, stop: Stop | None) -> Schedule:
-    steps = Steps(repeat.name, 0, repeat.length)
     if is_sum(repeat):
-        return Scan(steps) if may_reorder(repeat, stop or stop_of(repeat)) else steps
+        return Sum(whole(repeat)) if may_reorder(repeat, stop or stop_of(repeat)) else whole(repeat)
     carries = any(isinstance(read, (Lag, Prefix)) for one in with_loops_inside(repeat) for read in one.reads)
     inside = loops_inside(repeat)
     if carries and inside and not (reads_buffer(repeat) and all(map(is_short, inside))):
-        return replace(steps, inside=tuple(_everywhere(method, inner, stop) for inner in inside))
-    return method(steps) if carries else Jacobi(steps)
+        return in_order_around(repeat, tuple(_everywhere(method, inner, stop) for inner in inside))
+    return method(whole(repeat)) if carries else Jacobi(whole(repeat))
+
+
+def _renewed(part: Part, sums: Collection[str]) -> Part:
+    """What older texts mean: `scan` was the name of a sum too."""
+    return Sum(part.child) if isinstance(part, Scan) and part.child.repeat in sums else part

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
-from fxsolve.ir.nested import Nested, loops_inside
+from fxsolve.ir.nested import Nested, every_repeat, loops_inside
 from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import SamePlace
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.plan.decision import Candidate, Choice, Decision
-from fxsolve.plan.method import Method, Steps, steps_of
-from fxsolve.plan.schedule import GaussSeidel, Schedule, all_leaves, name_of, parts_of, text_of
-from fxsolve.rewrite.sums.fold import is_sum
+from fxsolve.plan.legalize import legalize
+from fxsolve.plan.method import Method, Part
+from fxsolve.plan.schedule import Schedule, all_leaves, map_parts, name_of, parts_of, text_of
 from fxsolve.torch_compat.operators import OpOverload
 
 
@@ -40,13 +40,13 @@ _NONE: Origins = frozenset()
 
 def solve_ties(system: System, decision: Decision) -> Decision:
     """The decision with all recurrences solved bit for bit whose results are compared with one another."""
-    sums = {repeat.name for repeat in system.repeats if is_sum(repeat)}
-    ties = {name: source for name, source in tied_loops(system).items() if name not in sums}
     loose = {name_of(leaf) for leaf in all_leaves(decision.schedule) if isinstance(leaf, Method) and leaf.is_loose}
-    exact = {name: source for name, source in ties.items() if name in loose}
+    exact = {name: source for name, source in tied_loops(system).items() if name in loose}
     if not exact:
         return decision
-    schedule = _exactly(decision.schedule, exact)
+    repeats = [repeat for repeat in every_repeat(system) if repeat.name in exact]
+    schedule = map_parts(decision.schedule, lambda part: _exactly(part) if name_of(part) in exact else part)
+    schedule = legalize(schedule, [one for one in repeats if any(map(_has_no_test, parts_of(schedule, one.name)))])
     notes = (
         f"{name} is solved to the last bit: {source} compares what its steps give" for name, source in exact.items()
     )
@@ -141,14 +141,13 @@ def _is_inexact(node: fx.Node) -> bool:
     return not isinstance(spec, TensorSpec) or spec.dtype.is_floating_point or spec.dtype.is_complex
 
 
-def _exactly(schedule: Schedule, names: Mapping[str, str]) -> Schedule:
-    if isinstance(schedule, GaussSeidel):
-        return GaussSeidel(tuple(_exactly(child, names) for child in schedule.children))
-    if isinstance(schedule, Steps):
-        return replace(schedule, inside=tuple(_exactly(child, names) for child in schedule.inside))
-    if not isinstance(schedule, Method) or name_of(schedule) not in names:
-        return schedule
-    return schedule.exactly() or steps_of(schedule)
+def _exactly(part: Part) -> Part:
+    return part.exactly() or part if isinstance(part, Method) else part
+
+
+def _has_no_test(part: Part) -> bool:
+    """Whether a part has no form that is exact to the last bit, and must run in order instead."""
+    return isinstance(part, Method) and part.exactly() is None
 
 
 def _chosen(choice: Choice, schedule: Schedule, names: Mapping[str, str]) -> Choice:

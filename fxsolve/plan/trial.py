@@ -8,7 +8,7 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.arguments import Values
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Part, Steps
+from fxsolve.plan.method import Part
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.structural import Known
 from fxsolve.solvers.stop import Stop
@@ -40,7 +40,6 @@ class Trial:
     parts: tuple[Part, ...]
     sweeps: int | None
     sweep: float | None = None
-    unroll: int = 0
 
     @property
     def seconds(self) -> float:
@@ -51,11 +50,6 @@ class Trial:
 def ruled_out(parts: tuple[Part, ...], reason: str, backend: str = "eager") -> Trial:
     """A schedule that was not measured, and why."""
     return Trial(Candidate(text_of(parts), backend, None, "not tried", reason), parts, None)
-
-
-def in_order(repeat: Repeat) -> Steps:
-    """All steps of a repeat."""
-    return Steps(repeat.name, 0, repeat.length)
 
 
 def step_bytes(repeat: Repeat) -> int:

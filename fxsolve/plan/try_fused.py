@@ -7,8 +7,10 @@ from fxsolve.lower.arguments import Values
 from fxsolve.lower.unroll import can_unroll, chunk_graph
 from fxsolve.plan.budget import most_ops
 from fxsolve.plan.decision import Candidate
+from fxsolve.plan.method import whole
+from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.probe import fused_step_seconds
-from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out
+from fxsolve.plan.trial import Situation, Trial, ruled_out
 
 FUSED_CALLS = 200  # ops in one compiled call
 FUSED_STEPS = 12
@@ -36,7 +38,7 @@ def try_fused(situation: Situation, step: float, total: float, best: float) -> l
     )
     if unroll == 0:
         return []
-    parts = (in_order(repeat),)
+    parts = (Fused(whole(repeat), unroll),)
     situation.budget.unrolls[kind] = unroll
     if not situation.budget.admit(repeat.name, (*kind[1:], unroll), unroll * calls, saved):
         return [ruled_out(parts, "other loops take all the time there is for compiling", "inductor")]
@@ -47,7 +49,7 @@ def try_fused(situation: Situation, step: float, total: float, best: float) -> l
     first = _uncompiled(repeat.length, unroll)
     seconds = first * step + (repeat.length - first) * compiled
     reason = f"{unroll} steps in one compiled call"
-    return [Trial(Candidate(str(parts[0]), "inductor", seconds, "derived", reason), parts, 0, unroll=unroll)]
+    return [Trial(Candidate(str(parts[0]), "inductor", seconds, "derived", reason), parts, 0)]
 
 
 def choose_unroll(length: int, calls: int, most: int, solves: int = 1) -> int:

@@ -9,10 +9,10 @@ from fxsolve.lower.readable import readable
 from fxsolve.plan import methods
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.facts import Facts
-from fxsolve.plan.method import Part, Steps, steps_of
+from fxsolve.plan.method import Part, Steps, steps_of, whole
 from fxsolve.plan.probe import first_window, least_seconds
 from fxsolve.plan.schedule import text_of
-from fxsolve.plan.trial import Situation, Trial, in_order, ruled_out
+from fxsolve.plan.trial import Situation, Trial, ruled_out
 from fxsolve.solvers.iterate import Method, State
 from fxsolve.solvers.newton import NewtonSolver
 from fxsolve.solvers.scan import ScanSolver
@@ -46,7 +46,7 @@ def try_linear(situation: Situation, facts: Facts, step: float, sweep: float | N
 
 def _parts(situation: Situation, facts: Facts) -> tuple[Part, ...]:
     """A scan over all steps, or Newton over as many at once as their Jacobians may hold memory for."""
-    steps = in_order(situation.repeat)
+    steps = whole(situation.repeat)
     if facts.affine:
         return (methods.Scan(steps),)
     windows = max(1, -(-_jacobian_bytes(situation, facts) // JACOBIAN_BYTES))

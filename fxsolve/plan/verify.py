@@ -91,6 +91,8 @@ def _check_parts(repeat: Repeat, parts: tuple[Part, ...]) -> None:
         raise ScheduleError(f"{repeat.name} is solved by {' and '.join(kinds)}; take one method for all its steps")
     if len(parts) > 1 and methods and methods[0].takes_all:
         raise ScheduleError(f"{methods[0]} must be the whole of {repeat.name}[0:{repeat.length}]")
+    if len({steps_of(part).inside for part in parts}) > 1:
+        raise ScheduleError(f"the loops inside of {repeat.name} are solved in several ways; take one for all steps")
     for method in methods:
         method.check(repeat)
         if isinstance(method, Iterative):

@@ -1,4 +1,4 @@
-"""The windows of steps that the parts of one repeat ask for, and the test that ends each of them."""
+"""The windows of steps that the parts of one repeat ask for, the test that ends each of them, and their Jacobians."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,16 +7,13 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.linearize import Jacobian, linear_loop
 from fxsolve.lower.lower import sweep_loop
-from fxsolve.plan.call import SolverCall
 from fxsolve.plan.facts import find_facts
-from fxsolve.plan.method import Iterative, Method, Part, Steps, steps_of
+from fxsolve.plan.method import Iterative, Part, Steps, steps_of
+from fxsolve.plan.solver import Held, LoopSolver
+from fxsolve.plan.tolerance import stop_of
 from fxsolve.solvers.stop import Stop
 
-
-def lower(repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int) -> SolverCall:
-    """The call that solves `repeat` as `parts` say, one of which is a method; arguments as in `Method.lower`."""
-    method = next(part for part in parts if isinstance(part, Method))
-    return method.lower(repeat, parts, default, depth)
+Test = tuple[float, float, int | None]
 
 
 def window_bounds(parts: Sequence[Part]) -> list[int]:
@@ -27,22 +24,12 @@ def window_bounds(parts: Sequence[Part]) -> list[int]:
     return bounds
 
 
-def linearized(
-    solver: Callable[..., Any], repeat: Repeat, bounds: list[int], options: tuple[Any, ...], jacobian: Jacobian
-) -> SolverCall:
-    """The call of a solver that takes the Jacobians of the steps. Raises `PartitionError` where there are none."""
-    facts = find_facts(repeat)
-    if facts.layout is None:
-        raise PartitionError(facts.obstacle)
-    linear = linear_loop(repeat, facts.layout, bounds, jacobian)
-    return SolverCall(solver, sweep_loop(repeat, bounds), options, linear, facts.layout)
-
-
-def strictest(parts: Sequence[Part], default: Stop) -> tuple[float, float, int | None]:
-    """The strictest of the stop tests that the parts name."""
+def strictest(repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Test:
+    """The strictest of the stop tests that the parts name; `stop`, or that of the dtype, where one names none."""
+    default = stop or stop_of(repeat)
     stops = [part.stop or default for part in parts if isinstance(part, Iterative)]
-    stop = min(stops, key=lambda one: (one.atol, one.rtol), default=default)
-    return stop.atol, stop.rtol, stop.max_sweeps
+    found = min(stops, key=lambda one: (one.atol, one.rtol), default=default)
+    return found.atol, found.rtol, found.max_sweeps
 
 
 def short(bounds: list[int]) -> tuple[int, ...] | range:
@@ -51,3 +38,14 @@ def short(bounds: list[int]) -> tuple[int, ...] | range:
         return tuple(bounds)
     counted = range(0, bounds[-1] + 1, bounds[1])
     return counted if list(counted) == bounds else tuple(bounds)
+
+
+def linearized(
+    function: Callable[..., Any], repeat: Repeat, bounds: list[int], options: tuple[Any, ...], jacobian: Jacobian
+) -> LoopSolver:
+    """The solver that takes the Jacobians of the steps too. Raises `PartitionError` where there are none."""
+    facts = find_facts(repeat)
+    if facts.layout is None:
+        raise PartitionError(facts.obstacle)
+    linear = Held("linear", linear_loop(repeat, facts.layout, bounds, jacobian))
+    return LoopSolver(repeat, function, sweep_loop(repeat, bounds), options, (linear, facts.layout))

@@ -9,11 +9,10 @@ from fxsolve.plan import decision
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.facts import find_facts
-from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.schedule import parts_of
 from fxsolve.report.data import CandidateReport, LoopReport
 from fxsolve.report.reads import describe_reads
-from fxsolve.rewrite.sums.fold import is_sum
 
 
 def loop_reports(system: System, decided: Decision) -> tuple[LoopReport, ...]:
@@ -48,7 +47,7 @@ def _row(repeat: Repeat, decided: Decision, outer: str) -> LoopReport:
         sweep_seconds=choice.sweep_seconds,
         sweeps=choice.sweeps,
         outer=outer,
-        sums=any(isinstance(part, Scan) for part in parts) and is_sum(repeat),
+        sums=any(isinstance(part, Sum) for part in parts),
     )
 
 

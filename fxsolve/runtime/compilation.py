@@ -155,7 +155,7 @@ class Compilation:
             self._race(emitted, decision)
         except _LeftAloneError as error:
             return Verdict("", reason=str(error)), None
-        return Verdict(str(decision.schedule), self.tolerance, decision.fused), (decision, emitted)
+        return Verdict(str(decision.schedule), self.tolerance), (decision, emitted)
 
     def _adopted(self, parts: Partition, verdict: Verdict) -> _Made | None:
         """What another process found best, checked on what this one has recorded."""
@@ -183,7 +183,6 @@ class Compilation:
         self.tolerance = tolerance = asked.tolerance
         settings = (asked.schedule, self.options.backend, tolerance)
         decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
-        decision = replace(decision, fused={**decision.fused, **asked.fused})
         while True:
             try:
                 return decision, self._try(parts, decision, tolerance)

@@ -6,8 +6,8 @@ group met by; the first one stays there, and the others adopt it. Nobody waits f
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -23,11 +23,10 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to run: a schedule, with `fused` and the tolerance of its stop tests, or the original, for a `reason`."""
+    """What is to run: a schedule, with the tolerance of its stop tests, or the original, for a `reason`."""
 
     schedule: str
     tolerance: float | None = None
-    fused: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
     rank: int | None = None
 

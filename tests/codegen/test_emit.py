@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,13 @@ from tests.loops.programs import GRU, SAMPLES, B, N, Sample, T, numbers
 EXACT = Stop(0.0, 0.0)
 
 
-def emitted(program: Program, text: str, fused: dict[str, int] | None = None, stop: Stop | None = None) -> Emitted:
+def emitted(program: Program, text: str, stop: Stop | None = None) -> Emitted:
     system = partition(program).system
-    return emit(program, system, legalize_unproved(program, system, parse_schedule(text, system)).schedule, fused, stop)
+    return emit(program, system, legalize_unproved(program, system, parse_schedule(text, system)).schedule, stop)
+
+
+def fused(names: Iterable[str], unroll: int) -> str:
+    return f"gs({', '.join(f'fused({name}, unroll={unroll})' for name in names)})"
 
 
 def outputs_of(program: Program, module: Emitted) -> tuple[tuple[Tensor, ...], list[Solution]]:
@@ -101,7 +106,7 @@ def test_fused_steps_are_the_program(unroll: int, monkeypatch: pytest.MonkeyPatc
         if not repeats:
             continue
         tried += 1
-        module = emitted(program, "gs", {repeat.name: unroll for repeat in repeats})
+        module = emitted(program, fused((repeat.name for repeat in repeats), unroll))
         outputs, solutions = outputs_of(program, module)
         assert "fused_gauss_seidel" in {solution.method for solution in solutions}
         assert_close_to_recorded(program, outputs)
@@ -111,7 +116,7 @@ def test_fused_steps_are_the_program(unroll: int, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")
 def test_fused_steps_of_inductor_are_the_program() -> None:
     program = programs.reversed_time.captured()
-    outputs, (solution,) = outputs_of(program, emitted(program, "gs", {"loop0": 2}))
+    outputs, (solution,) = outputs_of(program, emitted(program, fused(["loop0"], 2)))
     assert solution.method == "fused_gauss_seidel"
     assert_close_to_recorded(program, outputs)
 

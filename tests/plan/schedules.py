@@ -4,11 +4,14 @@ from hypothesis import strategies as st
 
 from fxsolve.ir.spec import Block, Equation, System
 from fxsolve.plan.method import Chunks, Steps
+from fxsolve.plan.methods.fixed_point import FixedPoint
+from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.levels import Levels
 from fxsolve.plan.methods.newton import Newton
 from fxsolve.plan.methods.picard import Picard
 from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.solvers.stop import Stop
 
@@ -17,22 +20,25 @@ stops = st.none() | st.builds(Stop, tolerances, tolerances, st.none() | st.integ
 
 
 @st.composite
-def schedules(draw: st.DrawFn, system: System) -> Schedule:
-    """The equations in order: repeats in chunks, each run or swept, and neighbours grouped at random."""
-    leaves = [leaf for equation in system.equations for leaf in draw(_leaves(equation))]
+def schedules(draw: st.DrawFn, system: System, fitting: bool = True) -> Schedule:
+    """The equations in order: repeats in chunks, each run or swept, and neighbours grouped at random.
+
+    Unless they are to be `fitting`, methods that need steps of one form are among them.
+    """
+    leaves = [leaf for equation in system.equations for leaf in draw(_leaves(equation, fitting))]
     if len(leaves) == 1 and draw(st.booleans()):
         return leaves[0]
     return GaussSeidel(draw(_grouped(leaves, depth=2)))
 
 
 @st.composite
-def _leaves(draw: st.DrawFn, equation: Equation) -> list[Schedule]:
+def _leaves(draw: st.DrawFn, equation: Equation, fitting: bool) -> list[Schedule]:
     if isinstance(equation, Block):
         return [Apply(equation.name)]
     length = equation.length
     whole = Steps(equation.name, 0, length)
     if draw(st.integers(0, 3)) == 0:
-        return [draw(_at_once(whole))]
+        return [draw(_at_once(whole) if fitting else _at_once(whole) | _of_one_form(whole))]
     chunk = draw(st.integers(1, length))
     regular = list(range(0, length, chunk))
     starts = draw(st.just(regular) | st.sets(st.integers(0, length - 1)).map(lambda cuts: sorted({0, *cuts})))
@@ -51,7 +57,14 @@ def _at_once(draw: st.DrawFn, whole: Steps) -> Schedule:
     stop = draw(stops)
     window = Jacobi(whole, stop, draw(st.integers(1, 2 * whole.stop)))
     chunks = Jacobi(Chunks(whole, draw(st.integers(1, whole.stop))), stop)
-    return draw(st.sampled_from([window, chunks, Scan(whole), Levels(whole)]))
+    deep = Levels(whole, draw(st.integers(1, 99)))
+    return draw(st.sampled_from([window, chunks, Scan(whole), Levels(whole), deep]))
+
+
+@st.composite
+def _of_one_form(draw: st.DrawFn, whole: Steps) -> Schedule:
+    """A method that takes all steps, where they have the form that it needs."""
+    return draw(st.sampled_from([Sum(whole), FixedPoint(whole), Fused(whole, draw(st.integers(1, 20)))]))
 
 
 def _jacobi(steps: Steps, stop: Stop | None) -> Schedule:

@@ -8,12 +8,15 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Block, outputs_of
 from fxsolve.plan import rules, try_fused, try_jacobi, try_linear
 from fxsolve.plan.decision import Choice
-from fxsolve.plan.method import Steps
+from fxsolve.plan.method import Part, Steps
+from fxsolve.plan.methods.fixed_point import FixedPoint
+from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.newton import Newton
 from fxsolve.plan.methods.scan import Scan
 from fxsolve.plan.rules import choose
 from fxsolve.plan.trial import Situation
+from fxsolve.solvers import fuse
 from fxsolve.solvers.stop import Stop
 from fxsolve.stages import capture, partition
 from tests.loops import programs
@@ -51,6 +54,7 @@ def cost(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(rules, "sweep_seconds", lambda window: sweep)
         monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: sweep)
         monkeypatch.setattr(try_fused, "fused_step_seconds", lambda *_: fused)
+        monkeypatch.setattr(fuse, "compile_graph", lambda module, inputs: module)
 
     return set_costs
 
@@ -115,13 +119,13 @@ def test_a_loop_that_does_not_converge_in_time_runs_in_order(cost) -> None:
     program = sample.captured()
     assert partition(program).system.repeats
     choice, _ = choose(situation(sample))
-    assert choice.parts == (Steps("loop0", 0, LONG),)
+    assert choice.parts == (FixedPoint(Steps("loop0", 0, LONG)),)
 
 
 def test_a_fixed_point_loop_runs_in_order_and_says_when_it_settled(cost) -> None:
     cost(step=1e-5, sweep=1e-9)
     choice, _ = choose(situation(programs.fixed_point_loop))
-    assert choice.parts == (Steps("loop0", 0, programs.T),)
+    assert choice.parts == (FixedPoint(Steps("loop0", 0, programs.T)),)
     assert "every step is the same map" in choice.chosen.reason
 
 
@@ -166,12 +170,14 @@ def test_sweeps_that_hold_too_much_memory_are_not_tried(cost, monkeypatch: pytes
     assert max(lengths) == 64
 
 
-@pytest.mark.parametrize(("backend", "expected"), [("inductor", try_fused.FUSED_STEPS), ("eager", 0)])
-def test_fused_steps_are_chosen_where_they_are_cheapest_and_allowed(cost, backend: str, expected: int) -> None:
+WHOLE = Steps("loop0", 0, LONG)
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("inductor", Fused(WHOLE, try_fused.FUSED_STEPS)), ("eager", WHOLE)])
+def test_fused_steps_are_chosen_where_they_are_cheapest_and_allowed(cost, backend: str, expected: Part) -> None:
     cost(step=5e-5, sweep=1.0, fused=1e-5)
     choice, _ = choose(situation(chain, backend=backend))
-    assert choice.parts == (Steps("loop0", 0, LONG),)
-    assert choice.unroll == expected
+    assert choice.parts == (expected,)
 
 
 def test_a_failure_of_the_compiler_is_told_and_the_loop_runs_in_order(cost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +187,7 @@ def test_a_failure_of_the_compiler_is_told_and_the_loop_runs_in_order(cost, monk
     cost(step=5e-5, sweep=1.0)
     monkeypatch.setattr(try_fused, "fused_step_seconds", fail)
     choice, _ = choose(situation(chain, backend="inductor"))
-    assert choice.unroll == 0
+    assert choice.parts == (WHOLE,)
     assert any(candidate.reason == "inductor failed: no C++ compiler" for candidate in choice.rejected)
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 from fxsolve.lower.arguments import Values
 from fxsolve.plan import try_fused
 from fxsolve.plan.budget import BUDGET_SECONDS
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.trial import Situation
 from tests.loops.programs import Sample, numbers
 from tests.plan.situations import situation
@@ -50,7 +52,9 @@ def test_steps_before_the_first_compiled_call_cost_what_they_cost(
 ) -> None:
     measured(monkeypatch, *[1e-5] * 3)
     (trial,) = try_fused.try_fused(here, STEP, TOTAL, TOTAL)
-    first = (LENGTH - 1) % trial.unroll + 1
+    (part,) = trial.parts
+    assert isinstance(part, Fused)
+    first = (LENGTH - 1) % part.unroll + 1
     assert trial.seconds == pytest.approx(first * STEP + (LENGTH - first) * 1e-5)
 
 
@@ -79,4 +83,4 @@ def test_equal_loops_take_equally_many_steps_into_a_call(here: Situation, monkey
     measured(monkeypatch, *[1e-5] * 6)
     monkeypatch.setattr(try_fused, "most_ops", lambda saved: 8 if saved == TOTAL else 1000)
     found = [try_fused.try_fused(here, STEP, total, total)[0] for total in (TOTAL, 2 * TOTAL)]
-    assert [trial.unroll for trial in found] == [2, 2]
+    assert [trial.parts for trial in found] == [(Fused(Steps("loop0", 0, LENGTH), 2),)] * 2

@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from fxsolve.errors import ScheduleError
 from fxsolve.ir.spec import System, inputs_of, outputs_of
 from fxsolve.plan.method import Chunks, Steps, steps_of
+from fxsolve.plan.methods.fixed_point import FixedPoint
+from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.levels import Levels
 from fxsolve.plan.methods.newton import Newton
 from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
@@ -120,6 +123,11 @@ BAD = [
     ((FIRST, Jacobi(CELL, samples=(4, 8)), SECOND, CELL1), "in batches of falling sizes, each of 2 or more"),
     ((FIRST, Jacobi(CELL, samples=(4, 1)), SECOND, CELL1), "in batches of falling sizes, each of 2 or more"),
     ((FIRST, Jacobi(CELL, Stop(max_sweeps=0)), SECOND, CELL1), "cell has max_sweeps=0; allow one sweep or more"),
+    ((FIRST, Levels(CELL, 0), SECOND, CELL1), "has a depth of 0; every step has a level of 1 or more"),
+    ((FIRST, Sum(CELL), SECOND, CELL1), r"sum\(cell\[0:784\]\) needs steps that only add up; those of cell do more"),
+    ((FIRST, FixedPoint(CELL), SECOND, CELL1), r"that are all the same map of the step before; write cell\[0:784\]"),
+    ((FIRST, Fused(CELL, 4), SECOND, CELL1), "needs steps that read tensors, and of other steps only the one before"),
+    ((FIRST, Fused(CELL, 0), SECOND, CELL1), "has 0 steps in a call; it needs one or more"),
 ]
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fxsolve.errors import ScheduleError
-from fxsolve.ir.spec import Repeat
+from fxsolve.errors import PartitionError, ScheduleError
+from fxsolve.ir.spec import Lag, Repeat
 from fxsolve.lower.lower import sweep_loop
-from fxsolve.plan.call import SolverCall
-from fxsolve.plan.method import Chunks, Iterative, Option, Part, Steps
+from fxsolve.plan.method import Chunks, Iterative, Method, Option, Part, Steps
+from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact, Proofs
 from fxsolve.plan.reader import Reader
 from fxsolve.plan.samples import sample_loops
+from fxsolve.plan.solver import Held, LoopSolver, Solver
 from fxsolve.plan.windows import short, strictest, window_bounds
 from fxsolve.solvers.by_sample import jacobi_by_sample
 from fxsolve.solvers.jacobi import jacobi
@@ -41,6 +42,7 @@ class Jacobi(Iterative):
     """
 
     name: ClassVar[str] = "jacobi"
+    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, BATCHED)
     options: ClassVar[tuple[Option, ...]] = (
         Option("window", lambda reader: reader.count("step")),
         Option("samples", _read_sizes, _write_sizes),
@@ -65,18 +67,29 @@ class Jacobi(Iterative):
         if self.window is not None and self.window < 1:
             raise ScheduleError(f"{self} has a window of {self.window} steps; it needs one or more")
 
-    def lower(self, repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int) -> SolverCall:
-        bounds, test = window_bounds(parts), strictest(parts, default)
+    def settle(self, proofs: Proofs) -> Method:
+        if isinstance(self.child, Chunks):
+            lags = (read.distance for read in proofs.repeat.reads if isinstance(read, Lag))
+            if self.child.length < (longest := max(lags, default=1)):
+                raise PartitionError(f"chunks of {self.child.length} steps are shorter than the longest lag, {longest}")
+        if self.samples:
+            sample_loops(proofs.repeat, self.samples, [0, proofs.repeat.length])
+        return self
+
+    def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
+        bounds, test = window_bounds(parts), strictest(repeat, parts, stop)
         if isinstance(self.child, Chunks):
             length = self.child.length
-            return SolverCall(jacobi_gs, sweep_loop(repeat, (0, repeat.length // length)), (*test, length))
+            return LoopSolver(repeat, jacobi_gs, sweep_loop(repeat, (0, repeat.length // length)), (*test, length))
         if self.window is not None:
             first = (0, min(self.window, repeat.length))
-            return SolverCall(sliding, sweep_loop(repeat, first), (*test, self.window))
+            return LoopSolver(repeat, sliding, sweep_loop(repeat, first), (*test, self.window))
         if self.samples:
             loops = sample_loops(repeat, self.samples, bounds)
-            return SolverCall(jacobi_by_sample, sweep_loop(repeat, bounds), (*test, short(bounds)), samples=loops)
-        return SolverCall(jacobi, sweep_loop(repeat, bounds), (*test, short(bounds)))
+            return LoopSolver(
+                repeat, jacobi_by_sample, sweep_loop(repeat, bounds), (*test, short(bounds)), (Held("samples", loops),)
+            )
+        return LoopSolver(repeat, jacobi, sweep_loop(repeat, bounds), (*test, short(bounds)))
 
     def _check_chunks(self, repeat: Repeat, length: int) -> None:
         if self.window is not None:

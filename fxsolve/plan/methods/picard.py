@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.lower import sweep_loop
-from fxsolve.plan.call import SolverCall
 from fxsolve.plan.method import Iterative, Part, Steps
+from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact
+from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.plan.windows import short, strictest, window_bounds
 from fxsolve.solvers.picard import picard
 from fxsolve.solvers.stop import Stop
@@ -18,11 +19,12 @@ class Picard(Iterative):
     """Newton with the identity in place of the Jacobian: sum the increments of all steps, until `stop`."""
 
     name: ClassVar[str] = "picard"
+    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, BATCHED)
     by_name: ClassVar[bool] = True
 
     child: Steps
     stop: Stop | None = None
 
-    def lower(self, repeat: Repeat, parts: Sequence[Part], default: Stop, depth: int) -> SolverCall:
+    def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
         bounds = window_bounds(parts)
-        return SolverCall(picard, sweep_loop(repeat, bounds), (*strictest(parts, default), short(bounds)))
+        return LoopSolver(repeat, picard, sweep_loop(repeat, bounds), (*strictest(repeat, parts, stop), short(bounds)))
