@@ -1,25 +1,33 @@
 """The stages of the compiler as functions of values: each can be called alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor, fx
 
 from fxsolve.capture.capture import capture as capture_program
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.codegen.emit import emit as emit_module
 from fxsolve.codegen.equations import Plan
+from fxsolve.codegen.equations import emit_system as emit_system_module
 from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.codegen.passes import emit_passes as emit_module_passes
 from fxsolve.errors import InputError
+from fxsolve.ir.spec import System
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.partition import partition as partition_program
-from fxsolve.plan.auto import decide
+from fxsolve.plan.auto import decide, example_values
+from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.legalize import legalize_unproved
+from fxsolve.plan.methods import METHODS, Methods
+from fxsolve.plan.structural import constants_of, known_values
 from fxsolve.plan.text import parse_schedule
 from fxsolve.plan.ties import solve_ties
+from fxsolve.plan.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
 
 BACKENDS = ("inductor", "eager")
@@ -41,25 +49,54 @@ def schedule(
     text: str = "auto",
     backend: str = "inductor",
     tolerance: float | None = None,
+    methods: Methods = METHODS,
 ) -> Decision:
     """Decide how each loop is solved: `text` is a schedule, or "auto" for the cheapest by measurement.
 
     `tolerance` is the stop test of sweeps and Newton steps, absolute and relative; None takes the default of each
     dtype, 0 asks for the bitwise fixed point of the batched map. With 0, sums keep their order unless the text names
-    their loop, and an automatic choice has no compiled steps. Raises `InputError` and `ScheduleError`.
+    their loop, and an automatic choice has no compiled steps. `methods` are those that a text may name, and that an
+    automatic choice weighs. Raises `InputError` and `ScheduleError`.
+    """
+    values = example_values(program) if text == "auto" else None
+    return schedule_system(partition.system, text, values, constants_of(program), backend, tolerance, methods)
+
+
+def schedule_system(
+    system: System,
+    text: str = "auto",
+    values: Mapping[str, Tensor] | None = None,
+    constants: Mapping[str, Tensor] | None = None,
+    backend: str = "inductor",
+    tolerance: float | None = None,
+    methods: Methods = METHODS,
+) -> Decision:
+    """As `schedule`, for any system, one written by hand too.
+
+    An automatic choice measures on `values`, one for each of the inputs of the system. `constants` are those that are
+    the same in every run, by name: masks among them prove the order in which a buffer is read.
     """
     check_backend(backend)
-    if text == "auto":
-        decision = decide(program, partition.system, "eager" if tolerance == 0 else backend, as_stop(tolerance))
-    else:
-        asked = parse_schedule(text, partition.system, as_stop(tolerance))
-        decision = legalize_unproved(program, partition.system, asked, backend)
-    return solve_ties(partition.system, decision)
+    stop = as_stop(tolerance)
+    if text != "auto":
+        asked = parse_schedule(text, system, stop, methods)
+        return solve_ties(system, legalize_unproved(system, asked, known_values(system, constants or {}), backend))
+    if values is None:
+        raise InputError("an automatic choice measures on values; give one for each input of the system")
+    known = known_values(system, constants or {}) if any(map(reads_buffer, system.repeats)) else {}
+    allowed = "eager" if tolerance == 0 else backend
+    return solve_ties(system, decide(system, values, known, allowed, stop, methods))
 
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:
     """The executable module of a decision."""
     return emit_module(program, partition.system, decision.schedule, as_stop(tolerance))
+
+
+def emit_system(system: System, decision: Decision, tolerance: float | None = None) -> fx.GraphModule:
+    """The module of a system that no program was recorded for: its inputs, in their order, -> its outputs."""
+    verify_schedule(decision.schedule, system)
+    return emit_system_module(system, Plan(decision.schedule, as_stop(tolerance)))
 
 
 def emit_passes(

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.ir.reads import has_carry
-from fxsolve.plan import budget, rules, try_fused, try_jacobi
+from fxsolve.plan import budget, rules
 from fxsolve.plan.budget import RUNS
 from fxsolve.plan.decision import Decision
+from fxsolve.plan.methods import fused as fused_method
+from fxsolve.plan.methods import jacobi as jacobi_method
 from fxsolve.plan.text import parse_schedule
 from fxsolve.runtime import compilation
 from fxsolve.solvers import compile_once
@@ -50,7 +52,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
         made.append(module)
         return module
 
-    probe = try_fused.fused_step_seconds
+    probe = fused_method.fused_step_seconds
 
     def fast(*given) -> float:
         probe(*given)
@@ -58,10 +60,10 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
 
     monkeypatch.setattr(compile_once, "_kept", OrderedDict())
     monkeypatch.setattr(compile_once, "compile_by_inductor", pretend)
-    monkeypatch.setattr(try_fused, "OVERHEAD_BOUND", 1.0)
-    monkeypatch.setattr(try_fused, "fused_step_seconds", fast)
+    monkeypatch.setattr(fused_method, "OVERHEAD_BOUND", 1.0)
+    monkeypatch.setattr(fused_method, "fused_step_seconds", fast)
     monkeypatch.setattr(rules, "step_seconds", lambda *_: STEP)
-    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: 1.0)
+    monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: 1.0)
     monkeypatch.setattr(compilation, "_WORTH", 0.0)
     monkeypatch.setattr(compilation, "_CALL_SECONDS", -1.0)
     return made

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 import fxsolve
-from fxsolve.plan import rules, try_jacobi
+from fxsolve.plan import rules
+from fxsolve.plan.methods import jacobi as jacobi_method
 from fxsolve.solvers.solution import Solution, observe
 from tests.plan.recurrences import B, N, affine, diagonal, gru, loop_over, lstm, tanh_rnn, weights
 
@@ -202,7 +203,7 @@ def test_a_long_affine_recurrence_that_forgets_slowly_is_scanned(monkeypatch: py
 
 def test_newton_is_picked_where_steps_are_dear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "step_seconds", lambda *_: 1.0)
-    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: window.length * 0.45)
+    monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: window.length * 0.45)
     args = inputs(GRU, torch.float64)
     system = fxsolve.partition(program := fxsolve.capture(GRU, *args))
     decision = fxsolve.schedule(program, system, backend="eager")

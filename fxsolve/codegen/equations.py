@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from torch import fx
+
 from fxsolve.codegen.values import ProgramEmission
 from fxsolve.ir.spec import AllSteps, Block, Repeat, System
 from fxsolve.plan.lower import lower
@@ -42,6 +44,14 @@ def emit_equations(emission: ProgramEmission, system: System, plan: Plan, before
             emission.lengths.update(dict.fromkeys(stacks, equation.length))
         elif isinstance(equation, Block):
             emission.inline(equation)
+
+
+def emit_system(system: System, plan: Plan, name: str = "System") -> fx.GraphModule:
+    """The module of a system: its inputs, in their order, -> its outputs."""
+    emission = ProgramEmission()
+    emission.open_values(system.inputs)
+    emit_equations(emission, system, plan, lambda: None)
+    return emission.finish(system.outputs, name)
 
 
 def _by_equation(schedule: Schedule) -> Iterator[tuple[str, list[Part]]]:

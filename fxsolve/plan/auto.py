@@ -1,39 +1,58 @@
 """Choose a schedule for a whole system by solving it once, equation by equation, and measuring as it goes."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
 from fxsolve.capture.program import Program, recorded_attribute
-from fxsolve.ir.spec import Block, System
+from fxsolve.ir.spec import Block, Repeat, System
 from fxsolve.lower.arguments import Values
 from fxsolve.lower.readable import readable_copy
 from fxsolve.plan.budget import Budget
-from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Choice, Decision
+from fxsolve.plan.methods import METHODS, Methods
+from fxsolve.plan.probe import ProbeRun
 from fxsolve.plan.rules import choose
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
-from fxsolve.plan.structural import structural_values
+from fxsolve.plan.structural import Known
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import Stop
 
+Chosen = Callable[[Repeat, Mapping[str, Tensor]], tuple[Choice, ProbeRun]]
 
-def decide(program: Program, system: System, backend: str = "inductor", stop: Stop | None = None) -> Decision:
-    """The schedule that the decision table of `rules` gives on the program's example inputs.
 
-    With `backend="inductor"` the steps of overhead-bound loops may be compiled, which takes seconds.
+def decide(
+    system: System,
+    values: Mapping[str, Tensor],
+    structural: Known,
+    backend: str = "inductor",
+    stop: Stop | None = None,
+    methods: Methods = METHODS,
+) -> Decision:
+    """The schedule that the decision table of `rules` gives on `values`, one for each input of the system.
+
+    `structural` is what is known of the values in every run. With `backend="inductor"` the steps of overhead-bound
+    loops may be compiled, which takes seconds.
     """
+    budget = Budget()
+
+    def situation(repeat: Repeat, named: Mapping[str, Tensor]) -> Situation:
+        test = stop or stop_of(repeat)
+        return Situation(repeat, Values(named), structural, test, backend, stop, budget=budget, methods=methods)
+
     with torch.no_grad():
-        return _decide(program, system, backend, stop)
+        schedule, choices, seconds = _solve_once(system, dict(values), lambda *given: choose(situation(*given)))
+    every = tuple(one for choice in choices for one in choice.all())
+    return Decision(schedule, every, budget.notes(), seconds)
 
 
-def _decide(program: Program, system: System, backend: str, stop: Stop | None) -> Decision:
-    named = _given(program)
-    structural = structural_values(program, system) if any(map(reads_buffer, system.repeats)) else {}
+def _solve_once(system: System, named: dict[str, Tensor], chosen: Chosen) -> tuple[Schedule, list[Choice], float]:
+    """Solve all equations in order; the schedule, the choice for each repeat, and the seconds of all run in order."""
     leaves: list[Schedule] = []
     choices: list[Choice] = []
     sequential = 0.0
-    budget = Budget()
     for equation in system.equations:
         if isinstance(equation, Block):
             # The calls as they are emitted: what a sweep hands over may be laid out in another way.
@@ -41,16 +60,15 @@ def _decide(program: Program, system: System, backend: str, stop: Stop | None) -
             named.update(zip(equation.outputs, results, strict=True))
             leaves.append(Apply(equation.name))
             continue
-        test = stop or stop_of(equation)
-        choice, run = choose(Situation(equation, Values(named), structural, test, backend, stop, budget=budget))
+        choice, run = chosen(equation, named)
         named.update(run.results)
-        choices += choice.all()
+        choices.append(choice)
         sequential += choice.sequential_seconds
         leaves += choice.parts
-    return Decision(GaussSeidel(tuple(leaves)), tuple(choices), budget.notes(), sequential)
+    return GaussSeidel(tuple(leaves)), choices, sequential
 
 
-def _given(program: Program) -> dict[str, Tensor]:
+def example_values(program: Program) -> dict[str, Tensor]:
     """The values that a system starts from: example inputs, noise, cotangents, and what the model owns."""
     values: dict[str, Tensor] = {}
     arriving = iter((*program.example.inputs, *program.example.noise, *program.example.cotangents))

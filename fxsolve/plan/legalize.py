@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.spec import Repeat, System
@@ -12,8 +11,8 @@ from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.method import Method, Part
 from fxsolve.plan.methods.levels import Levels
 from fxsolve.plan.proofs import CAUSAL, UNKNOWN, Proofs, first_obstacle
-from fxsolve.plan.schedule import Schedule, map_parts, name_of, parts_of, runs_in_order, text_of
-from fxsolve.plan.structural import structural_values
+from fxsolve.plan.schedule import Schedule, map_parts, name_of, parts_of, text_of
+from fxsolve.plan.structural import Known
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,12 @@ class _Judgement:
     depth: int | None = None
 
 
-def legalize_unproved(program: Program, system: System, schedule: Schedule, backend: str = "inductor") -> Decision:
+def legalize_unproved(system: System, schedule: Schedule, structural: Known, backend: str = "inductor") -> Decision:
     """A decision for `schedule`, in which a loop that its method does not fit runs in order instead, with a note.
 
     A method fits where every fact that it requires is proved; what it leaves open, as the depth of levels, is filled
-    in.
+    in. `structural` is what is the same in every run.
     """
-    structural = structural_values(program, system)
     known = {repeat.name: structural for repeat in system.repeats}
     proofs = [Proofs(one, known.get(one.name, UNKNOWN), backend) for one in every_repeat(system)]
     judged = [_judge(one, parts_of(schedule, one.repeat.name)) for one in proofs]
@@ -69,8 +67,7 @@ def _filled(part: Part, settled: dict[str, Method]) -> Part:
 def legalize(schedule: Schedule, repeats: Collection[Repeat]) -> Schedule:
     """The schedule with all steps of `repeats` in order."""
     plain = {repeat.name: in_order(repeat) for repeat in repeats}
-
-    names = {repeat.name for repeat in repeats if not all(map(runs_in_order, parts_of(schedule, repeat.name)))}
+    names = frozenset(plain)
 
     def change(part: Part) -> Part | None:
         # Where a repeat has several parts, the first stands for all of them.

@@ -11,7 +11,6 @@ from fxsolve.lower.arguments import Values, sweep_arguments
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import Part, whole
-from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.solver import Results
 from fxsolve.solvers.by_sample import JacobiBySample
 from fxsolve.solvers.jacobi import JacobiSolver
@@ -53,12 +52,6 @@ def step_seconds(repeat: Repeat, values: Values) -> float:
     """Time of one step, the least over short runs of the first steps."""
     first = shorten(repeat, min(repeat.length, PROBED_STEPS))
     return least_seconds(lower(first, (whole(first),)).bind(values)) / first.length
-
-
-def fused_step_seconds(repeat: Repeat, values: Values, unroll: int) -> float:
-    """Time of one step when `unroll` of them are compiled into one call; compiles it."""
-    first = shorten(repeat, min((repeat.length - 1) // unroll, PROBED_STEPS) * unroll + 1)
-    return least_seconds(lower(first, (Fused(whole(first), unroll),)).bind(values)) / first.length
 
 
 def first_window(repeat: Repeat, values: Values, length: int) -> Window:

@@ -32,6 +32,11 @@ class Proofs:
         return judge(self.repeat, self.structural)
 
     @cached_property
+    def adds_up(self) -> bool:
+        """Whether all that its steps do is to add up values that depend on no earlier step."""
+        return is_sum(self.repeat)
+
+    @cached_property
     def facts(self) -> Facts:
         """What follows from the ops alone."""
         return find_facts(self.repeat)
@@ -61,7 +66,7 @@ def _batched(proofs: Proofs) -> None:
 
 
 def _terms(proofs: Proofs) -> str | None:
-    if not is_sum(proofs.repeat):
+    if not proofs.adds_up:
         return "its steps do more than add up"
     for part in fold_sums(proofs.repeat):
         if isinstance(part, Repeat):

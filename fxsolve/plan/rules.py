@@ -29,24 +29,18 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.reads import has_carry, is_autonomous
 from fxsolve.ir.spec import Repeat, Stacked
-from fxsolve.plan.causality import judge
 from fxsolve.plan.complete import in_order_around
 from fxsolve.plan.decision import Candidate, Choice
-from fxsolve.plan.facts import find_facts
-from fxsolve.plan.method import whole
+from fxsolve.plan.method import Method, whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
+from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.nests import choose_inside
 from fxsolve.plan.probe import ProbeRun, first_window, run_parts, shorten, step_seconds, sweep_seconds
+from fxsolve.plan.proofs import CAUSAL
 from fxsolve.plan.schedule import text_of
-from fxsolve.plan.sums import try_sum
-from fxsolve.plan.trial import Situation, Trial, ruled_out
-from fxsolve.plan.try_fused import try_fused
-from fxsolve.plan.try_jacobi import try_windows
-from fxsolve.plan.try_linear import try_linear
-from fxsolve.plan.try_samples import try_samples
-from fxsolve.rewrite.sums.fold import is_sum
+from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
 
 MARGIN = 1.1
 
@@ -63,7 +57,7 @@ def choose(situation: Situation) -> tuple[Choice, ProbeRun]:
     step = step_seconds(repeat, situation.values)
     if not has_carry(repeat):
         return _choose_map(situation, step)
-    if is_sum(repeat):
+    if situation.proofs.adds_up:
         return _choose_sum(situation, step)
     return _choose_recurrence(situation, step)
 
@@ -103,7 +97,7 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
     step = run.seconds / run.sweeps
     # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
     settles = run.sweeps <= repeat.length // 2
-    fused = [] if settles else try_fused(situation, step, run.seconds, run.seconds)
+    fused = [] if settles else Fused.price(situation, Weighed(repeat, step))
     others = tuple(trial.candidate for trial in fused)
     for trial in fused:
         if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:
@@ -131,25 +125,25 @@ def _choose_map(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
 
 def _choose_sum(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
-    candidate, run = try_sum(repeat, situation.values, situation.stop)
-    if run is None or run.seconds > step * repeat.length:
-        choice, run = _choose_recurrence(situation, step)
-        return replace(choice, rejected=(*choice.rejected, candidate)), run
-    return Choice(repeat.name, (Sum(whole(repeat)),), candidate, (_derived(repeat, step),), step_seconds=step), run
+    (trial,) = Sum.price(situation, Weighed(repeat, step))
+    if trial.sweeps is None or trial.seconds > step * repeat.length:
+        others = tuple(method for method in situation.methods if method is not Sum)
+        choice, run = _choose_recurrence(replace(situation, methods=others), step)
+        return replace(choice, rejected=(*choice.rejected, trial.candidate)), run
+    choice = Choice(repeat.name, trial.parts, trial.candidate, (_derived(repeat, step),), step_seconds=step)
+    return choice, run_parts(repeat, situation.values, trial.parts)
 
 
 def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
-    repeat = situation.repeat
-    total = step * repeat.length
-    causality = judge(repeat, situation.structural)
-    trials = _trials(situation, step, causality.obstacle)
+    repeat, causality = situation.repeat, situation.proofs.causality
+    trials = _trials(situation, step)
     finished = [trial for trial in trials if trial.sweeps is not None]
     rejected = [trial.candidate for trial in trials if trial.sweeps is None]
     best = min(finished, key=lambda trial: trial.seconds, default=None)
-    if best is not None and (fewer := try_samples(situation, best)) is not None:
-        finished.append(fewer)
-        best = min(best, fewer, key=lambda trial: trial.seconds)
-    if best is None or best.seconds * MARGIN > total:
+    if best is not None and (other := _refined(situation, best)) is not None:
+        finished.append(other)
+        best = min(best, other, key=lambda trial: trial.seconds)
+    if best is None or best.seconds * MARGIN > step * repeat.length:
         others = (*(trial.candidate for trial in finished), *rejected)
         choice, run = _sequential(situation, step, others)
         return replace(choice, causal=causality.found, depth=causality.depth), run
@@ -168,17 +162,22 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Probe
     return choice, run_parts(repeat, situation.values, best.parts, situation.stop)
 
 
-def _trials(situation: Situation, step: float, obstacle: str | None) -> list[Trial]:
-    """Everything that may solve a recurrence but its steps in order."""
-    repeat = situation.repeat
-    total = step * repeat.length
+def _trials(situation: Situation, step: float) -> tuple[Trial, ...]:
+    """Everything that may solve a recurrence but its steps in order, each method priced behind those before it."""
+    weighed = Weighed(situation.repeat, step)
+    obstacle = situation.proofs.causality.obstacle
     if obstacle is not None:
-        return [ruled_out((Jacobi(whole(repeat)),), obstacle), *try_fused(situation, step, total, total)]
-    trials = try_windows(situation, step)
-    sweep = min((trial.sweep * len(trial.parts) for trial in trials if trial.sweep is not None), default=None)
-    trials.append(try_linear(situation, find_facts(repeat), step, sweep))
-    best = min((trial.seconds for trial in trials if trial.sweeps is not None), default=total)
-    return [*trials, *try_fused(situation, step, total, best)]
+        weighed = replace(weighed, trials=(ruled_out((Jacobi(whole(situation.repeat)),), obstacle),))
+    for method in situation.methods:
+        if obstacle is None or CAUSAL not in method.requires:
+            weighed = replace(weighed, trials=(*weighed.trials, *method.price(situation, weighed)))
+    return weighed.trials
+
+
+def _refined(situation: Situation, best: Trial) -> Trial | None:
+    """The best trial with other options of its method, where these may be faster."""
+    method = best.parts[0]
+    return method.refine(situation, best) if isinstance(method, Method) else None
 
 
 def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, ProbeRun]:

@@ -36,16 +36,27 @@ Known = Mapping[str, Tensor | Entries]
 
 
 def structural_values(program: Program, system: System, facts: Facts = FACTS) -> Known:
-    """What is the same in every run of the program: the values of its buffers and constants, and what comes of them.
+    """What is the same in every run of the program: the values of its buffers and constants, and what comes of them."""
+    return known_values(system, constants_of(program), facts)
 
-    Of values that depend on parameters, inputs or noise too, the entries that are zero or hidden by a mask are known.
-    """
-    values: dict[str, Tensor | Entries] = {}
+
+def constants_of(program: Program) -> dict[str, Tensor]:
+    """The values of the buffers and constants of a program that stay as they are, by name."""
+    values: dict[str, Tensor] = {}
     for node in program.module.graph.find_nodes(op="get_attr"):
         target = str(node.target)
         if program.roles[node.name] == "param" or target in program.example.attributes:
             continue  # training or the program itself writes into it: the next run finds other values
         values[node.name] = attribute_of(program, target).detach()
+    return values
+
+
+def known_values(system: System, constants: Mapping[str, Tensor], facts: Facts = FACTS) -> Known:
+    """What is the same in every run of a system in which `constants` are: they, and what comes of them.
+
+    Of values that depend on parameters, inputs or noise too, the entries that are zero or hidden by a mask are known.
+    """
+    values: dict[str, Tensor | Entries] = dict(constants)
     for equation in system.equations:
         if isinstance(equation, Block):
             values.update(_of_block(equation, values, facts))

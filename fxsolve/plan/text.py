@@ -29,10 +29,9 @@ from fxsolve.plan.method import Part, whole
 from fxsolve.plan.methods import METHODS, Methods
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.scan import Scan
-from fxsolve.plan.methods.sums import Sum
+from fxsolve.plan.methods.sums import Sum, may_reorder
 from fxsolve.plan.parse import parse
 from fxsolve.plan.schedule import GaussSeidel, Schedule, map_parts
-from fxsolve.plan.sums import may_reorder
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop

@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fxsolve.ir.spec import Repeat
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.arguments import Values
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Part
+from fxsolve.plan.method import Method, Part
+from fxsolve.plan.proofs import Proofs
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.structural import Known
 from fxsolve.solvers.stop import Stop
@@ -19,7 +21,7 @@ class Situation:
     """One repeat, the values that it reads, and what the user allows; `asked` is the stop test that he names.
 
     `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `budget` is
-    that of all loops of the program.
+    that of all loops of the program; `methods` are those that may be chosen.
     """
 
     repeat: Repeat
@@ -30,6 +32,12 @@ class Situation:
     asked: Stop | None = None
     solves: int = 1
     budget: Budget = field(default_factory=Budget)
+    methods: tuple[type[Method], ...] = ()
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What can be proved of the repeat; each proof is made once."""
+        return Proofs(self.repeat, self.structural, self.backend)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,31 @@ class Trial:
     def seconds(self) -> float:
         assert self.candidate.seconds is not None
         return self.candidate.seconds
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What is known of a recurrence so far: the `seconds` of a step in order, and the trials of other methods."""
+
+    repeat: Repeat
+    step: float
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """The seconds of all steps in order."""
+        return self.step * self.repeat.length
+
+    @property
+    def best(self) -> float:
+        """The seconds of the fastest solve so far, that in order among them only where there is no other."""
+        return min((trial.seconds for trial in self.trials if trial.sweeps is not None), default=self.total)
+
+    @property
+    def sweep(self) -> float | None:
+        """The least seconds of one sweep of all steps, where any was measured."""
+        seconds = (trial.sweep * len(trial.parts) for trial in self.trials if trial.sweep is not None)
+        return min(seconds, default=None)
 
 
 def ruled_out(parts: tuple[Part, ...], reason: str, backend: str = "eager") -> Trial:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from fxsolve.errors import PartitionError
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Part, Steps, steps_of
-from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.method import Method, Part, Steps, steps_of
 from fxsolve.plan.probe import count_awake, first_window, run_parts
 from fxsolve.plan.samples import find_samples, sample_dims
 from fxsolve.plan.schedule import text_of
@@ -21,7 +21,7 @@ _FEWEST_SWEEPS = 8
 def try_samples(situation: Situation, best: Trial) -> Trial | None:
     """The sweeps of `best` with smaller and smaller batches, measured beside it; None where that promises nothing."""
     repeat, parts = situation.repeat, best.parts
-    if not all(isinstance(part, Jacobi) and isinstance(part.child, Steps) for part in parts):
+    if not all(isinstance(part, Method) and isinstance(part.child, Steps) for part in parts):
         return None
     if (best.sweeps or 0) < _FEWEST_SWEEPS:
         return None
@@ -48,7 +48,8 @@ def _sizes(awake: Sequence[int], whole: int) -> tuple[int, ...]:
 
 
 def _measured(situation: Situation, best: Trial, sizes: tuple[int, ...]) -> Trial:
-    parts = tuple(replace(part, samples=sizes) for part in best.parts if isinstance(part, Jacobi))
+    parts: tuple[Any, ...] = best.parts
+    parts = tuple(replace(part, samples=sizes) for part in parts)
     seconds, plain = (_least_seconds(situation, tried) for tried in (parts, best.parts))
     reason = f"{seconds / plain:.0%} of the time of sweeps that take all samples to the end"
     # `best` was derived from one sweep; the two compare by what they took side by side.

@@ -21,6 +21,7 @@ from fxsolve.ir.spec import Repeat, System
 from fxsolve.lower.unroll import can_unroll
 from fxsolve.plan.legalize import legalize_unproved
 from fxsolve.plan.schedule import Apply, GaussSeidel
+from fxsolve.plan.structural import structural_values
 from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.solvers.stop import Stop
@@ -33,7 +34,8 @@ EXACT = Stop(0.0, 0.0)
 
 def emitted(program: Program, text: str, stop: Stop | None = None) -> Emitted:
     system = partition(program).system
-    return emit(program, system, legalize_unproved(program, system, parse_schedule(text, system)).schedule, stop)
+    safe = legalize_unproved(system, parse_schedule(text, system), structural_values(program, system))
+    return emit(program, system, safe.schedule, stop)
 
 
 def fused(names: Iterable[str], unroll: int) -> str:

@@ -8,6 +8,7 @@ from fxsolve.ir.evaluate import evaluate
 from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, inputs_of, outputs_of
 from fxsolve.lower.arguments import Values
+from fxsolve.plan.methods import METHODS
 from fxsolve.plan.structural import structural_values
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import default_stop
@@ -24,7 +25,7 @@ def situation(sample: Sample, name: str | None = None, backend: str = "eager") -
         wanted = equation.name == name if name else isinstance(equation, Repeat) and has_carry(equation)
         if isinstance(equation, Repeat) and wanted:
             structural = structural_values(program, system)
-            return Situation(equation, Values(named), structural, default_stop(torch.float32), backend)
+            return Situation(equation, Values(named), structural, default_stop(torch.float32), backend, methods=METHODS)
         part = replace(system, inputs=inputs_of(equation), equations=(equation,), outputs=outputs_of(equation))
         named.update(zip(outputs_of(equation), evaluate(part, named), strict=True))
     raise AssertionError("no such repeat")

@@ -3,7 +3,7 @@
 import pytest
 
 from fxsolve.plan.budget import BUDGET_SECONDS, OP_SECONDS, RUNS, Budget, most_ops
-from fxsolve.plan.try_fused import FUSED_STEPS, choose_unroll
+from fxsolve.plan.methods.fused import FUSED_STEPS, choose_unroll
 
 EACH = 100  # ops
 COST = EACH * OP_SECONDS

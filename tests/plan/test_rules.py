@@ -6,9 +6,12 @@ from torch import Tensor
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Block, outputs_of
-from fxsolve.plan import rules, try_fused, try_jacobi, try_linear
+from fxsolve.plan import jacobians, rules
 from fxsolve.plan.decision import Choice
 from fxsolve.plan.method import Part, Steps
+from fxsolve.plan.methods import fused as fused_method
+from fxsolve.plan.methods import jacobi as jacobi_method
+from fxsolve.plan.methods import newton as newton_method
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
@@ -52,8 +55,8 @@ def cost(monkeypatch: pytest.MonkeyPatch):
     def set_costs(step: float, sweep: float, fused: float = 1.0) -> None:
         monkeypatch.setattr(rules, "step_seconds", lambda *_: step)
         monkeypatch.setattr(rules, "sweep_seconds", lambda window: sweep)
-        monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: sweep)
-        monkeypatch.setattr(try_fused, "fused_step_seconds", lambda *_: fused)
+        monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: sweep)
+        monkeypatch.setattr(fused_method, "fused_step_seconds", lambda *_: fused)
         monkeypatch.setattr(fuse, "compile_graph", lambda module, inputs: module)
 
     return set_costs
@@ -105,7 +108,7 @@ def test_a_gain_below_the_margin_is_not_taken(cost) -> None:
 def test_windows_are_taken_where_they_make_a_sweep_cheaper(cost, monkeypatch: pytest.MonkeyPatch) -> None:
     cost(step=1e-5, sweep=0.0)
     # A sweep costs in proportion to the square of its steps.
-    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: 1e-9 * window.length**2)
+    monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: 1e-9 * window.length**2)
     choice, run = choose(situation(chain))
     assert [part.child for part in choice.parts if isinstance(part, Jacobi)] == [
         Steps("loop0", low, min(low + 64, LONG)) for low in range(0, LONG, 64)
@@ -156,7 +159,7 @@ def test_a_body_that_cannot_be_batched_runs_in_order(cost, monkeypatch: pytest.M
         raise PartitionError("loop0 cannot be batched: no rule for this op")
 
     cost(step=1e-5, sweep=1e-9)
-    monkeypatch.setattr(try_jacobi, "first_window", refuse)
+    monkeypatch.setattr(jacobi_method, "first_window", refuse)
     choice, _ = choose(situation(chain))
     assert choice.parts == (Steps("loop0", 0, LONG),)
     assert any("no rule for this op" in candidate.reason for candidate in choice.rejected)
@@ -164,7 +167,7 @@ def test_a_body_that_cannot_be_batched_runs_in_order(cost, monkeypatch: pytest.M
 
 def test_sweeps_that_hold_too_much_memory_are_not_tried(cost, monkeypatch: pytest.MonkeyPatch) -> None:
     cost(step=1e-5, sweep=1e-9)
-    monkeypatch.setattr(try_jacobi, "SWEEP_BYTES", 100 * B * N * 4 * 3)
+    monkeypatch.setattr(jacobi_method, "SWEEP_BYTES", 100 * B * N * 4 * 3)
     choice, _ = choose(situation(chain))
     lengths = {part.child.stop - part.child.start for part in choice.parts if isinstance(part, Jacobi)}
     assert max(lengths) == 64
@@ -173,7 +176,10 @@ def test_sweeps_that_hold_too_much_memory_are_not_tried(cost, monkeypatch: pytes
 WHOLE = Steps("loop0", 0, LONG)
 
 
-@pytest.mark.parametrize(("backend", "expected"), [("inductor", Fused(WHOLE, try_fused.FUSED_STEPS)), ("eager", WHOLE)])
+FUSED = Fused(WHOLE, fused_method.FUSED_STEPS)
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("inductor", FUSED), ("eager", WHOLE)])
 def test_fused_steps_are_chosen_where_they_are_cheapest_and_allowed(cost, backend: str, expected: Part) -> None:
     cost(step=5e-5, sweep=1.0, fused=1e-5)
     choice, _ = choose(situation(chain, backend=backend))
@@ -185,7 +191,7 @@ def test_a_failure_of_the_compiler_is_told_and_the_loop_runs_in_order(cost, monk
         raise RuntimeError("no C++ compiler\nsecond line")
 
     cost(step=5e-5, sweep=1.0)
-    monkeypatch.setattr(try_fused, "fused_step_seconds", fail)
+    monkeypatch.setattr(fused_method, "fused_step_seconds", fail)
     choice, _ = choose(situation(chain, backend="inductor"))
     assert choice.parts == (WHOLE,)
     assert any(candidate.reason == "inductor failed: no C++ compiler" for candidate in choice.rejected)
@@ -206,7 +212,7 @@ def recurrent(step: Step, length: int = LONG, size: int = N) -> Situation:
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that cost a second each, and sweeps that cost all of them."""
     monkeypatch.setattr(rules, "step_seconds", lambda *_: 1.0)
-    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: window.length * 0.45)
+    monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: window.length * 0.45)
 
 
 def test_an_affine_step_of_small_blocks_is_scanned(slow: None) -> None:
@@ -225,17 +231,17 @@ def test_a_step_that_is_not_affine_is_solved_by_newton(slow: None) -> None:
 
 
 def test_newton_steps_are_bounded_by_the_cost_of_running_in_order(slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(try_linear, "least_seconds", lambda run: 20.0)
+    monkeypatch.setattr(newton_method, "least_seconds", lambda run: 20.0)
     (part,) = choose(recurrent(gru))[0].parts
     assert isinstance(part, Newton)
     assert part.stop == Stop(1e-6, 1e-6, max_sweeps=LONG // 20)
-    monkeypatch.setattr(try_linear, "least_seconds", lambda run: 100.0)
+    monkeypatch.setattr(newton_method, "least_seconds", lambda run: 100.0)
     choice, _ = choose(recurrent(gru))
     assert rejected(choice, "newton") == "a Newton step costs 100 steps, and 3 of them did not converge"
 
 
 def test_jacobians_that_hold_too_much_memory_come_in_windows(slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(try_linear, "JACOBIAN_BYTES", LONG * B * N * N * 8 // 3)
+    monkeypatch.setattr(jacobians, "JACOBIAN_BYTES", LONG * B * N * N * 8 // 3)
     choice, _ = choose(recurrent(gru))
     assert str(choice.chosen.schedule) == f"gs(newton(loop0[0:{LONG}:100]))"
     choice, _ = choose(recurrent(affine))
@@ -248,10 +254,10 @@ def test_what_speaks_against_the_jacobian_is_asked_before_it_is_traced(
     def refuse(*_: object) -> None:
         raise AssertionError("traced")
 
-    monkeypatch.setattr(try_linear, "linearize", refuse)
+    monkeypatch.setattr(jacobians, "linearize", refuse)
     wide, _ = choose(recurrent(tanh_rnn, size=17))
     assert rejected(wide, "newton") == "17 entries of the state depend on one another, more than 16"
-    monkeypatch.setattr(try_jacobi, "sweep_seconds", lambda window: float(window.length))
+    monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: float(window.length))
     slowly, _ = choose(recurrent(affine))
     assert rejected(slowly, "scan") == "two sweeps alone cost more than all steps in order"
     monkeypatch.setattr(rules, "step_seconds", lambda *_: 1e-6)

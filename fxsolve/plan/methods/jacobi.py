@@ -1,17 +1,23 @@
 """Jacobi: sweep all steps at once; in a window that slides, over chunks, or with smaller and smaller batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar
 
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Lag, Repeat
 from fxsolve.lower.lower import sweep_loop
+from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Chunks, Iterative, Method, Option, Part, Steps
+from fxsolve.plan.probe import count_sweeps, first_window, sweep_seconds
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact, Proofs
 from fxsolve.plan.reader import Reader
 from fxsolve.plan.samples import sample_loops
+from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import Held, LoopSolver, Solver
+from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out, step_bytes
+from fxsolve.plan.try_samples import try_samples
 from fxsolve.plan.windows import short, strictest, window_bounds
 from fxsolve.solvers.by_sample import jacobi_by_sample
 from fxsolve.solvers.jacobi import jacobi
@@ -19,6 +25,9 @@ from fxsolve.solvers.jacobi_gs import jacobi_gs
 from fxsolve.solvers.samples import SMALLEST
 from fxsolve.solvers.sliding import sliding
 from fxsolve.solvers.stop import Stop
+
+WINDOWS = (1024, 256, 64)
+SWEEP_BYTES = 2 << 30  # a whole sweep that holds more than this is not tried
 
 
 def _read_sizes(reader: Reader) -> tuple[int, ...]:
@@ -76,6 +85,13 @@ class Jacobi(Iterative):
             sample_loops(proofs.repeat, self.samples, [0, proofs.repeat.length])
         return self
 
+    @classmethod
+    def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
+        return _price_windows(situation, weighed.step)
+
+    def refine(self, situation: Situation, best: Trial) -> Trial | None:
+        return try_samples(situation, best)
+
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
         bounds, test = window_bounds(parts), strictest(repeat, parts, stop)
         if isinstance(self.child, Chunks):
@@ -103,3 +119,44 @@ class Jacobi(Iterative):
             raise ScheduleError(f"{self} gathers samples; {repeat.name} takes no sliding window or chunks beside that")
         if sizes != sorted(set(sizes), reverse=True) or min(sizes) < SMALLEST:
             raise ScheduleError(f"{self} gathers samples in batches of falling sizes, each of {SMALLEST} or more")
+
+
+def _price_windows(situation: Situation, step: float) -> list[Trial]:
+    """Whole Jacobi, and windows of falling size as long as they make a sweep cheaper."""
+    repeat = situation.repeat
+    lengths = [repeat.length, *(size for size in WINDOWS if size * 2 <= repeat.length)]
+    trials: list[Trial] = []
+    for length in lengths:
+        if step_bytes(repeat) * length > SWEEP_BYTES:
+            continue
+        trial = _try_window(situation, length, step)
+        cheaper = not trials or (trial.sweep or 0) * 1.5 < (trials[-1].sweep or 0)
+        if not cheaper:
+            break
+        trials.append(trial)
+        if trial.sweep is None:
+            break
+    return trials
+
+
+def _try_window(situation: Situation, length: int, step: float) -> Trial:
+    repeat = situation.repeat
+    bounds = (*range(0, repeat.length, length), repeat.length)
+    parts = tuple(Jacobi(Steps(repeat.name, low, high)) for low, high in pairwise(bounds))
+    try:
+        window = first_window(repeat, situation.values, length)
+    except PartitionError as error:
+        return ruled_out(parts, str(error))
+    sweep = sweep_seconds(window)
+    limit = int(step * length / sweep)
+    count = count_sweeps(window, situation.stop, min(limit, length))
+    if count is None:
+        reason = f"a sweep costs {sweep / step:.3g} steps, and {limit} sweeps did not converge"
+        return Trial(Candidate(text_of(parts), "eager", None, "measured", reason), parts, None, sweep)
+    reason = f"{count} sweeps, each at the cost of {sweep / step:.3g} steps, for every {length} steps"
+    seconds = sweep * count * len(parts)
+    if limit < length:
+        # Other inputs may need more: sweeps that cost as much as all steps in order have had their chance.
+        test = replace(situation.stop, max_sweeps=limit)
+        parts = tuple(replace(part, stop=test) for part in parts)
+    return Trial(Candidate(text_of(parts), "eager", seconds, "derived", reason), parts, count, sweep)

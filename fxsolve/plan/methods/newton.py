@@ -1,17 +1,24 @@
 """Newton: linearize all steps, solve the linear recurrence by a scan, and repeat."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Repeat
+from fxsolve.plan.decision import Candidate
 from fxsolve.plan.facts import find_facts
+from fxsolve.plan.jacobians import count_steps, longest_window, open_linear
 from fxsolve.plan.method import Iterative, Option, Part, Steps
+from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import CAUSAL, LINEAR, STATE, Fact
+from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import Solver
+from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
 from fxsolve.plan.windows import linearized, short, strictest, window_bounds
-from fxsolve.solvers.newton import newton
+from fxsolve.solvers import newton as newton_solver
 from fxsolve.solvers.stop import Stop
+from fxsolve.solvers.window import Window
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,38 @@ class Newton(Iterative):
     def kind(self) -> str:
         return f"newton with a {self.jacobian} Jacobian"
 
+    @classmethod
+    def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
+        if situation.proofs.facts.affine:
+            return []
+        repeat, length = situation.repeat, longest_window(situation)
+        starts = range(0, repeat.length, length)
+        parts = tuple(cls(Steps(repeat.name, low, min(low + length, repeat.length))) for low in starts)
+        try:
+            opened = open_linear(situation, weighed, length)
+        except PartitionError as error:
+            return [ruled_out(parts, str(error))]
+        method = newton_solver.NewtonSolver(opened.linear, opened.layout, situation.proofs.facts.limits, situation.stop)
+        return [_measured(method, opened.window, parts, weighed.step)]
+
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
         bounds = window_bounds(parts)
         options = (*strictest(repeat, parts, stop), short(bounds), find_facts(repeat).limits)
-        return linearized(newton, repeat, bounds, options, self.jacobian)
+        return linearized(newton_solver.newton, repeat, bounds, options, self.jacobian)
+
+
+def _measured(method: newton_solver.NewtonSolver, window: Window, parts: tuple[Newton, ...], step: float) -> Trial:
+    length = window.length
+    first = method.init(window)
+    cost = least_seconds(lambda: method.step(first))
+    limit = int(step * length / cost)
+    count = count_steps(method, first, min(limit, length))
+    if count is None:
+        reason = f"a Newton step costs {cost / step:.3g} steps, and {limit} of them did not converge"
+        return Trial(Candidate(text_of(parts), "eager", None, "measured", reason), parts, None)
+    if limit < length:
+        # As for Jacobi, Newton steps that cost as much as all steps in order have had their chance.
+        test = replace(method.stop, max_sweeps=limit)
+        parts = tuple(replace(part, stop=test) for part in parts)
+    reason = f"{count} Newton steps, each at the cost of {cost / step:.3g} steps, for every {length} steps"
+    return Trial(Candidate(text_of(parts), "eager", cost * count * len(parts), "derived", reason), parts, count)
