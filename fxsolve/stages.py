@@ -11,8 +11,7 @@ from fxsolve.capture.capture import capture as capture_program
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.codegen.emit import emit as emit_module
-from fxsolve.codegen.equations import Plan
-from fxsolve.codegen.equations import emit_system as emit_system_module
+from fxsolve.codegen.equations import Plan, module_of_system
 from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.codegen.passes import emit_passes as emit_module_passes
 from fxsolve.errors import InputError
@@ -96,7 +95,7 @@ def emit(program: Program, partition: Partition, decision: Decision, tolerance: 
 def emit_system(system: System, decision: Decision, tolerance: float | None = None) -> fx.GraphModule:
     """The module of a system that no program was recorded for: its inputs, in their order, -> its outputs."""
     verify_schedule(decision.schedule, system)
-    return emit_system_module(system, Plan(decision.schedule, as_stop(tolerance)))
+    return module_of_system(system, Plan(decision.schedule, as_stop(tolerance)))
 
 
 def emit_passes(

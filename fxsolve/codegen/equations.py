@@ -46,7 +46,7 @@ def emit_equations(emission: ProgramEmission, system: System, plan: Plan, before
             emission.inline(equation)
 
 
-def emit_system(system: System, plan: Plan, name: str = "System") -> fx.GraphModule:
+def module_of_system(system: System, plan: Plan, name: str = "System") -> fx.GraphModule:
     """The module of a system: its inputs, in their order, -> its outputs."""
     emission = ProgramEmission()
     emission.open_values(system.inputs)

@@ -12,7 +12,7 @@ from fxsolve.errors import ScheduleError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.spec import Block, Repeat, System
 from fxsolve.plan.complete import in_order
-from fxsolve.plan.method import Method, Part
+from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.schedule import Apply, GaussSeidel, leaves, map_parts, name_of
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.joint import split_passes
@@ -93,7 +93,7 @@ def _with_zeros(plan: Plan, system: System) -> Plan:
 
 def _fitting(part: Part, repeat: Repeat | None) -> Part:
     """The part, or all steps in order where a repeat is no longer one that its method fits."""
-    if repeat is None or not isinstance(part, Method):
+    if repeat is None or not isinstance(part, MethodNode):
         return part
     try:
         part.check(repeat)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Block, Equation, Repeat, System
-from fxsolve.plan.method import Method, Part, steps_of, whole
+from fxsolve.plan.method import MethodNode, Part, steps_of, whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 
@@ -34,7 +34,7 @@ def sequential(equation: Equation) -> Schedule:
 def in_order(repeat: Repeat) -> Part:
     """All steps of a repeat in order; loops inside of them are named where they may end before their last step."""
     inside = (in_order(inner) for inner in loops_inside(repeat))
-    return in_order_around(repeat, tuple(part for part in inside if isinstance(part, Method) or part.inside))
+    return in_order_around(repeat, tuple(part for part in inside if isinstance(part, MethodNode) or part.inside))
 
 
 def in_order_around(repeat: Repeat, inside: tuple[Schedule, ...]) -> Part:

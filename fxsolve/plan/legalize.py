@@ -8,7 +8,7 @@ from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.spec import Repeat, System
 from fxsolve.plan.complete import in_order
 from fxsolve.plan.decision import Candidate, Choice, Decision
-from fxsolve.plan.method import Method, Part
+from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.methods.levels import Levels
 from fxsolve.plan.proofs import CAUSAL, UNKNOWN, Proofs, first_obstacle
 from fxsolve.plan.schedule import Schedule, map_parts, name_of, parts_of, text_of
@@ -20,7 +20,7 @@ class _Judgement:
     """What was found of a repeat for the `method` asked for; `obstacle` is the reason not to use it."""
 
     repeat: Repeat
-    method: Method | None = None
+    method: MethodNode | None = None
     obstacle: str | None = None
     causal: str = ""
     depth: int | None = None
@@ -43,7 +43,7 @@ def legalize_unproved(system: System, schedule: Schedule, structural: Known, bac
 
 
 def _judge(proofs: Proofs, parts: tuple[Part, ...]) -> _Judgement:
-    repeat, method = proofs.repeat, next((part for part in parts if isinstance(part, Method)), None)
+    repeat, method = proofs.repeat, next((part for part in parts if isinstance(part, MethodNode)), None)
     if method is None:
         return _Judgement(repeat)
     obstacle = first_obstacle(method.requires, proofs)
@@ -58,10 +58,10 @@ def _judge(proofs: Proofs, parts: tuple[Part, ...]) -> _Judgement:
     return _Judgement(repeat, method, obstacle, proofs.causality.found, depth)
 
 
-def _filled(part: Part, settled: dict[str, Method]) -> Part:
+def _filled(part: Part, settled: dict[str, MethodNode]) -> Part:
     """A method that takes all steps of a repeat, with everything filled in; any other as it is."""
     method = settled.get(name_of(part))
-    return method if method is not None and method.takes_all and isinstance(part, Method) else part
+    return method if method is not None and method.takes_all and isinstance(part, MethodNode) else part
 
 
 def legalize(schedule: Schedule, repeats: Collection[Repeat]) -> Schedule:

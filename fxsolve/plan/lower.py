@@ -6,7 +6,7 @@ from fxsolve.ir.nested import loops_inside, with_solvers
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.arguments import step_arguments
 from fxsolve.lower.lower import step_loop
-from fxsolve.plan.method import Method, Part, Steps, steps_of, whole
+from fxsolve.plan.method import MethodNode, Part, Steps, steps_of, whole
 from fxsolve.plan.schedule import GaussSeidel, parts_of
 from fxsolve.plan.solver import LoopSolver, Solver, module_of
 from fxsolve.solvers.gauss_seidel import gauss_seidel
@@ -21,7 +21,7 @@ def lower(repeat: Repeat, parts: Sequence[Part], stop: Stop | None = None) -> So
     `PartitionError` where the body cannot be batched or linearized.
     """
     ready = _with_inside(repeat, parts, stop)
-    method = next((part for part in parts if isinstance(part, Method)), None)
+    method = next((part for part in parts if isinstance(part, MethodNode)), None)
     return _in_order(ready) if method is None else method.lower(ready, parts, stop)
 
 
@@ -39,7 +39,7 @@ def _with_inside(repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Re
     inside = GaussSeidel(steps_of(parts[0]).inside)
 
     def solver_of(inner: Repeat):
-        own: tuple[Steps | Method, ...] = parts_of(inside, inner.name) or (whole(inner),)
+        own: tuple[Steps | MethodNode, ...] = parts_of(inside, inner.name) or (whole(inner),)
         return module_of(lower(inner, own, stop))
 
     return with_solvers(repeat, solver_of)

@@ -56,7 +56,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class MethodNode(ABC):
     """How steps of one repeat are solved; each method is a frozen dataclass in a file of `methods`.
 
     Its text is `name(steps, option=value, ...)`; it fits a repeat of which all facts hold that it `requires`. `by_name`
@@ -97,7 +97,7 @@ class Method(ABC):
     def check(self, repeat: Repeat) -> None:  # noqa: B027
         """Raise `ScheduleError` where the options make no sense for the repeat; by default, they always do."""
 
-    def settle(self, proofs: Proofs) -> "Method":
+    def settle(self, proofs: Proofs) -> "MethodNode":
         """The method with what is left to be proved filled in, once the facts hold that it requires.
 
         Raises `PartitionError` where its options do not fit the repeat.
@@ -125,7 +125,7 @@ class Method(ABC):
         return _method_text((self,))
 
 
-class Iterative(Method):
+class Iterative(MethodNode):
     """A method that sweeps until `stop`, or until the test of the states' dtype where it is None."""
 
     guesses: ClassVar[bool] = True
@@ -144,12 +144,12 @@ def with_stop(method: Iterative, stop: Stop | None) -> Iterative:
     return replace(method, stop=stop)  # pyright: ignore[reportArgumentType]
 
 
-def with_steps(method: Method, child: Steps | Chunks) -> Method:
+def with_steps(method: MethodNode, child: Steps | Chunks) -> MethodNode:
     """The method over other steps."""
     return replace(method, child=child)
 
 
-Part = Steps | Method
+Part = Steps | MethodNode
 
 
 def steps_of(part: Part) -> Steps:
@@ -177,17 +177,17 @@ def children_text(children: Sequence[Any]) -> list[str]:
     return texts
 
 
-def _leading_run(children: tuple[Any, ...]) -> tuple[Method, ...]:
+def _leading_run(children: tuple[Any, ...]) -> tuple[MethodNode, ...]:
     """The longest start of `children` that is one row of a method over equal chunks; empty if the first is none."""
-    run: list[Method] = []
+    run: list[MethodNode] = []
     for child in children:
-        if not isinstance(child, Method) or (run and not _continues(run, child)):
+        if not isinstance(child, MethodNode) or (run and not _continues(run, child)):
             break
         run.append(child)
     return tuple(run)
 
 
-def _continues(run: list[Method], child: Method) -> bool:
+def _continues(run: list[MethodNode], child: MethodNode) -> bool:
     if isinstance(child.child, Chunks) or with_steps(child, run[0].child) != run[0]:
         return False
     first, last, steps = steps_of(run[0]), steps_of(run[-1]), child.child
@@ -200,7 +200,7 @@ def _length(steps: Steps) -> int:
     return steps.stop - steps.start
 
 
-def _method_text(run: tuple[Method, ...]) -> str:
+def _method_text(run: tuple[MethodNode, ...]) -> str:
     first, last = run[0], run[-1]
     steps = steps_of(first)
     over = str(first.child)
@@ -209,23 +209,23 @@ def _method_text(run: tuple[Method, ...]) -> str:
     return f"{first.name}({over}{_options_text(first)}{_stop_text(first)})"
 
 
-def field_of(method: type[Method], name: str) -> Field[Any]:
+def field_of(method: type[MethodNode], name: str) -> Field[Any]:
     """The field of a method that an option sets."""
     return next(field for field in fields(method) if field.name == name)
 
 
-def is_required(method: type[Method], option: Option) -> bool:
+def is_required(method: type[MethodNode], option: Option) -> bool:
     """Whether an option must be written in every text."""
     return field_of(method, option.name).default is MISSING
 
 
-def _options_text(method: Method) -> str:
+def _options_text(method: MethodNode) -> str:
     given = [(option, getattr(method, option.name)) for option in method.options]
     written = [(option, value) for option, value in given if value != field_of(type(method), option.name).default]
     return "".join(f", {option.name}={option.write(value)}" for option, value in written)
 
 
-def _stop_text(method: Method) -> str:
+def _stop_text(method: MethodNode) -> str:
     stop = method.stop if isinstance(method, Iterative) else None
     if stop is None:
         return ""

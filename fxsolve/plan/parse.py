@@ -8,7 +8,7 @@ from typing import Any
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.plan.complete import in_order, in_order_around
-from fxsolve.plan.method import Chunks, Iterative, Method, Steps, is_required
+from fxsolve.plan.method import Chunks, Iterative, MethodNode, Steps, is_required
 from fxsolve.plan.methods import Methods
 from fxsolve.plan.reader import Reader, one_of
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
@@ -32,7 +32,7 @@ def parse(text: str, system: System, methods: Methods) -> Schedule:
 class _ScheduleParser:
     reader: Reader
     equations: Mapping[str, Equation]
-    methods: Mapping[str, type[Method]]
+    methods: Mapping[str, type[MethodNode]]
 
     def schedule(self) -> tuple[Schedule, ...]:
         """One schedule, or the several that a row of chunks stands for."""
@@ -71,7 +71,7 @@ class _ScheduleParser:
         self.reader.take(")", "',' or ')'")
         return items
 
-    def method(self, method: type[Method]) -> tuple[Schedule, ...]:
+    def method(self, method: type[MethodNode]) -> tuple[Schedule, ...]:
         """The rest of a method: what it acts on, and its options."""
         if method.chunked and self.reader.tokens[0].text == "gs":
             children = [self.chunks_in_order()]
@@ -145,7 +145,7 @@ class _ScheduleParser:
             self.reader.fail(first, f"steps {start}:{stop} are not inside 0:{repeat.length} of {repeat.name}")
         return start, stop
 
-    def options(self, method: type[Method]) -> dict[str, Any]:
+    def options(self, method: type[MethodNode]) -> dict[str, Any]:
         """Options of a method; the tolerances left out are 0, so the test is bitwise equality."""
         own = {option.name: option for option in method.options}
         allowed = (*(_TEST if issubclass(method, Iterative) else ()), *own)

@@ -31,7 +31,7 @@ from fxsolve.ir.reads import has_carry, is_autonomous
 from fxsolve.ir.spec import Repeat, Stacked
 from fxsolve.plan.complete import in_order_around
 from fxsolve.plan.decision import Candidate, Choice
-from fxsolve.plan.method import Method, whole
+from fxsolve.plan.method import MethodNode, whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
@@ -177,7 +177,7 @@ def _trials(situation: Situation, step: float) -> tuple[Trial, ...]:
 def _refined(situation: Situation, best: Trial) -> Trial | None:
     """The best trial with other options of its method, where these may be faster."""
     method = best.parts[0]
-    return method.refine(situation, best) if isinstance(method, Method) else None
+    return method.refine(situation, best) if isinstance(method, MethodNode) else None
 
 
 def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, ProbeRun]:

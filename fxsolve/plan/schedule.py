@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fxsolve.plan.method import Method, Part, Steps, children_text, steps_of, with_steps
+from fxsolve.plan.method import MethodNode, Part, Steps, children_text, steps_of, with_steps
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ def all_leaves(schedule: Schedule) -> Iterator[Apply | Part]:
 
 def is_iterative(schedule: Schedule) -> bool:
     """Whether steps see values, on the way, that they do not have in the end."""
-    return any(isinstance(leaf, Method) and leaf.guesses for leaf in all_leaves(schedule))
+    return any(isinstance(leaf, MethodNode) and leaf.guesses for leaf in all_leaves(schedule))
 
 
 def runs_in_order(leaf: Apply | Part) -> bool:
     """Whether a leaf runs what the program runs, one step after another."""
-    return not isinstance(leaf, Method) or leaf.in_order
+    return not isinstance(leaf, MethodNode) or leaf.in_order
 
 
 def name_of(leaf: Apply | Part) -> str:

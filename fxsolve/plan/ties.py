@@ -21,7 +21,7 @@ from fxsolve.ops.access import SamePlace
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.legalize import legalize
-from fxsolve.plan.method import Method, Part
+from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.schedule import Schedule, all_leaves, map_parts, name_of, parts_of, text_of
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -40,7 +40,7 @@ _NONE: Origins = frozenset()
 
 def solve_ties(system: System, decision: Decision) -> Decision:
     """The decision with all recurrences solved bit for bit whose results are compared with one another."""
-    loose = {name_of(leaf) for leaf in all_leaves(decision.schedule) if isinstance(leaf, Method) and leaf.is_loose}
+    loose = {name_of(leaf) for leaf in all_leaves(decision.schedule) if isinstance(leaf, MethodNode) and leaf.is_loose}
     exact = {name: source for name, source in tied_loops(system).items() if name in loose}
     if not exact:
         return decision
@@ -142,12 +142,12 @@ def _is_inexact(node: fx.Node) -> bool:
 
 
 def _exactly(part: Part) -> Part:
-    return part.exactly() or part if isinstance(part, Method) else part
+    return part.exactly() or part if isinstance(part, MethodNode) else part
 
 
 def _has_no_test(part: Part) -> bool:
     """Whether a part has no form that is exact to the last bit, and must run in order instead."""
-    return isinstance(part, Method) and part.exactly() is None
+    return isinstance(part, MethodNode) and part.exactly() is None
 
 
 def _chosen(choice: Choice, schedule: Schedule, names: Mapping[str, str]) -> Choice:

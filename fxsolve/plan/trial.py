@@ -9,7 +9,7 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.arguments import Values
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Method, Part
+from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.proofs import Proofs
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.structural import Known
@@ -32,7 +32,7 @@ class Situation:
     asked: Stop | None = None
     solves: int = 1
     budget: Budget = field(default_factory=Budget)
-    methods: tuple[type[Method], ...] = ()
+    methods: tuple[type[MethodNode], ...] = ()
 
     @cached_property
     def proofs(self) -> Proofs:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fxsolve.errors import PartitionError
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Method, Part, Steps, steps_of
+from fxsolve.plan.method import MethodNode, Part, Steps, steps_of
 from fxsolve.plan.probe import count_awake, first_window, run_parts
 from fxsolve.plan.samples import find_samples, sample_dims
 from fxsolve.plan.schedule import text_of
@@ -21,7 +21,7 @@ _FEWEST_SWEEPS = 8
 def try_samples(situation: Situation, best: Trial) -> Trial | None:
     """The sweeps of `best` with smaller and smaller batches, measured beside it; None where that promises nothing."""
     repeat, parts = situation.repeat, best.parts
-    if not all(isinstance(part, Method) and isinstance(part.child, Steps) for part in parts):
+    if not all(isinstance(part, MethodNode) and isinstance(part.child, Steps) for part in parts):
         return None
     if (best.sweeps or 0) < _FEWEST_SWEEPS:
         return None

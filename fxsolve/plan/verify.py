@@ -5,7 +5,7 @@ import math
 from fxsolve.errors import ScheduleError
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Equation, Repeat, System, inputs_of, outputs_of
-from fxsolve.plan.method import Iterative, Method, Part, Steps, steps_of
+from fxsolve.plan.method import Iterative, MethodNode, Part, Steps, steps_of
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, leaves, name_of, parts_of, runs_in_order
 from fxsolve.solvers.stop import Stop
 
@@ -85,7 +85,7 @@ def _check_inside(leaf: Apply | Part, equation: Equation) -> None:
 
 def _check_parts(repeat: Repeat, parts: tuple[Part, ...]) -> None:
     """One method for all steps of a repeat, beside steps in order; some methods take all steps at once."""
-    methods = [part for part in parts if isinstance(part, Method)]
+    methods = [part for part in parts if isinstance(part, MethodNode)]
     kinds = sorted({method.kind for method in methods})
     if len(kinds) > 1:
         raise ScheduleError(f"{repeat.name} is solved by {' and '.join(kinds)}; take one method for all its steps")

@@ -14,7 +14,7 @@ from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 
 
-class Fused(nn.Module):
+class FusedChunk(nn.Module):
     """A graph that inductor compiles at its first call, for the shapes of that call."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from fxsolve.solvers import compile_once
 from fxsolve.solvers.compile_once import compile_graph
-from fxsolve.solvers.fuse import Fused
+from fxsolve.solvers.fuse import FusedChunk
 
 X = torch.arange(6.0).reshape(2, 3)
 
@@ -35,7 +35,7 @@ def graph(function: Callable[..., Tensor]) -> fx.GraphModule:
 
 
 def test_equal_graphs_for_equal_inputs_are_compiled_once(compiled: list[nn.Module]) -> None:
-    one, two = (Fused(graph(lambda x: torch.sin(x) + 1)) for _ in range(2))
+    one, two = (FusedChunk(graph(lambda x: torch.sin(x) + 1)) for _ in range(2))
     assert torch.equal(one(X), two(X + 0))
     assert torch.equal(two(X * 2), torch.sin(X * 2) + 1)
     assert len(compiled) == 1
@@ -79,7 +79,7 @@ def test_settings_that_go_into_the_code_are_told_apart(compiled: list[nn.Module]
 
 
 def test_copies_use_the_code_of_the_first(compiled: list[nn.Module]) -> None:
-    fused = Fused(graph(lambda x: x * 3))
+    fused = FusedChunk(graph(lambda x: x * 3))
     for one in (fused, copy.deepcopy(fused), pickle.loads(pickle.dumps(fused))):
         assert torch.equal(one(X), X * 3)
     assert len(compiled) == 1

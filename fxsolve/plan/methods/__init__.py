@@ -39,7 +39,7 @@ Nothing registers itself: `stages.schedule(..., methods=(*METHODS, Damped))` han
 automatic choice. `tests/scheduler/test_methods.py` adds this method, and an option `omega` of it, from outside.
 """
 
-from fxsolve.plan.method import Method
+from fxsolve.plan.method import MethodNode
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
@@ -49,5 +49,5 @@ from fxsolve.plan.methods.picard import Picard
 from fxsolve.plan.methods.scan import Scan
 from fxsolve.plan.methods.sums import Sum
 
-Methods = tuple[type[Method], ...]
+Methods = tuple[type[MethodNode], ...]
 METHODS: Methods = (Jacobi, Newton, Scan, Picard, Levels, Sum, FixedPoint, Fused)

@@ -13,7 +13,7 @@ from fxsolve.lower.unroll import can_unroll, chunk_graph
 from fxsolve.plan.budget import most_ops
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
-from fxsolve.plan.method import Method, Option, Part, Steps, whole
+from fxsolve.plan.method import MethodNode, Option, Part, Steps, whole
 from fxsolve.plan.probe import PROBED_STEPS, least_seconds, shorten
 from fxsolve.plan.proofs import UNROLLED, Fact
 from fxsolve.plan.solver import Held, LoopSolver, Solver
@@ -33,7 +33,7 @@ MEASUREMENTS = 3  # behind seconds of compilation, milliseconds that other progr
 
 
 @dataclass(frozen=True)
-class Fused(Method):
+class Fused(MethodNode):
     """The steps in order, `unroll` of them in one call that inductor compiles; these round in their own way."""
 
     name: ClassVar[str] = "fused"
@@ -58,7 +58,7 @@ class Fused(Method):
         return try_fused(situation, weighed.step, weighed.total, weighed.best)
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
-        chunk = Held("chunk", fuse.Fused(readable(chunk_graph(repeat, self.unroll))))
+        chunk = Held("chunk", fuse.FusedChunk(readable(chunk_graph(repeat, self.unroll))))
         return LoopSolver(
             repeat,
             fuse.fused_gauss_seidel,

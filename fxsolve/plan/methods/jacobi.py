@@ -9,7 +9,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Lag, Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Chunks, Iterative, Method, Option, Part, Steps
+from fxsolve.plan.method import Chunks, Iterative, MethodNode, Option, Part, Steps
 from fxsolve.plan.probe import count_sweeps, first_window, sweep_seconds
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact, Proofs
 from fxsolve.plan.reader import Reader
@@ -76,7 +76,7 @@ class Jacobi(Iterative):
         if self.window is not None and self.window < 1:
             raise ScheduleError(f"{self} has a window of {self.window} steps; it needs one or more")
 
-    def settle(self, proofs: Proofs) -> Method:
+    def settle(self, proofs: Proofs) -> MethodNode:
         if isinstance(self.child, Chunks):
             lags = (read.distance for read in proofs.repeat.reads if isinstance(read, Lag))
             if self.child.length < (longest := max(lags, default=1)):

@@ -8,7 +8,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.depth import dependency_depth, longest_chain
-from fxsolve.plan.method import Method, Option, Part, Steps
+from fxsolve.plan.method import MethodNode, Option, Part, Steps
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact, Proofs
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.solvers.levels import levels
@@ -16,7 +16,7 @@ from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class Levels(Method):
+class Levels(MethodNode):
     """As many sweeps as the longest chain of steps that read one another, without any test.
 
     S <- F(S), `depth` times; without a `depth`, as often as the reads alone allow chains to be long.
@@ -39,7 +39,7 @@ class Levels(Method):
         if self.depth is not None and self.depth < 1:
             raise ScheduleError(f"{self} has a depth of {self.depth}; every step has a level of 1 or more")
 
-    def settle(self, proofs: Proofs) -> Method:
+    def settle(self, proofs: Proofs) -> MethodNode:
         depth = dependency_depth(proofs.repeat, proofs.structural)
         if self.depth is not None and self.depth < depth:
             raise PartitionError(f"{self.depth} sweeps are fewer than the {depth} steps that may read one another")

@@ -8,7 +8,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.jacobians import LinearWindow, count_steps, open_linear
-from fxsolve.plan.method import Method, Part, Steps, whole
+from fxsolve.plan.method import MethodNode, Part, Steps, whole
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import AFFINE, CAUSAL, LINEAR, STATE, Fact
 from fxsolve.plan.schedule import text_of
@@ -21,7 +21,7 @@ from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class Scan(Method):
+class Scan(MethodNode):
     """Solve an affine recurrence at once by a scan over its maps."""
 
     name: ClassVar[str] = "scan"
