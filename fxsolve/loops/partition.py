@@ -13,6 +13,8 @@ from fxsolve.loops.find import find_loops
 from fxsolve.loops.growing.ends import join_growth
 from fxsolve.loops.nesting.lift import lift_loops
 from fxsolve.loops.nesting.nests import nested_system
+from fxsolve.loops.rolling.roll import Rolled
+from fxsolve.loops.rolling.signature import Calls
 from fxsolve.rewrite.pipeline import REWRITES
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
@@ -44,7 +46,13 @@ def partition(program: Program) -> Partition:
     pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
     settled = settle_writes(pinned, program)
     found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, settled.graph))
-    nests = nested_system(found.graph, found.calls, found.rolling.loops)
+    nests = nested_system(found.graph, found.calls, found.rolling.loops, find_inside)
     system = reduce(lambda made, step: step(made), SYSTEM_PASSES, nests.system)
     verify_system(system)
     return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), settled.rested)
+
+
+def find_inside(graph: fx.Graph) -> tuple[fx.Graph, Calls, tuple[Rolled, ...], tuple[str, ...]]:
+    """The loops in a step of a loop, by the passes that find those of a program."""
+    found = find_loops(reduce(lambda made, step: step(made), GRAPH_PASSES, graph))
+    return found.graph, found.calls, found.rolling.loops, found.rolling.notes

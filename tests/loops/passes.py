@@ -12,7 +12,7 @@ from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.ir.text import system_text
 from fxsolve.loops.find import find_loops
 from fxsolve.loops.nesting.nests import nested_system
-from fxsolve.loops.partition import GRAPH_PASSES, SYSTEM_PASSES
+from fxsolve.loops.partition import GRAPH_PASSES, SYSTEM_PASSES, find_inside
 from fxsolve.loops.rolling.extract import extract
 from fxsolve.loops.rolling.signature import read_calls
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
@@ -37,7 +37,7 @@ def after_each(program: Program) -> Iterator[tuple[str, System]]:
         yield step.__name__, flat_system(graph)
     found = find_loops(graph)
     yield "find_loops", flat_system(found.graph)
-    system = nested_system(found.graph, found.calls, found.rolling.loops).system
+    system = nested_system(found.graph, found.calls, found.rolling.loops, find_inside).system
     yield "nested_system", system
     for step in SYSTEM_PASSES:
         system = step(system)
@@ -52,7 +52,7 @@ def flat_system(graph: fx.Graph) -> System:
 def rolled_system(graph: fx.Graph) -> System:
     """The system of a graph with its loops rolled, and no other pass behind it."""
     found = find_loops(graph)
-    return nested_system(found.graph, found.calls, found.rolling.loops).system
+    return nested_system(found.graph, found.calls, found.rolling.loops, find_inside).system
 
 
 def edited(system: System, edit: Edit) -> System:

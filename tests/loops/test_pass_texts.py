@@ -21,7 +21,7 @@ from fxsolve.loops.growing.ends import join_growth
 from fxsolve.loops.growing.lists import chain_lists
 from fxsolve.loops.nesting.lift import lift_loops
 from fxsolve.loops.nesting.nests import nested_system
-from fxsolve.loops.partition import GRAPH_PASSES, SYSTEM_PASSES
+from fxsolve.loops.partition import GRAPH_PASSES, SYSTEM_PASSES, find_inside
 from fxsolve.loops.rolling.extract import extract
 from fxsolve.rewrite.copies import simplify_copies
 from fxsolve.rewrite.joint import split_passes
@@ -120,7 +120,7 @@ def _chained(program: Program) -> fx.Graph:
 def _nested(program: Program) -> Systems:
     found = find_loops(program.module.graph)
     yield "before", extract(found.graph, found.calls, found.rolling.loops)
-    yield "behind", nested_system(found.graph, found.calls, found.rolling.loops).system
+    yield "behind", nested_system(found.graph, found.calls, found.rolling.loops, find_inside).system
 
 
 def _lifted(program: Program) -> Systems:

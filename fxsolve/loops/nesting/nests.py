@@ -7,13 +7,14 @@ side:
 
     a loop that is longer than the loops in its steps, where these have at most `FLAT_CALLS` calls: many of its steps
         can be batched, which a recurrence inside a step forbids, and of two loops the longer one is worth it
-    where a loop inside reads a buffer whole: the proof that it may be swept would be needed for every outer step
+    where a loop inside reads a buffer whole: the proof that it may be swept would be needed for every outer step; but
+        not where it grows, and its steps are a straight line otherwise
     where more than `_MOST_PICKED` single steps of the loops inside are read from outside, and are not the entries of a
         list that the loop carries whole
     a program with a backward pass
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,76 +49,94 @@ class Nests:
     notes: tuple[str, ...] = ()
 
 
-def nested_system(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...], prefix: str = "") -> Nests:
-    """The system of `graph`, as `extract` gives it, with loops in the steps of its loops."""
+@dataclass(frozen=True)
+class _Steps:
+    """What stands for a repeat: the repeat itself, and blocks around it; with notes about the loops in its steps."""
+
+    equations: list[Equation]
+    notes: tuple[str, ...] = ()
+
+
+# The loops of a graph whose tensors may grow: a graph where they work on buffers, its calls, its loops, and notes.
+Find = Callable[[fx.Graph], tuple[fx.Graph, Calls, tuple[Rolled, ...], tuple[str, ...]]]
+
+
+def nested_system(graph: fx.Graph, calls: Calls, loops: tuple[Rolled, ...], find: Find, prefix: str = "") -> Nests:
+    """The system of `graph`, as `extract` gives it, with loops in the steps of its loops, found there by `find`."""
     if any("backward" in node.meta for node in calls.nodes):
         return Nests(extract(graph, calls, worth_rolling(graph, calls, loops), prefix))
     found = frozenset(loop.window for loop in loops)
     refused: dict[PeriodicWindow, str] = {}
     while True:
         outer = worth_rolling(graph, calls, loops_around(calls, loops, refused))
-        system, failed = _nest(extract(graph, calls, outer, prefix), outer, found)
+        nests, failed = _nest(find, extract(graph, calls, outer, prefix), outer, found)
         if not failed:
-            return Nests(system, tuple(refused.values()))
+            return replace(nests, notes=(*refused.values(), *nests.notes))
         refused.update(failed)
 
 
 def _nest(
-    system: System, loops: tuple[Rolled, ...], found: Collection[PeriodicWindow]
-) -> tuple[System, dict[PeriodicWindow, str]]:
+    find: Find, system: System, loops: tuple[Rolled, ...], found: Collection[PeriodicWindow]
+) -> tuple[Nests, dict[PeriodicWindow, str]]:
     """The system with loops in its steps; and the windows that were not `found` as loops, but hold none, with notes."""
     equations: list[Equation] = []
+    notes: list[str] = []
     failed: dict[PeriodicWindow, str] = {}
     windows = iter(loop.window for loop in loops)
     for equation in system.equations:
         if isinstance(equation, Repeat):
             window = next(windows)
             try:
-                made = _with_loops(equation) if window not in found else _where_it_pays(equation, window)
+                made = _with_loops(find, equation) if window not in found else _where_it_pays(find, equation, window)
             except PartitionError as reason:
-                made = [equation]
+                made = _Steps([equation])
                 if window not in found:
                     failed[window] = (
                         f"{window.trips} steps at {equation.source} with loops in them stay apart: {reason}"
                     )
-            equations += made
+            equations += made.equations
+            notes += made.notes
         else:
             equations.append(equation)
-    return replace(system, equations=tuple(equations)), failed
+    return Nests(replace(system, equations=tuple(equations)), tuple(notes)), failed
 
 
-def _where_it_pays(repeat: Repeat, window: PeriodicWindow) -> list[Equation]:
+def _where_it_pays(find: Find, repeat: Repeat, window: PeriodicWindow) -> "_Steps":
     """A loop of straight steps, with the loops in them rolled if these are at least as long, or the steps too long."""
     if window.period < min(window.trips, FLAT_CALLS):
-        return [repeat]
-    nested = _with_loops(repeat)
-    inside = (inner for part in nested if isinstance(part, Repeat) for inner in loops_inside(part))
+        return _Steps([repeat])
+    nested = _with_loops(find, repeat)
+    inside = (inner for part in nested.equations if isinstance(part, Repeat) for inner in loops_inside(part))
     longest = max((inner.length for inner in inside), default=0)
-    return nested if longest >= window.trips or window.period > FLAT_CALLS else [repeat]
+    return nested if longest >= window.trips or window.period > FLAT_CALLS else _Steps([repeat])
 
 
-def _with_loops(repeat: Repeat) -> list[Equation]:
+def _with_loops(find: Find, repeat: Repeat) -> "_Steps":
     """The repeat with the loops of its step rolled that are worth it, and blocks around it.
 
     Raises `PartitionError` where its step has none at all, or it must stay flat.
     """
     graph = repeat.body.graph
     calls = read_calls(graph, dead_views(graph))
-    loops = roll(calls).loops
+    loops, notes = roll(calls).loops, tuple[str, ...]()
+    grows = not loops
+    if grows:
+        # Without these, its steps are one straight line: there is no proof to lose.
+        graph, calls, loops, notes = find(graph)
     if not loops:
         raise PartitionError(f"no loop was found in a step of {repeat.name}")
-    found = nested_system(graph, calls, loops, f"{repeat.name}_").system
-    if not found.repeats:
-        return [repeat]
-    system = rewrite(hoist_invariants(found))
-    for inner in system.repeats:
+    nests = nested_system(graph, calls, loops, find, f"{repeat.name}_")
+    if not nests.system.repeats:
+        return _Steps([repeat])
+    system = rewrite(hoist_invariants(nests.system))
+    for inner in system.repeats if not grows else ():
         _check_buffers(inner)
     nested = replace(repeat, body=inline(system, repeat))
     if not loops_inside(nested):
         raise PartitionError(f"the loops in a step of {repeat.name} are not needed")
     bundled = bundle_carries(nested)
     _check_picks(next(part for part in bundled if isinstance(part, Repeat)))
-    return bundled
+    return _Steps(bundled, (*notes, *nests.notes))
 
 
 def _check_buffers(repeat: Repeat) -> None:
