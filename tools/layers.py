@@ -44,6 +44,7 @@ RANKS_INSIDE = {
         "functional": 4,
     },
     "ops": {"domains": TOP},
+    "plan": {"methods": TOP},
     "scheduler": {"methods": TOP},
 }
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}

@@ -10,8 +10,8 @@ In comes a graph of ATen calls with abstract values for its inputs; out come abs
 - `interpret` walks a graph and asks a domain about every call whose arguments are not all ordinary.
 - `domains` are what is followed: `dependence` (of which steps, or samples, an entry may depend, and which zeros and
   masks hide some), `affine` (which values are affine in what a step carries), `interval` (between which ends values
-  lie). Growing loops ask the table too, for buffers whose entries are not all valid (`partitioner/padding`), and so do
-  sums over steps (`partitioner/sums/contract`).
+  lie). Growing loops ask the table too, for buffers whose entries are not all valid (`loops/padding`), and so do
+  sums over steps (`rewrite/sums/contract`).
 
 To add an op, add one row:
 

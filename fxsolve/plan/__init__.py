@@ -2,7 +2,7 @@
 
     parse, text, complete    a schedule that a user wrote, completed with the equations that it does not name
     auto, rules              or the cheapest for each repeat, weighed on real values: the decision table is in `rules`
-    demote, guarded, ties    loops that a method does not fit, or that must be exact, run in order, with a note
+    legalize, guarded, ties  loops that a method does not fit, or that must be exact, run in order, with a note
     verify                   the laws of a schedule, checked against the system
 
 A schedule is a tree (`schedule`, `method`): `Apply` a block, run `Steps`, or solve them by one of `methods`. Everything

@@ -6,8 +6,8 @@ from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fxsolve.ir.spec import Repeat
-from fxsolve.plan.proofs import Fact, Proofs
-from fxsolve.plan.reader import Reader
+from fxsolve.plan.proofs import Proofs, Requirement
+from fxsolve.plan.reader import TextReader
 from fxsolve.plan.solver import Solver
 from fxsolve.solvers.stop import Stop
 
@@ -51,7 +51,7 @@ class Option:
     """
 
     name: str
-    read: Callable[[Reader], Any]
+    read: Callable[[TextReader], Any]
     write: Callable[[Any], str] = str
 
 
@@ -68,7 +68,7 @@ class MethodNode(ABC):
 
     name: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
-    requires: ClassVar[tuple[Fact, ...]] = ()
+    requires: ClassVar[tuple[Requirement, ...]] = ()
     by_name: ClassVar[bool] = False
     in_order: ClassVar[bool] = False
     guesses: ClassVar[bool] = False

@@ -10,7 +10,7 @@ from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.plan.complete import in_order, in_order_around
 from fxsolve.plan.method import Chunks, Iterative, MethodNode, Steps, is_required
 from fxsolve.plan.methods import Methods
-from fxsolve.plan.reader import Reader, one_of
+from fxsolve.plan.reader import TextReader, one_of
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.plan.tokens import Token, tokens_of
 from fxsolve.solvers.stop import Stop
@@ -21,7 +21,7 @@ _TEST = ("atol", "rtol", "max_sweeps")
 def parse(text: str, system: System, methods: Methods) -> Schedule:
     """Read a schedule as it is written; a row of chunks at the top becomes one `GaussSeidel`."""
     equations = {equation.name: equation for equation in system.equations}
-    reader = Reader(text, tokens_of(text), _described(equations))
+    reader = TextReader(text, tokens_of(text), _described(equations))
     parser = _ScheduleParser(reader, equations, {method.name: method for method in methods})
     items = parser.schedule()
     reader.take("end", "the end")
@@ -30,7 +30,7 @@ def parse(text: str, system: System, methods: Methods) -> Schedule:
 
 @dataclass
 class _ScheduleParser:
-    reader: Reader
+    reader: TextReader
     equations: Mapping[str, Equation]
     methods: Mapping[str, type[MethodNode]]
 

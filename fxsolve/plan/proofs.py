@@ -43,7 +43,7 @@ class Proofs:
 
 
 @dataclass(frozen=True)
-class Fact:
+class Requirement:
     """Something that a method needs; `obstacle` says why it does not hold, and is None where it is proved.
 
     An `obstacle` may raise `PartitionError` with the reason instead.
@@ -53,7 +53,7 @@ class Fact:
     obstacle: Callable[[Proofs], str | None]
 
 
-def first_obstacle(facts: tuple[Fact, ...], proofs: Proofs) -> str | None:
+def first_obstacle(facts: tuple[Requirement, ...], proofs: Proofs) -> str | None:
     """Why the first of these facts that does not hold, does not hold."""
     try:
         return next((found for fact in facts if (found := fact.obstacle(proofs)) is not None), None)
@@ -99,11 +99,11 @@ def _unrolled(proofs: Proofs) -> str | None:
     return None
 
 
-CAUSAL = Fact("causal", lambda proofs: proofs.causality.obstacle)
-BATCHED = Fact("batched", _batched)
-TERMS = Fact("only adds up", _terms)
-STATE = Fact("a state of real numbers", _state)
-AFFINE = Fact("affine", _affine)
-LINEAR = Fact("a Jacobian", _linear)  # behind STATE
-SAME_MAP = Fact("the same map at every step", _same_map)
-UNROLLED = Fact("compiled together", _unrolled)
+CAUSAL = Requirement("causal", lambda proofs: proofs.causality.obstacle)
+BATCHED = Requirement("batched", _batched)
+TERMS = Requirement("only adds up", _terms)
+STATE = Requirement("a state of real numbers", _state)
+AFFINE = Requirement("affine", _affine)
+LINEAR = Requirement("a Jacobian", _linear)  # behind STATE
+SAME_MAP = Requirement("the same map at every step", _same_map)
+UNROLLED = Requirement("compiled together", _unrolled)

@@ -10,7 +10,7 @@ from fxsolve.plan.tokens import Token
 
 
 @dataclass
-class Reader:
+class TextReader:
     """The tokens of `text` that are left; `known` are the equations that may be named here, for messages.
 
     Whatever does not fit raises `ScheduleError` with a caret below the token.

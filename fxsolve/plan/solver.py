@@ -43,7 +43,7 @@ class Solver(ABC):
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldModule:
     """A module that a solver takes beside the loop; the emitted module holds it as `<repeat>_<suffix>`."""
 
     suffix: str
@@ -72,7 +72,7 @@ class LoopSolver(Solver):
     fixes_layout: bool = False
 
     def bind(self, values: Values) -> Callable[[], Results]:
-        extras = (extra.module if isinstance(extra, Held) else extra for extra in self.extras)
+        extras = (extra.module if isinstance(extra, HeldModule) else extra for extra in self.extras)
         given = (self.loop, *extras, *self.arguments(self.repeat, values), *self.options)
         positions = results_of(self.repeat)
 
@@ -92,7 +92,7 @@ class LoopSolver(Solver):
             emission.values[name] = emission.named(name, operator.getitem, solved, position)
 
     def _extra(self, emission: Emission, extra: Any) -> Any:
-        if isinstance(extra, Held):
+        if isinstance(extra, HeldModule):
             return emission.attribute(f"{self.repeat.name}_{extra.suffix}", extra.module)
         return emission.spelled(extra)
 

@@ -9,7 +9,7 @@ from fxsolve.lower.linearize import Jacobian, linear_loop
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.facts import find_facts
 from fxsolve.plan.method import Iterative, Part, Steps, steps_of
-from fxsolve.plan.solver import Held, LoopSolver
+from fxsolve.plan.solver import HeldModule, LoopSolver
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.solvers.stop import Stop
 
@@ -47,5 +47,5 @@ def linearized(
     facts = find_facts(repeat)
     if facts.layout is None:
         raise PartitionError(facts.obstacle)
-    linear = Held("linear", linear_loop(repeat, facts.layout, bounds, jacobian))
+    linear = HeldModule("linear", linear_loop(repeat, facts.layout, bounds, jacobian))
     return LoopSolver(repeat, function, sweep_loop(repeat, bounds), options, (linear, facts.layout))

@@ -15,7 +15,7 @@ from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Iterative, Option, Part, Steps, whole
 from fxsolve.plan.methods import METHODS
-from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact
+from fxsolve.plan.proofs import BATCHED, CAUSAL, Requirement
 from fxsolve.plan.schedule import parts_of
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.plan.text import parse_schedule
@@ -81,7 +81,7 @@ class Damped(Iterative):
     """Sweeps that go half of the way."""
 
     name: ClassVar[str] = "damped"
-    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, BATCHED)
+    requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)
     by_name: ClassVar[bool] = True
 
     child: Steps

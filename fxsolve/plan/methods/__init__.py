@@ -17,7 +17,7 @@ and the leaves of a schedule that name it, what goes out a `Solver`, which runs 
 1. `solvers/damped.py`, on torch alone: the function that emitted modules call,
    `damped(loop, initial, buffers, per_step, shared, *options)`. For an iteration, subclass `iterate.Method` (init,
    step, terminate) and hand it to `solve_windows`: stopping, finishing in order and certificates are done there.
-2. `scheduler/methods/damped.py`: a frozen dataclass
+2. `plan/methods/damped.py`: a frozen dataclass
 
        class Damped(Iterative):
            name = "damped"                     # damped(cell[0:784], atol=1e-06, rtol=0)
@@ -36,7 +36,7 @@ and the leaves of a schedule that name it, what goes out a `Solver`, which runs 
 `options` of the node, one more argument of the function. Parsing, printing, the round trip and reports follow.
 
 Nothing registers itself: `stages.schedule(..., methods=(*METHODS, Damped))` hands a set down to the parser and to the
-automatic choice. `tests/scheduler/test_methods.py` adds this method, and an option `omega` of it, from outside.
+automatic choice. `tests/plan/test_methods.py` adds this method, and an option `omega` of it, from outside.
 """
 
 from fxsolve.plan.method import MethodNode

@@ -10,7 +10,7 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.lower.arguments import Values, step_arguments
 from fxsolve.lower.lower import step_loop
 from fxsolve.plan.method import MethodNode, Part, Steps
-from fxsolve.plan.proofs import SAME_MAP, Fact
+from fxsolve.plan.proofs import SAME_MAP, Requirement
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.solvers.fixed_point import fixed_point
 from fxsolve.solvers.stop import Stop
@@ -24,7 +24,7 @@ class FixedPoint(MethodNode):
     """
 
     name: ClassVar[str] = "fixed_point"
-    requires: ClassVar[tuple[Fact, ...]] = (SAME_MAP,)
+    requires: ClassVar[tuple[Requirement, ...]] = (SAME_MAP,)
     in_order: ClassVar[bool] = True
 
     child: Steps

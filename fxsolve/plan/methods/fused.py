@@ -15,8 +15,8 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import MethodNode, Option, Part, Steps, whole
 from fxsolve.plan.probe import PROBED_STEPS, least_seconds, shorten
-from fxsolve.plan.proofs import UNROLLED, Fact
-from fxsolve.plan.solver import Held, LoopSolver, Solver
+from fxsolve.plan.proofs import UNROLLED, Requirement
+from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
 from fxsolve.solvers import fuse
 from fxsolve.solvers.stop import Stop
@@ -37,7 +37,7 @@ class Fused(MethodNode):
     """The steps in order, `unroll` of them in one call that inductor compiles; these round in their own way."""
 
     name: ClassVar[str] = "fused"
-    requires: ClassVar[tuple[Fact, ...]] = (UNROLLED,)
+    requires: ClassVar[tuple[Requirement, ...]] = (UNROLLED,)
     options: ClassVar[tuple[Option, ...]] = (Option("unroll", lambda reader: reader.count("step")),)
 
     child: Steps
@@ -58,7 +58,7 @@ class Fused(MethodNode):
         return try_fused(situation, weighed.step, weighed.total, weighed.best)
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
-        chunk = Held("chunk", fuse.FusedChunk(readable(chunk_graph(repeat, self.unroll))))
+        chunk = HeldModule("chunk", fuse.FusedChunk(readable(chunk_graph(repeat, self.unroll))))
         return LoopSolver(
             repeat,
             fuse.fused_gauss_seidel,

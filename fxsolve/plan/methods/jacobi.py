@@ -11,11 +11,11 @@ from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Chunks, Iterative, MethodNode, Option, Part, Steps
 from fxsolve.plan.probe import count_sweeps, first_window, sweep_seconds
-from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact, Proofs
-from fxsolve.plan.reader import Reader
+from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
+from fxsolve.plan.reader import TextReader
 from fxsolve.plan.samples import sample_loops
 from fxsolve.plan.schedule import text_of
-from fxsolve.plan.solver import Held, LoopSolver, Solver
+from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out, step_bytes
 from fxsolve.plan.try_samples import try_samples
 from fxsolve.plan.windows import short, strictest, window_bounds
@@ -30,7 +30,7 @@ WINDOWS = (1024, 256, 64)
 SWEEP_BYTES = 2 << 30  # a whole sweep that holds more than this is not tried
 
 
-def _read_sizes(reader: Reader) -> tuple[int, ...]:
+def _read_sizes(reader: TextReader) -> tuple[int, ...]:
     """size:size:..."""
     found = [reader.count("sample")]
     while reader.accept(":"):
@@ -51,7 +51,7 @@ class Jacobi(Iterative):
     """
 
     name: ClassVar[str] = "jacobi"
-    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, BATCHED)
+    requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)
     options: ClassVar[tuple[Option, ...]] = (
         Option("window", lambda reader: reader.count("step")),
         Option("samples", _read_sizes, _write_sizes),
@@ -103,7 +103,11 @@ class Jacobi(Iterative):
         if self.samples:
             loops = sample_loops(repeat, self.samples, bounds)
             return LoopSolver(
-                repeat, jacobi_by_sample, sweep_loop(repeat, bounds), (*test, short(bounds)), (Held("samples", loops),)
+                repeat,
+                jacobi_by_sample,
+                sweep_loop(repeat, bounds),
+                (*test, short(bounds)),
+                (HeldModule("samples", loops),),
             )
         return LoopSolver(repeat, jacobi, sweep_loop(repeat, bounds), (*test, short(bounds)))
 

@@ -9,7 +9,7 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.depth import dependency_depth, longest_chain
 from fxsolve.plan.method import MethodNode, Option, Part, Steps
-from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact, Proofs
+from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.solvers.levels import levels
 from fxsolve.solvers.stop import Stop
@@ -23,7 +23,7 @@ class Levels(MethodNode):
     """
 
     name: ClassVar[str] = "levels"
-    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, BATCHED)
+    requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)
     options: ClassVar[tuple[Option, ...]] = (Option("depth", lambda reader: reader.count("level")),)
     by_name: ClassVar[bool] = True
     guesses: ClassVar[bool] = True

@@ -11,7 +11,7 @@ from fxsolve.plan.facts import find_facts
 from fxsolve.plan.jacobians import count_steps, longest_window, open_linear
 from fxsolve.plan.method import Iterative, Option, Part, Steps
 from fxsolve.plan.probe import least_seconds
-from fxsolve.plan.proofs import CAUSAL, LINEAR, STATE, Fact
+from fxsolve.plan.proofs import CAUSAL, LINEAR, STATE, Requirement
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
@@ -26,7 +26,7 @@ class Newton(Iterative):
     """Linearize all steps at once, solve the linear recurrence by a scan, and repeat until `stop`."""
 
     name: ClassVar[str] = "newton"
-    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, STATE, LINEAR)
+    requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, STATE, LINEAR)
     options: ClassVar[tuple[Option, ...]] = (Option("jacobian", lambda reader: reader.word("full", "diagonal")),)
     by_name: ClassVar[bool] = True
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.method import Iterative, Part, Steps
-from fxsolve.plan.proofs import BATCHED, CAUSAL, Fact
+from fxsolve.plan.proofs import BATCHED, CAUSAL, Requirement
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.plan.windows import short, strictest, window_bounds
 from fxsolve.solvers.picard import picard
@@ -19,7 +19,7 @@ class Picard(Iterative):
     """Newton with the identity in place of the Jacobian: sum the increments of all steps, until `stop`."""
 
     name: ClassVar[str] = "picard"
-    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, BATCHED)
+    requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)
     by_name: ClassVar[bool] = True
 
     child: Steps

@@ -10,7 +10,7 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.jacobians import LinearWindow, count_steps, open_linear
 from fxsolve.plan.method import MethodNode, Part, Steps, whole
 from fxsolve.plan.probe import least_seconds
-from fxsolve.plan.proofs import AFFINE, CAUSAL, LINEAR, STATE, Fact
+from fxsolve.plan.proofs import AFFINE, CAUSAL, LINEAR, STATE, Requirement
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
@@ -25,7 +25,7 @@ class Scan(MethodNode):
     """Solve an affine recurrence at once by a scan over its maps."""
 
     name: ClassVar[str] = "scan"
-    requires: ClassVar[tuple[Fact, ...]] = (CAUSAL, STATE, AFFINE, LINEAR)
+    requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, STATE, AFFINE, LINEAR)
     by_name: ClassVar[bool] = True
 
     child: Steps

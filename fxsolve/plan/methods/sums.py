@@ -13,7 +13,7 @@ from fxsolve.plan.lower import lower
 from fxsolve.plan.method import MethodNode, Part, Steps, whole
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.probe import least_seconds
-from fxsolve.plan.proofs import TERMS, Fact
+from fxsolve.plan.proofs import TERMS, Requirement
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import RowSolver, Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out, step_bytes
@@ -32,7 +32,7 @@ class Sum(MethodNode):
     """
 
     name: ClassVar[str] = "sum"
-    requires: ClassVar[tuple[Fact, ...]] = (TERMS,)
+    requires: ClassVar[tuple[Requirement, ...]] = (TERMS,)
 
     child: Steps
 
