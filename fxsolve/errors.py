@@ -26,11 +26,15 @@ class ScheduleError(FxSolveError):
 
 
 class GuardError(FxSolveError):
-    """A value that was read while recording came out differently in this run; `number` is that of the guard."""
+    """A value that was read while recording came out differently in this run.
 
-    def __init__(self, message: str, number: int = 0) -> None:
+    `number` is that of the guard; of what a loop stops on, which has none, `source` is the line that reads it.
+    """
+
+    def __init__(self, message: str, number: int = 0, source: str = "") -> None:
         super().__init__(message)
         self.number = number
+        self.source = source
 
 
 class GradientError(FxSolveError, RuntimeError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.ir.spec import AllSteps, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Write
+from fxsolve.ir.spec import AllSteps, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Until, Write
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
@@ -18,6 +18,24 @@ def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
     node.target = node.name  # the generated code calls the argument by its target, which must be unique too
     node.meta["spec"] = spec
     return node
+
+
+@dataclass(frozen=True)
+class OpenUntil:
+    """As `Until`, with nodes for numbers of outputs."""
+
+    condition: fx.Node
+    stops: bool
+    before: str = ""
+    checks: tuple[tuple[fx.Node, bool], ...] = ()
+    least: int = 0
+
+    def nodes(self) -> tuple[fx.Node, ...]:
+        return (self.condition, *(node for node, _ in self.checks))
+
+    def close(self, number: Mapping[fx.Node, int]) -> Until:
+        checks = tuple((number[node], value) for node, value in self.checks)
+        return Until(number[self.condition], self.stops, self.before, checks, self.least)
 
 
 @dataclass
@@ -36,6 +54,7 @@ class OpenRepeat:
     steps: dict[str, fx.Node] = field(default_factory=dict)  # name of an `AllSteps` write -> node
     lasts: dict[str, fx.Node] = field(default_factory=dict)  # name of a `LastStep` write -> node
     finals: dict[str, fx.Node] = field(default_factory=dict)  # name of a `FinalBuffer` write -> its placeholder
+    until: OpenUntil | None = None
 
     def add_read(self, name: str, read: Read, spec: object) -> fx.Node:
         """A new placeholder behind the existing ones."""
@@ -94,6 +113,9 @@ def open_repeat(repeat: Repeat) -> OpenRepeat:
         opened.reads[node] = read
         if isinstance(read, (Lag, Prefix)):
             opened.feeds[node] = outputs[read.output]
+    if (until := repeat.until) is not None:
+        checks = tuple((outputs[output], value) for output, value in until.checks)
+        opened.until = OpenUntil(outputs[until.output], until.stops, until.before, checks, until.least)
     for write in repeat.writes:
         match write:
             case AllSteps(name, output):
@@ -110,7 +132,12 @@ def close_repeat(opened: OpenRepeat) -> Repeat:
     live = _live_placeholders(opened)
     outputs = list(
         dict.fromkeys(
-            [*opened.steps.values(), *opened.lasts.values(), *(opened.feeds[p] for p in opened.feeds if p in live)]
+            [
+                *opened.steps.values(),
+                *opened.lasts.values(),
+                *(opened.feeds[p] for p in opened.feeds if p in live),
+                *(opened.until.nodes() if opened.until is not None else ()),
+            ]
         )
     )
     number = {node: k for k, node in enumerate(outputs)}
@@ -127,13 +154,16 @@ def close_repeat(opened: OpenRepeat) -> Repeat:
     writes += [LastStep(name, number[node]) for name, node in opened.lasts.items()]
     writes += [FinalBuffer(name, position[node]) for name, node in opened.finals.items()]
     body = fx.GraphModule({}, opened.graph, class_name=opened.name)
-    return Repeat(opened.name, body, opened.length, tuple(reads), tuple(writes), opened.source)
+    until = opened.until.close(number) if opened.until is not None else None
+    return Repeat(opened.name, body, opened.length, tuple(reads), tuple(writes), opened.source, until)
 
 
 def _live_placeholders(opened: OpenRepeat) -> set[fx.Node]:
     """Placeholders that a wanted value depends on, through any number of steps."""
     live: set[fx.Node] = set()
     pending = [*opened.steps.values(), *opened.lasts.values(), *opened.finals.values()]
+    if opened.until is not None:
+        pending += [*opened.until.nodes(), *_standing_in(opened)]
     seen: set[fx.Node] = set()
     while pending:
         node = pending.pop()
@@ -145,3 +175,9 @@ def _live_placeholders(opened: OpenRepeat) -> set[fx.Node]:
             pending += [opened.feeds[node]] if node in opened.feeds else []
         pending += node.all_input_nodes
     return live
+
+
+def _standing_in(opened: OpenRepeat) -> list[fx.Node]:
+    """Placeholders whose initial values are the results where no step runs."""
+    results = [*opened.lasts.values()]
+    return [one for one, read in opened.reads.items() if isinstance(read, Lag) and opened.feeds[one] in results]

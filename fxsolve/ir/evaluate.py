@@ -1,6 +1,7 @@
 """The reference evaluator: one Gauss-Seidel sweep over the equations, simple and slow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -42,9 +43,23 @@ def _block(block: Block, known: Values) -> dict[str, Tensor]:
 def run_repeat(repeat: Repeat, known: Values) -> dict[str, Tensor]:
     """Run the steps of one repeat; returns what it writes, by name."""
     steps: Steps = []
-    for t in range(repeat.length):
+    for t in _steps(repeat, steps, known):
         steps.append(repeat.body(*[read_value(read, t, steps, known) for read in repeat.reads]))
     return {write.name: _written(write, repeat, steps, known) for write in repeat.writes}
+
+
+def _steps(repeat: Repeat, steps: Steps, known: Values) -> Iterator[int]:
+    """The numbers of the steps; `steps` are the outputs of those before."""
+    until = repeat.until
+    if until is None:
+        yield from range(repeat.length)
+        return
+    if until.before and bool(known[until.before]) == until.stops:
+        return
+    for t in count():
+        yield t
+        if bool(steps[t][until.output]) == until.stops:
+            return
 
 
 def read_value(read: Read, t: int, steps: Steps, known: Values) -> Tensor | int | float:
@@ -64,6 +79,11 @@ def read_value(read: Read, t: int, steps: Steps, known: Values) -> Tensor | int 
             return _buffer(read, steps, known)
 
 
+def _newest(repeat: Repeat, output: int, known: Values) -> Tensor:
+    """The value of an output in front of the first step."""
+    return next(known[read.initial[-1]] for read in repeat.reads if isinstance(read, Lag) and read.output == output)
+
+
 def _buffer(read: Prefix, steps: Steps, known: Values) -> Tensor:
     buffer = known[read.initial]
     for index, outputs in zip(read.index, steps, strict=False):
@@ -76,7 +96,7 @@ def _written(write: Write, repeat: Repeat, steps: Steps, known: Values) -> Tenso
         case AllSteps(_, output):
             return torch.stack([outputs[output] for outputs in steps])
         case LastStep(_, output):
-            return steps[-1][output]
+            return steps[-1][output] if steps else _newest(repeat, output, known)
         case FinalBuffer(_, number):
             read = repeat.reads[number]
             assert isinstance(read, Prefix)

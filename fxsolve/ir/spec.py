@@ -162,6 +162,23 @@ Write = AllSteps | LastStep | FinalBuffer
 
 
 @dataclass(frozen=True)
+class Until:
+    """Steps run until output number `output` of one is `stops`, a bool in a tensor; that step is the last one.
+
+    None runs where `before` is `stops` already; an empty name stands for a value that lets the first one run. Then
+    what would be written at the last step is the newest initial value of the `Lag` that reads the same output. In every
+    step the outputs `checks` must be what they are paired with, for other steps would follow otherwise. No fewer than
+    `least` and no more than `length` steps are known to be these.
+    """
+
+    output: int
+    stops: bool
+    before: str = ""
+    checks: tuple[tuple[int, bool], ...] = ()
+    least: int = 0
+
+
+@dataclass(frozen=True)
 class Block:
     """One equation, evaluated once: outputs = body(inputs)."""
 
@@ -175,7 +192,8 @@ class Block:
 class Repeat:
     """`length` equations of one form: (o_0, ..., o_m)_t = body(reads_t), kept rolled.
 
-    Placeholder j of `body` receives reads[j] at step t; `body` returns a tuple. `source` is the user's line.
+    Placeholder j of `body` receives reads[j] at step t; `body` returns a tuple. `source` is the user's line. With
+    `until`, some of the equations are solved only, in order.
     """
 
     name: str
@@ -184,6 +202,7 @@ class Repeat:
     reads: tuple[Read, ...]
     writes: tuple[Write, ...]
     source: str = ""
+    until: Until | None = None
 
 
 Equation = Block | Repeat
@@ -206,7 +225,8 @@ def inputs_of(equation: Equation) -> tuple[str, ...]:
     """The names that an equation reads from outside itself."""
     if isinstance(equation, Block):
         return equation.inputs
-    return tuple(name for read in equation.reads for name in read.names)
+    before = (equation.until.before,) if equation.until is not None and equation.until.before else ()
+    return (*(name for read in equation.reads for name in read.names), *before)
 
 
 def outputs_of(equation: Equation) -> tuple[str, ...]:

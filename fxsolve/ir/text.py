@@ -21,6 +21,7 @@ from fxsolve.ir.spec import (
     Stacked,
     System,
     Table,
+    Until,
     Write,
     inputs_of,
     outputs_of,
@@ -75,10 +76,18 @@ def _repeat_lines(repeat: Repeat) -> list[str]:
     source = f", {repeat.source}" if repeat.source else ""
     written = ", ".join(_write_text(write, repeat) for write in repeat.writes)
     head = f"{repeat.name} x {repeat.length}: {ops_text(repeat.body)}{source} -> {written or 'nothing'}"
+    stop = [f"  {_until_text(repeat.until)}"] if repeat.until is not None else []
     arguments = [node.name for node in repeat.body.graph.nodes if node.op == "placeholder"]
     reads = zip(arguments, repeat.reads, strict=True)
     inside = (line for inner in loops_inside(repeat) for line in _repeat_lines(inner))
-    return [head, *(f"  {argument}: {_read_text(read)}" for argument, read in reads), *(f"  {line}" for line in inside)]
+    read_lines = (f"  {argument}: {_read_text(read)}" for argument, read in reads)
+    return [head, *stop, *read_lines, *(f"  {line}" for line in inside)]
+
+
+def _until_text(until: Until) -> str:
+    before = f", or {until.before} is before the first" if until.before else ""
+    checks = "".join(f"; output {output} is {value} in all" for output, value in until.checks)
+    return f"until output {until.output} is {until.stops}{before}, {until.least} steps or more{checks}"
 
 
 def _read_text(read: Read) -> str:

@@ -11,6 +11,7 @@ from fxsolve.ir.spec import (
     Equation,
     FinalBuffer,
     Lag,
+    LastStep,
     Prefix,
     Read,
     Repeat,
@@ -18,13 +19,14 @@ from fxsolve.ir.spec import (
     Stacked,
     System,
     Table,
+    Until,
     Write,
     inputs_of,
     outputs_of,
 )
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
-_KEYWORDS = ("gs", "jacobi", "newton", "picard", "scan", "levels")
+_KEYWORDS = ("gs", "jacobi", "newton", "picard", "scan", "levels", "while")
 
 
 def verify_system(system: System) -> None:
@@ -102,6 +104,22 @@ def _check_repeat(repeat: Repeat, results: int) -> None:
         _check_read(f"read {number} of {_where(repeat)}", read, repeat.length, results)
     for write in repeat.writes:
         _check_write(repeat, write, results)
+    if repeat.until is not None:
+        _check_until(repeat, repeat.until, results)
+
+
+def _check_until(repeat: Repeat, until: Until, results: int) -> None:
+    for output in (until.output, *(number for number, _ in until.checks)):
+        if not 0 <= output < results:
+            raise PartitionError(f"{_where(repeat)} stops by output {output} of {results}")
+    known = {read.output for read in repeat.reads if isinstance(read, Lag)}
+    for write in repeat.writes:
+        if not isinstance(write, LastStep):
+            raise PartitionError(f"{_where(repeat)} stops on a value, which the size of {write.name} would depend on")
+        if until.before and write.output not in known:
+            raise PartitionError(f"{_where(repeat)} may run no step, and has no value for {write.name} then")
+    if not 0 <= until.least <= repeat.length:
+        raise PartitionError(f"{_where(repeat)} takes {until.least} to {repeat.length} steps")
 
 
 def _check_read(where: str, read: Read, length: int, results: int) -> None:

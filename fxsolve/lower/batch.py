@@ -122,6 +122,8 @@ def is_short(repeat: Repeat) -> bool:
 def _inside(nested: Nested) -> Callable[..., tuple[Tensor, ...]]:
     """All steps of a loop inside at once; one after another where they read one another, if they are few."""
     inner = nested.repeat
+    if inner.until is not None:
+        raise PartitionError(f"{inner.name}, a loop in a step, stops on a value, which is another one in each")
     if not has_carry(inner):
         return as_sweep(inner, batch(inner, inner.length))
     if not is_short(inner):

@@ -13,11 +13,22 @@ from fxsolve.lower.in_place import write_parts
 from fxsolve.lower.readable import readable
 from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.sweep import Sweep
+from fxsolve.solvers.trips import Trips
+from fxsolve.solvers.until import UntilLoop
 
 
 def step_loop(repeat: Repeat) -> Loop:
     """The loop whose body is one step."""
     return _loop(repeat, _step_module(repeat))
+
+
+def until_loop(repeat: Repeat) -> UntilLoop:
+    """The loop whose body is one step, which stops on a value."""
+    loop, until = step_loop(repeat), repeat.until
+    assert until is not None
+    trips = Trips(until.least, repeat.length)
+    stopping = (until.output, until.stops, until.checks)
+    return UntilLoop(loop.body, loop.lags, loop.last, repeat.name, repeat.source, *stopping, trips)
 
 
 def sweep_loop(repeat: Repeat, bounds: Sequence[int]) -> Loop:

@@ -8,6 +8,7 @@ from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.plan.method import MethodNode, Part, steps_of, whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
+from fxsolve.plan.methods.stopping import While
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 
 
@@ -40,6 +41,8 @@ def in_order(repeat: Repeat) -> Part:
 def in_order_around(repeat: Repeat, inside: tuple[Schedule, ...]) -> Part:
     """All steps of a repeat in order, with the loops inside of them solved so."""
     steps = replace(whole(repeat), inside=inside)
+    if repeat.until is not None:
+        return While(steps)
     return FixedPoint(steps) if is_autonomous(repeat) else steps
 
 

@@ -10,7 +10,7 @@ from fxsolve.plan.complete import in_order
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.methods.levels import Levels
-from fxsolve.plan.proofs import CAUSAL, UNKNOWN, Proofs, first_obstacle
+from fxsolve.plan.proofs import CAUSAL, STOPS, UNKNOWN, Proofs, first_obstacle
 from fxsolve.plan.schedule import Schedule, map_parts, name_of, parts_of, text_of
 from fxsolve.plan.structural import Known
 
@@ -46,7 +46,8 @@ def _judge(proofs: Proofs, parts: tuple[Part, ...]) -> _Judgement:
     repeat, method = proofs.repeat, next((part for part in parts if isinstance(part, MethodNode)), None)
     if method is None:
         return _Judgement(repeat)
-    obstacle = first_obstacle(method.requires, proofs)
+    stops = repeat.until is not None and STOPS not in method.requires
+    obstacle = "it stops on a value" if stops else first_obstacle(method.requires, proofs)
     if obstacle is None:
         try:
             method = method.settle(proofs)

@@ -81,6 +81,11 @@ class MethodNode(ABC):
         return self.name
 
     @property
+    def over(self) -> str:
+        """The text of what it acts on."""
+        return str(self.child)
+
+    @property
     def takes_all(self) -> bool:
         """Whether the method cannot leave some of the steps to another call of it."""
         return False
@@ -203,7 +208,7 @@ def _length(steps: Steps) -> int:
 def _method_text(run: tuple[MethodNode, ...]) -> str:
     first, last = run[0], run[-1]
     steps = steps_of(first)
-    over = str(first.child)
+    over = first.over
     if len(run) > 1:
         over = f"{steps.repeat}[{steps.start}:{steps_of(last).stop}:{_length(steps)}]"
     return f"{first.name}({over}{_options_text(first)}{_stop_text(first)})"

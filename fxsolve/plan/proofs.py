@@ -91,6 +91,10 @@ def _same_map(proofs: Proofs) -> str | None:
     return None if is_autonomous(proofs.repeat) else "its steps are not all the same map of the step before"
 
 
+def _stops(proofs: Proofs) -> str | None:
+    return None if proofs.repeat.until is not None else "it stops on no value"
+
+
 def _unrolled(proofs: Proofs) -> str | None:
     if proofs.backend != "inductor":
         return f"the backend {proofs.backend} compiles no steps"
@@ -105,5 +109,6 @@ TERMS = Requirement("only adds up", _terms)
 STATE = Requirement("a state of real numbers", _state)
 AFFINE = Requirement("affine", _affine)
 LINEAR = Requirement("a Jacobian", _linear)  # behind STATE
+STOPS = Requirement("stops on a value", _stops)
 SAME_MAP = Requirement("the same map at every step", _same_map)
 UNROLLED = Requirement("compiled together", _unrolled)

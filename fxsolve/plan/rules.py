@@ -1,5 +1,6 @@
 """The decision table for one repeat.
 
+    steps stop on a value         -> in order: each shows whether there is a next one
     a step runs loops of its own  -> these as this table says, by what they read in the first step; then in order, or in
                                      one sweep where neither its steps nor those of these loops read one another
     a loop inside reads stacks    -> in order: the stacks would be made anew in every step
@@ -29,7 +30,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.reads import has_carry, is_autonomous
 from fxsolve.ir.spec import Repeat, Stacked
-from fxsolve.plan.complete import in_order_around
+from fxsolve.plan.complete import in_order, in_order_around
 from fxsolve.plan.decision import Candidate, Choice
 from fxsolve.plan.method import MethodNode, whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
@@ -50,6 +51,8 @@ def choose(situation: Situation) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
     if loops_inside(repeat):
         return _choose_nest(situation)
+    if repeat.until is not None:
+        return _choose_until(situation)
     if situation.solves > 1 and any(isinstance(read, Stacked) for read in repeat.reads):
         return _sequential(situation, step_seconds(repeat, situation.values), (_copies(repeat),))
     if is_autonomous(repeat):
@@ -62,18 +65,27 @@ def choose(situation: Situation) -> tuple[Choice, ProbeRun]:
     return _choose_recurrence(situation, step)
 
 
+def _choose_until(situation: Situation) -> tuple[Choice, ProbeRun]:
+    repeat = situation.repeat
+    parts = (in_order(repeat),)
+    run = run_parts(repeat, situation.values, parts)
+    chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", "each step may be the last")
+    return Choice(repeat.name, parts, chosen, step_seconds=run.seconds / max(run.sweeps, 1), sweeps=run.sweeps), run
+
+
 def _choose_nest(situation: Situation) -> tuple[Choice, ProbeRun]:
     repeat, values = situation.repeat, situation.values
     inside = choose_inside(situation, choose)
     parts = (in_order_around(repeat, tuple(part for choice in inside for part in choice.parts)),)
-    run_parts(shorten(repeat, 1), values, parts, situation.asked)  # compiles what is compiled
+    if repeat.until is None:
+        run_parts(shorten(repeat, 1), values, parts, situation.asked)  # compiles what is compiled
     run = run_parts(repeat, values, parts, situation.asked)
     loops = ", ".join(choice.repeat for choice in inside)
     chosen = Candidate(str(in_order_around(repeat, ())), "eager", run.seconds, "measured", f"each step runs {loops}")
-    step = run.seconds / run.sweeps
+    step = run.seconds / max(run.sweeps, 1)
     sweeps = run.sweeps if run.sweeps < repeat.length else None
     in_turn = Choice(repeat.name, parts, chosen, step_seconds=step, sweeps=sweeps, inside=inside)
-    if has_carry(repeat):
+    if has_carry(repeat) or repeat.until is not None:
         return in_turn, run
     choice, at_once = _choose_map(situation, step)
     if choice.sweeps is None:

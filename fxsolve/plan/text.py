@@ -2,9 +2,9 @@
 
     schedule = "gs" "(" [schedule {"," schedule}] ")" | method "(" steps {"," option} ")" | leaf
              | "jacobi" "(" "gs" "(" name "[" a ":" b ":" length "]" ")" {"," option} ")"
-             | "fixed_point" "(" leaf ")"
+             | ("fixed_point" | "while") "(" leaf ")"
     leaf     = name ["[" a ":" b "]"] ["(" schedule {"," schedule} ")"]
-    method   = "jacobi" | "newton" | "picard" | "scan" | "levels" | "sum" | "fixed_point" | "fused"
+    method   = "jacobi" | "newton" | "picard" | "scan" | "levels" | "sum" | "fixed_point" | "fused" | "while"
     steps    = name ["[" a ":" b [":" length] "]"]
     option   = ("atol" | "rtol" | "max_sweeps" | "window" | "depth" | "unroll") "=" number
              | "jacobian" "=" ("full" | "diagonal") | "samples" "=" size {":" size}
@@ -14,7 +14,8 @@ its fixed point, while `cell[0:784]` runs each of them. `cell[a:b:length]` stand
 chunks of `length` steps, of which the last may be shorter; inside `jacobi(gs(...))` for chunks that are all
 run at once, the steps of each in order. `samples=8:4` lets sweeps go on with 8, then 4 samples of a batch, where no
 more are left that have not settled. In parentheses behind a repeat is how loops in its steps are solved, at every
-step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`.
+step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`. `while(loop0)` runs the steps of a repeat that
+stops on a value, which has no other schedule.
 """
 
 from collections.abc import Collection
@@ -24,7 +25,7 @@ from fxsolve.ir.nested import every_repeat, loops_inside, with_loops_inside
 from fxsolve.ir.spec import Lag, Prefix, Repeat, System
 from fxsolve.lower.batch import is_short
 from fxsolve.plan.causality import reads_buffer
-from fxsolve.plan.complete import complete, in_order_around
+from fxsolve.plan.complete import complete, in_order, in_order_around
 from fxsolve.plan.method import Part, whole
 from fxsolve.plan.methods import METHODS, Methods
 from fxsolve.plan.methods.jacobi import Jacobi
@@ -57,6 +58,8 @@ def parse_schedule(text: str, system: System, stop: Stop | None = None, methods:
 
 
 def _everywhere(method: Any, repeat: Repeat, stop: Stop | None) -> Schedule:
+    if repeat.until is not None:
+        return in_order(repeat)
     if is_sum(repeat):
         return Sum(whole(repeat)) if may_reorder(repeat, stop or stop_of(repeat)) else whole(repeat)
     carries = any(isinstance(read, (Lag, Prefix)) for one in with_loops_inside(repeat) for read in one.reads)

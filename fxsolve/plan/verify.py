@@ -6,6 +6,7 @@ from fxsolve.errors import ScheduleError
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Equation, Repeat, System, inputs_of, outputs_of
 from fxsolve.plan.method import Iterative, MethodNode, Part, Steps, steps_of
+from fxsolve.plan.proofs import STOPS
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, leaves, name_of, parts_of, runs_in_order
 from fxsolve.solvers.stop import Stop
 
@@ -93,6 +94,8 @@ def _check_parts(repeat: Repeat, parts: tuple[Part, ...]) -> None:
         raise ScheduleError(f"{methods[0]} must be the whole of {repeat.name}[0:{repeat.length}]")
     if len({steps_of(part).inside for part in parts}) > 1:
         raise ScheduleError(f"the loops inside of {repeat.name} are solved in several ways; take one for all steps")
+    if repeat.until is not None and parts and not (methods and STOPS in methods[0].requires):
+        raise ScheduleError(f"{repeat.name} stops on a value; its steps run as while({repeat.name}) only")
     for method in methods:
         method.check(repeat)
         if isinstance(method, Iterative):

@@ -75,11 +75,11 @@ class _Lifting:
         given = {name: self._name(argument) for name, argument in zip(nested.inputs, node.args, strict=True)}  # pyright: ignore
         written = {user.args[1]: self._name(user) for user in node.users}
         writes = [replace(write, name=written[k]) for k, write in enumerate(nested.repeat.writes) if k in written]
-        return replace(
-            nested.repeat,
-            reads=tuple(read.renamed(given.__getitem__) for read in nested.repeat.reads),
-            writes=tuple(writes),
-        )
+        reads = tuple(read.renamed(given.__getitem__) for read in nested.repeat.reads)
+        until = nested.repeat.until
+        if until is not None and until.before:
+            until = replace(until, before=given[until.before])
+        return replace(nested.repeat, reads=reads, writes=tuple(writes), until=until)
 
 
 def _has_several_outputs(node: fx.Node) -> bool:

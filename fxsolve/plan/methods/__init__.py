@@ -8,6 +8,7 @@
     sums         add up at once what is only added up
     fixed_point  in order, until a step changes nothing
     fused        in order, several steps in one compiled call
+    stopping     in order, until a step reads the value that stops them
 
 Steps without a method run in order; `lower.lower` is the only caller of a method's `lower`. What comes in is a repeat
 and the leaves of a schedule that name it, what goes out a `Solver`, which runs on tensors or adds itself to a graph.
@@ -47,7 +48,8 @@ from fxsolve.plan.methods.levels import Levels
 from fxsolve.plan.methods.newton import Newton
 from fxsolve.plan.methods.picard import Picard
 from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.methods.stopping import While
 from fxsolve.plan.methods.sums import Sum
 
 Methods = tuple[type[MethodNode], ...]
-METHODS: Methods = (Jacobi, Newton, Scan, Picard, Levels, Sum, FixedPoint, Fused)
+METHODS: Methods = (Jacobi, Newton, Scan, Picard, Levels, Sum, FixedPoint, Fused, While)

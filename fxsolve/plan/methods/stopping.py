@@ -1,0 +1,50 @@
+"""While: steps in order until one reads the value that stops them, as the program runs them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fxsolve.errors import ScheduleError
+from fxsolve.ir.spec import Repeat
+from fxsolve.lower.arguments import Values, step_arguments
+from fxsolve.lower.lower import until_loop
+from fxsolve.plan.method import MethodNode, Part, Steps
+from fxsolve.plan.proofs import STOPS, Requirement
+from fxsolve.plan.solver import LoopSolver, Solver
+from fxsolve.solvers.stop import Stop
+from fxsolve.solvers.until import until
+
+
+@dataclass(frozen=True)
+class While(MethodNode):
+    """x <- f(x) until c(x) is the value that stops the loop; at most `child.stop` steps of it were recorded.
+
+    The number of steps is that of the program, and so are the values, bit for bit.
+    """
+
+    name: ClassVar[str] = "while"
+    requires: ClassVar[tuple[Requirement, ...]] = (STOPS,)
+    in_order: ClassVar[bool] = True
+
+    child: Steps
+
+    @property
+    def takes_all(self) -> bool:
+        return True
+
+    @property
+    def over(self) -> str:
+        return str(self.child).replace(f"[{self.child.start}:{self.child.stop}]", "", 1)
+
+    def check(self, repeat: Repeat) -> None:
+        if repeat.until is None:
+            raise ScheduleError(f"{repeat.name} stops on no value; write {self.child}")
+
+    def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
+        return LoopSolver(repeat, until, until_loop(repeat), arguments=_carried_and_first)
+
+
+def _carried_and_first(repeat: Repeat, values: Values) -> tuple[Any, ...]:
+    arguments, until = step_arguments(repeat, values), repeat.until
+    assert until is not None
+    return arguments.initial, arguments.per_step, arguments.shared, values.named.get(until.before)

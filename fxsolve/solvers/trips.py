@@ -1,0 +1,80 @@
+"""How many steps a loop that stops on a value is known to take as they were recorded."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from fxsolve.errors import GuardError
+from fxsolve.solvers.context import during
+
+_FURTHER = 4  # times as many steps as are known are tried, and
+_LONGER = 256  # so many more
+
+
+class TripsError(GuardError):
+    """A loop takes fewer or more steps than it is known to take."""
+
+
+@dataclass
+class Trips:
+    """From `least` to `most` steps are known to be the recorded ones; others may be tried next to the program.
+
+    A program may do something else behind so many steps, or stop there: no recording shows what it did not come to.
+    Where a trial failed, fewer or more steps are not tried again.
+    """
+
+    least: int
+    most: int
+    may_be_fewer: bool = True
+    may_be_more: bool = True
+
+    def limit(self) -> int:
+        """The most steps to be run now."""
+        if not self.may_be_more or not _trials.get():
+            return self.most
+        return _FURTHER * self.most + _LONGER
+
+    def check(self, name: str, source: str, count: int, is_over: bool) -> None:
+        """Raise `TripsError` where `count` steps are not known, and not tried now; `is_over` if they are all."""
+        is_few = is_over and count < self.least
+        if not is_few and count <= self.most and (is_over or count < self.limit()):
+            return
+        trials = _trials.get()
+        may_be = self.may_be_fewer if is_few else self.may_be_more
+        if may_be and trials:
+            trials[-1].tried.append((self, count + (not is_over)))
+            if is_over:
+                return
+        number = "fewer" if is_few else "more"
+        message = f"{name} takes {number} steps than the {self.least} to {self.most} that are known"
+        raise TripsError(message, source=source)
+
+
+@dataclass
+class Trial:
+    """Loops that took numbers of steps that are not known."""
+
+    tried: list[tuple[Trips, int]] = field(default_factory=list)
+
+    def succeed(self) -> None:
+        """The program did the same."""
+        for trips, count in self.tried:
+            trips.least, trips.most = min(trips.least, count), max(trips.most, count)
+
+    def fail(self) -> None:
+        """It did something else, or the trial came to no end."""
+        for trips, count in self.tried:
+            trips.may_be_fewer = trips.may_be_fewer and count >= trips.least
+            trips.may_be_more = trips.may_be_more and count <= trips.most
+
+
+_trials: ContextVar[tuple[Trial, ...]] = ContextVar("fxsolve_trips", default=())
+
+
+@contextmanager
+def trying() -> Iterator[Trial]:
+    """Loops inside may take numbers of steps that are not known; the trial tells which."""
+    trial = Trial()
+    with during(_trials, (*_trials.get(), trial)):
+        yield trial

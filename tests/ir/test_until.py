@@ -1,0 +1,109 @@
+"""Repeats that stop on a value: what they compute, their laws, and their texts."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from fxsolve.errors import PartitionError, ScheduleError
+from fxsolve.ir.bodies import close_repeat, open_repeat
+from fxsolve.ir.evaluate import evaluate
+from fxsolve.ir.spec import AllSteps, Invariant, Lag, LastStep, Repeat, System, Until
+from fxsolve.ir.text import system_text
+from fxsolve.ir.verify import verify_system
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.stopping import While
+from fxsolve.plan.text import parse_schedule
+from fxsolve.plan.verify import verify_schedule
+
+
+def halve(x: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
+    return x / 2, x / 2 < bound
+
+
+def halving(until: Until) -> System:
+    """x -> x / 2 until x < bound."""
+    reads = (Lag(0, ("x",)), Invariant("bound"))
+    repeat = Repeat("halve", fx.symbolic_trace(halve), 9, reads, (LastStep("y", 0),), until=until)
+    return System(("x", "bound", "done"), (repeat,), ("y",))
+
+
+STOPS = Until(1, True, "done", least=2)
+
+
+@pytest.mark.parametrize(("start", "steps"), [(0.5, 0), (1.0, 1), (5.0, 3), (1e6, 20)])
+def test_steps_run_until_one_stops_them_however_many_were_recorded(start: float, steps: int) -> None:
+    system, x, bound = halving(STOPS), torch.tensor(start), torch.tensor(1.0)
+    verify_system(system)
+    (found,) = evaluate(system, {"x": x, "bound": bound, "done": x < bound})
+    assert found == start / 2**steps
+
+
+def test_without_a_value_before_the_first_step_one_runs() -> None:
+    given = {"x": torch.tensor(0.5), "bound": torch.tensor(1.0), "done": torch.tensor(True)}
+    assert evaluate(halving(replace(STOPS, before="")), given)[0] == 0.25
+
+
+def test_an_opened_and_closed_repeat_stops_as_before() -> None:
+    system = halving(replace(STOPS, checks=((1, False),)))
+    (repeat,) = system.repeats
+    closed = close_repeat(open_repeat(repeat))
+    assert closed.until == repeat.until
+    assert closed.reads == repeat.reads
+
+
+@pytest.mark.parametrize(
+    ("until", "message"),
+    [
+        (replace(STOPS, output=2), "stops by output 2 of 2"),
+        (replace(STOPS, checks=((5, True),)), "stops by output 5 of 2"),
+        (replace(STOPS, least=10), "takes 10 to 9 steps"),
+        (replace(STOPS, before="nowhere"), "reads nowhere before it is written"),
+    ],
+)
+def test_broken_laws_are_named(until: Until, message: str) -> None:
+    with pytest.raises(PartitionError, match=message):
+        verify_system(halving(until))
+
+
+def test_a_size_cannot_depend_on_the_steps() -> None:
+    (repeat,) = halving(STOPS).repeats
+    stacked = replace(repeat, writes=(AllSteps("y", 0),))
+    with pytest.raises(PartitionError, match="which the size of y would depend on"):
+        verify_system(System(("x", "bound", "done"), (stacked,), ("y",)))
+
+
+def test_what_has_no_value_before_the_first_step_needs_one_step() -> None:
+    (repeat,) = halving(STOPS).repeats
+    other = replace(repeat, writes=(LastStep("y", 1),))
+    with pytest.raises(PartitionError, match="may run no step, and has no value for y then"):
+        verify_system(System(("x", "bound", "done"), (other,), ("y",)))
+
+
+def test_the_text_says_what_stops_it() -> None:
+    assert "until output 1 is True, or done is before the first, 2 steps or more" in system_text(halving(STOPS))
+
+
+@pytest.mark.parametrize("text", ["gs", "while(halve)", "jacobi", "newton"])
+def test_it_is_scheduled_in_order_only(text: str) -> None:
+    schedule = parse_schedule(text, halving(STOPS))
+    verify_schedule(schedule, halving(STOPS))
+    assert "while(halve)" in str(schedule)
+    assert parse_schedule(str(schedule), halving(STOPS)) == schedule
+
+
+def test_other_schedules_of_it_are_refused() -> None:
+    with pytest.raises(ScheduleError, match=r"its steps run as while\(halve\) only"):
+        verify_schedule(parse_schedule("jacobi(halve[0:9])", halving(STOPS)), halving(STOPS))
+
+
+def test_while_is_for_such_repeats_only() -> None:
+    (repeat,) = halving(STOPS).repeats
+    plain = System(("x", "bound"), (replace(repeat, until=None),), ("y",))
+    with pytest.raises(ScheduleError, match="halve stops on no value"):
+        verify_schedule(parse_schedule("while(halve)", plain), plain)
+
+
+def test_a_leaf_names_all_of_it() -> None:
+    assert parse_schedule("while(halve)", halving(STOPS)) == While(Steps("halve", 0, 9))
