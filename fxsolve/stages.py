@@ -18,6 +18,7 @@ from fxsolve.errors import InputError
 from fxsolve.ir.spec import System
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.partition import partition as partition_program
+from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.plan.auto import decide, example_values
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Decision
@@ -34,7 +35,7 @@ BACKENDS = ("inductor", "eager")
 
 def capture(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
     """Run `program(*args, **kwargs)` once and return it as a functional ATen graph. Raises `CaptureError`."""
-    return capture_program(program, args, kwargs)
+    return fold_stops(capture_program(program, args, kwargs))
 
 
 def partition(program: Program) -> Partition:

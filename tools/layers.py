@@ -32,7 +32,7 @@ RANKS = {
 # Of the packages inside a package, and of its modules that these use; what else lies in it has the rank TOP.
 TOP = 99
 RANKS_INSIDE = {
-    "loops": {"generalize": 0, "rolling": 1, "growing": 2, "padding": 3, "nesting": 4},
+    "loops": {"generalize": 0, "rolling": 1, "growing": 2, "stopping": 2, "padding": 3, "nesting": 4},
     "rewrite": {"recorded": 0, "sums": 1},
     "capture": {
         **dict.fromkeys(("bits", "communication", "names", "pause", "plain", "program", "raw_calls"), 0),
@@ -45,7 +45,6 @@ RANKS_INSIDE = {
     },
     "ops": {"domains": TOP},
     "plan": {"methods": TOP},
-    "scheduler": {"methods": TOP},
 }
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
 # Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies; Triton is

@@ -142,7 +142,8 @@ class Program:
     backward pass carry `meta["backward"]`.
     Every call node carries `meta["spec"]` (a `TensorSpec`, or a tuple of them for ops with several outputs) and
     `meta["source"]` ("file:line" in the user's code). `roles` is keyed by the names of the placeholder and
-    `get_attr` nodes. The backward pass reads the tensors at the places `needed`.
+    `get_attr` nodes. The backward pass reads the tensors at the places `needed`. `notes` tell what was not found in it,
+    for the report.
     """
 
     module: fx.GraphModule
@@ -159,6 +160,7 @@ class Program:
     stream: Stream = NO_STREAM
     stores: Stores = NO_STORES
     needed: tuple[int | str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def attribute_of(program: Program, target: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.tokens import HashedState
 from fxsolve.solvers.requests import deliver
 from fxsolve.solvers.solution import Solution, observe
+from fxsolve.solvers.trips import TripsError, trying
 from fxsolve.torch_compat.trees import pytree
 
 _MISS = object()
@@ -151,6 +153,9 @@ class Runtime:
                 failed = error.with_traceback(None)  # which leads to this frame, and so to itself
         if failed is not None:
             rewind()
+            if isinstance(failed, TripsError):
+                result = self._try_steps(group, variant, inputs, args, kwargs)
+                return result if result is not _MISS else self._answer_instead(group, variant, failed, args, kwargs)
             return self._answer_instead(group, variant, failed, args, kwargs)
         self.latest, self._runs = variant, tuple(map(_run_of, solutions))
         with self._cache.lock:
@@ -178,13 +183,45 @@ class Runtime:
         """
         assert variant.entry.ready is not None and variant.entry.decision is not None
         # With a wrong value in place of one that was read, a module may fail before it reaches its guards.
-        if guards := variant.entry.ready.guards:
-            group.read_at = guards[failed.number if isinstance(failed, GuardError) else 0].source
+        guards = variant.entry.ready.guards
+        known = failed if isinstance(failed, GuardError) else None
+        if guards or known is not None:
+            group.read_at = (known and known.source) or guards[known.number if known else 0].source
             return _MISS
         result = self.program(*args, **kwargs)
         self._retire(group, stray_error(failed, variant.entry.decision.schedule))
         self._note_original(group)
         return result
+
+    def _try_steps(
+        self, group: Group, variant: Variant, inputs: tuple[Tensor, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The result of a loop that takes a number of steps that no call has shown, next to the original's.
+
+        `_MISS` where the version cannot be run that long, and has done nothing then.
+        """
+        ready = variant.entry.ready
+        assert ready is not None
+        kept, rewind, result = keep(ready.effects, inputs), ready.rewinder(), _MISS
+        with trying() as trial, suppress(Exception):  # the version may fail behind the steps that are known
+            result = ready.run(inputs, Original(self.program, args, kwargs))
+        rewind()
+        if result is _MISS:
+            trial.fail()
+            return _MISS
+        ours = (copy_result(result), kept.swap())
+        with as_written():
+            expected = self.program(*args, **kwargs)
+        theirs = (expected, kept.now())
+        tensors = tuple(leaf for leaf in pytree.tree_leaves(theirs) if isinstance(leaf, Tensor))
+        if within(compare(ours, theirs, tolerance_of(tensors, variant.report.stop))):
+            trial.succeed()
+            with self._cache.lock:
+                group.hit(variant)
+        else:
+            trial.fail()
+        self.latest, self._runs = variant, ()
+        return expected
 
     def _is_to_verify(self, calls: int) -> bool:
         match self.options.verify:
@@ -313,9 +350,10 @@ class Runtime:
 def _restless(group: Group) -> str:
     if not group.read_at:
         return f"the tensors that a proof used changed before {group.misses} calls in a row"
+    why = [note for one in group.variants for note in one.report.notes if f"read at {group.read_at} " in note]
     return (
         f"{group.read_at}: the value that the program reads from a tensor here is another one at nearly every call "
-        f"({group.recordings} recordings)"
+        f"({group.recordings} recordings){'; ' if why else ''}{why[0] if why else ''}"
     )
 
 

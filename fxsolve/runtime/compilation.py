@@ -10,6 +10,7 @@ from fxsolve.capture.program import Program
 from fxsolve.capture.state.mutations import note_mutations
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
+from fxsolve.ir.nested import every_repeat
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.plan.decision import Decision
@@ -130,7 +131,7 @@ class Compilation:
                 self._refuse_gradients(parts)
         decision, emitted = self._settled(parts)
         # At another length, nobody would ask what the system rests on.
-        is_alone = self.known is not None or parts.rested
+        is_alone = self.known is not None or parts.rested or any(one.until for one in every_repeat(parts.system))
         leaves = pytree.tree_leaves((self.args, self.kwargs))
         kept = None if is_alone else member(self.captured, parts.system, leaves)
         return Entry(self.report, make_ready(self.captured, decision, emitted, parts.rested), decision, kept)
@@ -198,7 +199,7 @@ class Compilation:
         """The module of a decision, checked."""
         emitted = self._emit(parts, decision, tolerance)
         loops = loop_reports(parts.system, decision)
-        notes = (*parts.notes, *decision.notes, *note_mutations(self.captured))
+        notes = (*parts.notes, *self.captured.notes, *decision.notes, *note_mutations(self.captured))
         schedule_text = str(decision.schedule)
         self.report = replace(self.report, status="emitted", schedule=schedule_text, loops=loops, notes=notes)
         stop = loosest_stop(parts.system, decision.schedule, as_stop(tolerance))
@@ -221,10 +222,11 @@ class Compilation:
 
     def _partition(self) -> Partition:
         parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
-        self.report = replace(self.report, notes=parts.notes)
+        notes = (*parts.notes, *self.captured.notes)
+        self.report = replace(self.report, notes=notes)
         if not parts.system.repeats:
             nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
-            raise _LeftAloneError(parts.notes[0] if parts.notes else nothing)
+            raise _LeftAloneError(notes[0] if notes else nothing)
         return parts
 
     def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:

@@ -15,6 +15,7 @@ from fxsolve.capture.state.stores import Live
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.loops.partition import Partition
+from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
@@ -77,7 +78,7 @@ def build(
         before = contents_of(visit.reach)
         result = program(*args, **kwargs)
         return Entry(left, refusal=Refusal(wrote=contents_of(visit.reach) != before)), result
-    captured = _with_made(captured, Original(program, args, kwargs), live, rewind)
+    captured = _with_made(clock.time("partition", fold_stops, captured), Original(program, args, kwargs), live, rewind)
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)

@@ -55,7 +55,7 @@ def roll_run(calls: Calls, run: PeriodicRun, fits: Callable[[PeriodicWindow], bo
     if window is None:
         return None
     slots = tuple(classify_slots(window, *calls.reads(window)))
-    return Rolled(window, slots, _numbers(calls, window))
+    return Rolled(window, slots, numbers_of_steps(calls, window))
 
 
 def _best_window(calls: Calls, run: PeriodicRun, fits: Callable[[PeriodicWindow], bool]) -> PeriodicWindow | None:
@@ -80,7 +80,8 @@ def _best_window(calls: Calls, run: PeriodicRun, fits: Callable[[PeriodicWindow]
     return None
 
 
-def _numbers(calls: Calls, window: PeriodicWindow) -> tuple[tuple[int | float, ...], ...]:
+def numbers_of_steps(calls: Calls, window: PeriodicWindow) -> tuple[tuple[int | float, ...], ...]:
+    """The Python numbers of each step of a window (T, m)."""
     low, high = int(calls.number_slots[window.start]), int(calls.number_slots[window.stop])
     width = (high - low) // window.trips
     return tuple(calls.numbers[low + t * width : low + (t + 1) * width] for t in range(window.trips))
