@@ -96,6 +96,19 @@ def conjugate_gradients(u: Tensor) -> Tensor:
     return x
 
 
+def sinkhorn(cost: Tensor) -> Tensor:
+    k = torch.exp(-cost[:, :6].abs())
+    a = torch.ones(len(k))
+    for _ in range(500):
+        b = 1 / (k.T @ a)
+        new = 1 / (k @ b)
+        error = (new / a - 1).abs().max().item()
+        a = new
+        if error < 1e-4:
+            break
+    return a[:, None] * k * b
+
+
 def newton_of_each_step(u: Tensor) -> Tensor:
     """Implicit Euler: an inner loop in every step of an outer one."""
     x, states = torch.ones(N), []
@@ -124,6 +137,19 @@ def adaptive(u: Tensor) -> Tensor:
         t = torch.where(accept, t + step, t)
         step = step * torch.clamp(0.9 * (1e-2 / (error + 1e-12)).sqrt(), 0.2, 2.0)
     return y
+
+
+def power_iteration(u: Tensor) -> Tensor:
+    matrix = u[:, :N].T @ u[:, :N] + torch.eye(N)
+    v, rate, k = torch.ones(N), 0.0, 0
+    while k < 400:
+        w = matrix @ v
+        new = float(w.norm())
+        v, k = w / new, k + 1
+        if abs(new - rate) < 1e-4 * new:
+            break
+        rate = new
+    return v
 
 
 def with_else(u: Tensor) -> Tensor:
@@ -186,7 +212,9 @@ SINGLE = [
     two_conditions,
     allclose,
     conjugate_gradients,
+    sinkhorn,
     adaptive,
+    power_iteration,
     decayed,
     newton_of_each_step,
 ]

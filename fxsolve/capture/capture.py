@@ -10,6 +10,7 @@ from fxsolve.capture.communication import Line
 from fxsolve.capture.functional.functionalize import functionalize
 from fxsolve.capture.functional.needed import find_needed
 from fxsolve.capture.functional.phases import bring_forward
+from fxsolve.capture.numbers import Places, UnfollowedError
 from fxsolve.capture.program import Program
 from fxsolve.capture.record.record import Record, record
 from fxsolve.capture.state.counters import CountsError
@@ -19,12 +20,19 @@ from fxsolve.capture.state.stores import NO_LIVE, Live
 from fxsolve.torch_compat.graphs import LazyGraphModule
 from fxsolve.torch_compat.trees import pytree
 
+_MOST_PLACES = 8  # modules of the program in which numbers are read by builtins
+
 
 def capture(
-    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live = NO_LIVE
+    program: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    live: Live = NO_LIVE,
+    follows: bool = False,
 ) -> Program:
     """Run `program(*args, **kwargs)` once, for real, and return it as a functional ATen graph.
 
+    With `follows`, numbers that it reads from tensors are followed through its Python code, where that can be done.
     `example.outputs` holds the very tensors that the program returned; check against them before the caller has them.
 
     Raises:
@@ -32,7 +40,22 @@ def capture(
         CaptureError: the program cannot be recorded. In both cases it can still be run as if nothing had happened.
         HappenedError: the program has communicated with other processes; the error has what this run gave.
     """
-    return _build(functionalize(_record(program, args, kwargs, live, Line())), name_of(program))
+    recorded = _follow(program, args, kwargs, live) if follows else None
+    recorded = recorded or _record(program, args, kwargs, live, Line())
+    return _build(functionalize(recorded), name_of(program))
+
+
+def _follow(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live) -> Record | None:
+    """As `record` with numbers followed; None where that fails in any way, as it may without."""
+    places: Places = ()
+    for _ in range(_MOST_PLACES):
+        try:
+            return record(program, args, kwargs, live, Line(is_open=False), places)
+        except UnfollowedError as error:
+            places = (*places, error.place)
+        except Exception:
+            return None
+    return None
 
 
 def _record(

@@ -16,7 +16,7 @@ _FXSOLVE = str(Path(__file__).resolve().parents[1]) + os.sep
 
 # Keyed by the path: the hash of a code object is computed from all of its parts, every time.
 @cache
-def _is_user_code(path: str) -> bool:
+def is_user_code(path: str) -> bool:
     if path.startswith((_TORCH, _FXSOLVE, "<frozen", "<eval")):
         return False
     # Installed packages may lie inside of the standard library's folder.
@@ -34,7 +34,7 @@ def user_line() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
-        if _is_user_code(path):
+        if is_user_code(path):
             return _place(path, frame.f_lineno)
         frame = frame.f_back
     return ""

@@ -1,7 +1,7 @@
 """What happens at each call: reuse a compiled version, record another one, or run the program as it was written."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -33,6 +33,7 @@ from fxsolve.torch_compat.trees import pytree
 
 _MISS = object()
 _MAX_LOST = 4  # recordings in a row that errors of the program end
+_MAX_UNDECIDED = 4  # recordings of one signature that show no loop, where values are read
 _MAX_REFUSED = 2  # recordings in a row that cannot be made, each of a call that changes the program
 _PATIENCE = 8  # calls that are left alone until one more in a row is not looked at; at most 4 times as many are not
 
@@ -58,6 +59,7 @@ class Runtime:
         self._refused: tuple[str, ...] = ()  # why the newest calls, which changed the program, were not recorded
         self._lost = 0  # recordings in a row that an error of the program ended
         self._went_well = 0  # calls since then
+        self._undecided: dict[Hashable, int] = {}  # recordings of signatures that showed no loop
         # A program that changes what is watched, and is left alone, will most likely do so at every call.
         self._restless_step = max(1, options.max_entries // 4)
 
@@ -288,7 +290,9 @@ class Runtime:
             filed = self._learn(program, call, args, kwargs)
 
         try:
-            entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn)
+            # A number that was read, and is another one now, may be one that a loop stops on.
+            follows = group is not None or call.key in self._undecided
+            entry, result = build(self.program, args, kwargs, self.options, relatives, call.state.live, learn, follows)
         except FxSolveError:  # an option does not fit the program
             raise
         except Exception:
@@ -300,6 +304,9 @@ class Runtime:
             return result
         if entry.refusal is None:
             self._refused = ()
+        if entry.is_undecided and self._is_shown_later(call):
+            self.latest, self._runs = Variant(entry), ()
+            return result
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         entry = replace(entry, report=replace(entry.report, signature=describe_call(call)))
         self._communicates = entry.report.reason if entry.has_communicated else ""
@@ -339,6 +346,17 @@ class Runtime:
         if not is_same:  # so it will be at the next call
             self._refused, self._unused = (reason,), self.options.max_entries
         return not is_same
+
+    def _is_shown_later(self, call: CallKey) -> bool:
+        """Whether a program that reads values, and in which no loop was found, is to be recorded at a later call.
+
+        A loop that stops on a value takes one step or two for some.
+        """
+        count = self._undecided.get(call.key, 0) + 1
+        while len(self._undecided) >= self.options.max_entries:
+            self._undecided.pop(next(iter(self._undecided)))
+        self._undecided[call.key] = count
+        return count < _MAX_UNDECIDED
 
     def _leave_alone(self, reason: str, signature: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the original for a call that is not worth a version of its own."""

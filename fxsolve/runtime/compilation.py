@@ -58,7 +58,8 @@ class Refusal:
 class Entry:
     """The module of one signature, or None where the original runs; and the decision behind it.
 
-    `has_communicated` tells that its recording ended because the program communicates with other processes.
+    `has_communicated` tells that its recording ended because the program communicates with other processes, and
+    `is_undecided` that no loop was found, but that there may be one where the program reads other values.
     """
 
     report: Report
@@ -67,10 +68,15 @@ class Entry:
     member: Member | None = None
     has_communicated: bool = False
     refusal: Refusal | None = None
+    is_undecided: bool = False
 
 
 class _LeftAloneError(Exception):
     """The original is to run; the message is the reason."""
+
+
+class _NoLoopError(_LeftAloneError):
+    """There is nothing to roll."""
 
 
 class _DiffersError(_LeftAloneError):
@@ -108,6 +114,8 @@ class Compilation:
         try:
             with unasked():
                 return self._entry()
+        except _NoLoopError as reason:
+            return replace(self._left_alone(str(reason)), is_undecided=True)
         except _LeftAloneError as reason:
             return self._left_alone(str(reason))
         except (ScheduleError, InputError) as error:
@@ -226,7 +234,7 @@ class Compilation:
         self.report = replace(self.report, notes=notes)
         if not parts.system.repeats:
             nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
-            raise _LeftAloneError(notes[0] if notes else nothing)
+            raise _NoLoopError(notes[0] if notes else nothing)
         return parts
 
     def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:

@@ -47,12 +47,14 @@ def build(
     relatives: Relatives,
     live: Live,
     learn: Callable[[Program], None],
+    follows: bool = False,
 ) -> tuple[Entry, Any]:
     """Run the program once, and compile it for calls like this one. Returns the entry and the program's result.
 
     Two of the `relatives`, recordings at other lengths, save recording this one where they tell what it looks like.
     Whatever keeps the program from being compiled, errors of the compiler included, is told in the report, and the
-    original keeps running. What the program itself raises is raised. `learn` is called with the recorded program.
+    original keeps running. What the program itself raises is raised. `learn` is called with the recorded program. With
+    `follows`, numbers that it reads are followed through its Python code.
     """
     clock = Clock()
     report = Report(program=name_of(program), status="left alone")
@@ -69,7 +71,7 @@ def build(
             grown = entry.report.reason
         relatives.refused = grown
         rewind()
-    captured = _capture(program, args, kwargs, live, clock)
+    captured = _capture(program, args, kwargs, live, follows, clock)
     if isinstance(captured, _Refusal):
         left = replace(report, reason=captured.reason, seconds=_seconds(clock))
         # Outside of any except block: an error of the program then has no other error in its context.
@@ -83,11 +85,15 @@ def build(
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
     entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report, rewind).entry(), clock)
+    if entry.is_undecided:
+        # Followed, a number that decides about steps is compared, and no longer read itself.
+        reads = any(type(guard.expected) is bool or not follows for guard in captured.guards)
+        entry = replace(entry, is_undecided=reads)
     return replace(entry, report=replace(entry.report, notes=(*entry.report.notes, *relatives.notes))), result
 
 
 def _capture(
-    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, clock: Clock
+    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, follows: bool, clock: Clock
 ) -> Program | _Refusal:
     """The recorded program, or why there is none.
 
@@ -97,7 +103,7 @@ def _capture(
     # A cast that autocast kept from an earlier call would be recorded as a constant.
     torch.clear_autocast_cache()
     try:
-        return clock.time("capture", capture, program, args, kwargs, live)
+        return clock.time("capture", capture, program, args, kwargs, live, follows)
     except HappenedError as error:
         return _Refusal(str(error), error.outcome)
     except CaptureError as error:

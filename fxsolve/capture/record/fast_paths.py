@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.numbers import NumberWatch
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.together import Together, Undo
 from fxsolve.torch_compat.dispatch import function_modes
@@ -28,7 +29,7 @@ def _tell_layers(is_here: Callable[[], bool]) -> Undo:
         # Others, such as torch's operators that take functions, ask for the sake of modes.
         is_layer = str(sys._getframe(1).f_globals.get("__name__")).startswith(MODULES_OF_LAYERS)
         modes = function_modes()
-        if not is_layer or [*map(type, modes)] != [ReadWatch]:
+        if not is_layer or [*map(type, modes)] not in ([ReadWatch], [ReadWatch, NumberWatch]):
             return _asked(given)
         return any(hasattr(type(one), "__torch_function__") and type(one) not in _PLAIN for one in given)
 

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.communication import HappenedError, Line, Outcome, refuse_communication
+from fxsolve.capture.numbers import NumberWatch, Places
 from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
 from fxsolve.capture.randomness.generators import find_generators, restore_generators
@@ -62,12 +63,18 @@ class Record:
 
 
 def record(
-    program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live, line: Line
+    program: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    live: Live,
+    line: Line,
+    places: Places | None = None,
 ) -> Record:
     """Run `program(*args, **kwargs)` once and write down its ATen calls, also of its backward pass in grad mode.
 
     The tensors of `live`, and those in other places that the run rebinds, become inputs behind those of the call. The
-    program may communicate with other processes if the `line` is open.
+    program may communicate with other processes if the `line` is open. Where there are `places`, numbers that it reads
+    are followed through its Python code.
 
     Raises:
         HappenedError: the program has done so; what it left behind stays.
@@ -92,7 +99,7 @@ def record(
                 recorder.add_input(tensor, index)
             bound = (one.args for one in reach.others if isinstance(one, functools.partial))
             with unchanged((*args, *bound), kwargs, line):
-                result = _run(recorder, program, args, kwargs)
+                result = _run(recorder, program, args, kwargs, places)
             if line.used:
                 raise HappenedError(line.used, Outcome(result))
             output, returned = flatten_result(result)
@@ -133,16 +140,25 @@ def _refuse_iterators(reach: Reach) -> None:
             )
 
 
-def _run(recorder: Recorder, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _run(
+    recorder: Recorder,
+    program: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    places: Places | None,
+) -> Any:
+    watch = NumberWatch(recorder, places) if places is not None else None
     try:
         with paused_collector(), as_written(), fast_paths(), watched_doors(), recorder, ReadWatch(recorder):
-            result = program(*args, **kwargs)
+            result = program(*args, **kwargs) if watch is None else watch.run(lambda: program(*args, **kwargs))
     except Exception:
         if recorder.error is not None and not recorder.line.used:
             raise recorder.error from None
         raise
     if recorder.error is not None and not recorder.line.used:
         raise recorder.error
+    if watch is not None:
+        watch.check()
     return result
 
 

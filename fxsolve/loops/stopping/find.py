@@ -17,6 +17,7 @@ import torch
 from torch import fx
 
 from fxsolve.capture.program import Guard, Program, attribute_of
+from fxsolve.ir.ancestors import dependents
 from fxsolve.loops.rolling.roll import numbers_of_steps
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.structure.slots import Irregular, PeriodicWindow, SameValue, Slot, Value, Varying, classify_slots
@@ -63,6 +64,8 @@ class Stops:
 def find_stops(program: Program, calls: Calls, guards: Sequence[fx.Node]) -> Stops:
     """The loops of `program` that stop on what its `guards` read."""
     reads = _reads(program.guards, calls, guards)
+    given = dependents(node for node in calls.leaves if node.name not in program.stream.literals)
+    decided = {number for number, node in enumerate(guards) if node not in given}  # by numbers of the program alone
     by_key: dict[tuple[Any, ...], list[Read]] = defaultdict(list)
     for read in reads:
         by_key[read.key].append(read)
@@ -70,7 +73,9 @@ def find_stops(program: Program, calls: Calls, guards: Sequence[fx.Node]) -> Sto
     notes: dict[str, None] = {}
     places = {read.number: k for one in by_key.values() for k, read in enumerate(one)}
     for read in reversed(reads):
-        if type(read.value) is not bool or any(read.number in one.guards or read is one.before for one in found):
+        if type(read.value) is not bool or read.number in decided:
+            continue
+        if any(read.number in one.guards or read is one.before for one in found):
             continue
         ends = _ends(calls, reads, by_key[read.key][: places[read.number] + 1])
         if len(ends) <= MIN_STEPS:
