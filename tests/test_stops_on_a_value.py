@@ -293,3 +293,12 @@ def test_what_no_recording_shows_is_seen_all_the_same() -> None:
     given = [torch.randn(6, N, generator=generator) * size for size in sizes]
     assert run_all(fast, bounded, given) == 0
     assert stopped(fast)
+
+
+def test_the_report_says_where_it_stops() -> None:
+    fast = fxsolve.compile(fixed_point, schedule="gs", backend="eager")
+    assert run_all(fast, fixed_point, inputs(10, 6, N)) == 0
+    text = str(fast.report())
+    assert "stops when True is read at" in text
+    assert "at most 55 steps" in text or "at most 54 steps" in text
+    assert "while(while0)" in fast.report().schedule

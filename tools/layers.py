@@ -35,7 +35,7 @@ RANKS_INSIDE = {
     "loops": {"generalize": 0, "rolling": 1, "growing": 2, "stopping": 2, "padding": 3, "nesting": 4},
     "rewrite": {"recorded": 0, "sums": 1},
     "capture": {
-        **dict.fromkeys(("bits", "communication", "names", "pause", "plain", "program", "raw_calls"), 0),
+        **dict.fromkeys(("bits", "communication", "names", "numbers", "pause", "plain", "program", "raw_calls"), 0),
         **dict.fromkeys(("source", "stream", "tape", "together"), 0),
         "state": 1,
         "backward": 2,

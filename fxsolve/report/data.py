@@ -29,7 +29,8 @@ class LoopReport:
     state of one step), `box` where its states are proved to lie. `backward` tells that the loop belongs to the backward
     pass of what stands at `source`. `basis` holds for both costs; `sweeps` is the number that the choice counted on.
     `outer` is the loop whose every step runs this one, if there is such a loop. `sums` tells that there is nothing to
-    solve: what all steps add up is added up at once.
+    solve: what all steps add up is added up at once. `stops` is the value at `source` that stops a loop, whose
+    `length` is then the most steps that were recorded.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LoopReport:
     basis: Basis = "measured"
     outer: str = ""
     sums: bool = False
+    stops: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def _row(repeat: Repeat, decided: Decision, outer: str) -> LoopReport:
         sweep_seconds=choice.sweep_seconds,
         sweeps=choice.sweeps,
         outer=outer,
+        stops=None if repeat.until is None else repeat.until.stops,
         sums=any(isinstance(part, Sum) for part in parts),
     )
 

@@ -127,7 +127,7 @@ def _loop_title(loop: LoopReport, loops: tuple[LoopReport, ...]) -> Text:
     return Text.assemble(
         ("loop ", "bold cyan"),
         (loop.name, "bold cyan"),
-        f": {count(loop.length, 'step')} of {count(loop.calls, 'op')}",
+        f": {'' if loop.stops is None else 'at most '}{count(loop.length, 'step')} of {count(loop.calls, 'op')}",
         f" and ({inside})" if inside else "",
         f", in each step of {loop.outer}" if loop.outer else "",
         (_where(loop), "dim"),
@@ -143,6 +143,7 @@ def _where(loop: LoopReport) -> str:
 def _loop_facts(loop: LoopReport, certificates: list[Certificate]) -> Table:
     rows = [
         ("reads", Text("\n".join(loop.reads))),
+        ("stop", Text("" if loop.stops is None else f"stops when {loop.stops} is read at {place(loop.source)}")),
         ("depth", Text("" if loop.depth is None else f"{loop.depth:,} of {count(loop.length, 'step')}, proved")),
         ("causal", Text(loop.causal, style="" if loop.causal == "proved" else "yellow")),
         ("step", Text("affine in the carry, proved" if loop.affine else "")),
