@@ -45,8 +45,20 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """The number first + each * steps, where so many steps of the loop of this name ran in all of its solves."""
+
+    loop: str
+    first: int
+    each: int
+
+
+@dataclass(frozen=True)
 class Output:
-    """How the program's return value is rebuilt: each leaf is a graph output (by number) or a constant."""
+    """How the program's return value is rebuilt: each leaf is a graph output (by number) or a constant.
+
+    A constant may be the number of steps of a loop that stops on a value.
+    """
 
     spec: TreeSpec
     leaves: tuple[int | None, ...]

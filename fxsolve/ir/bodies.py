@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.ir.spec import AllSteps, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Until, Write
+from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Until, Write
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
@@ -54,6 +54,7 @@ class OpenRepeat:
     steps: dict[str, fx.Node] = field(default_factory=dict)  # name of an `AllSteps` write -> node
     lasts: dict[str, fx.Node] = field(default_factory=dict)  # name of a `LastStep` write -> node
     finals: dict[str, fx.Node] = field(default_factory=dict)  # name of a `FinalBuffer` write -> its placeholder
+    counts: dict[str, Count] = field(default_factory=dict)
     until: OpenUntil | None = None
 
     def add_read(self, name: str, read: Read, spec: object) -> fx.Node:
@@ -73,7 +74,7 @@ class OpenRepeat:
 
     def is_wanted(self) -> bool:
         """Whether anyone reads a result."""
-        return bool(self.steps or self.lasts or self.finals)
+        return bool(self.steps or self.lasts or self.finals or self.counts)
 
     def written_carries(self) -> list[tuple[fx.Node, Lag, fx.Node]]:
         """(placeholder, its read, what feeds it) for each lag of one step whose next value nothing else reads."""
@@ -124,6 +125,8 @@ def open_repeat(repeat: Repeat) -> OpenRepeat:
                 opened.lasts[name] = outputs[output]
             case FinalBuffer(name, read):
                 opened.finals[name] = placeholders[read]
+            case Count(name):
+                opened.counts[name] = write
     return opened
 
 
@@ -155,6 +158,7 @@ def close_repeat(opened: OpenRepeat) -> Repeat:
     writes += [FinalBuffer(name, position[node]) for name, node in opened.finals.items()]
     body = fx.GraphModule({}, opened.graph, class_name=opened.name)
     until = opened.until.close(number) if opened.until is not None else None
+    writes += [replace(one, output=until.output) for one in opened.counts.values() if until is not None]
     return Repeat(opened.name, body, opened.length, tuple(reads), tuple(writes), opened.source, until)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from fxsolve.ir.spec import (
     AllSteps,
     Block,
+    Count,
     FinalBuffer,
     Invariant,
     Lag,
@@ -97,6 +98,8 @@ def _written(write: Write, repeat: Repeat, steps: Steps, known: Values) -> Tenso
             return torch.stack([outputs[output] for outputs in steps])
         case LastStep(_, output):
             return steps[-1][output] if steps else _newest(repeat, output, known)
+        case Count(_, _, first, each):
+            return first + each * len(steps)  # pyright: ignore[reportReturnType]
         case FinalBuffer(_, number):
             read = repeat.reads[number]
             assert isinstance(read, Prefix)

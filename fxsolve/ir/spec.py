@@ -158,7 +158,17 @@ class FinalBuffer:
     read: int
 
 
-Write = AllSteps | LastStep | FinalBuffer
+@dataclass(frozen=True)
+class Count:
+    """Name the Python number first + each * (how many steps ran), of a repeat that stops on its output `output`."""
+
+    name: str
+    output: int
+    first: int
+    each: int
+
+
+Write = AllSteps | LastStep | FinalBuffer | Count
 
 
 @dataclass(frozen=True)

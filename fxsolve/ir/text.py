@@ -9,6 +9,7 @@ from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.spec import (
     AllSteps,
     Block,
+    Count,
     Equation,
     FinalBuffer,
     Invariant,
@@ -112,6 +113,8 @@ def _write_text(write: Write, repeat: Repeat) -> str:
             return f"{name} (output {output}, all steps)"
         case LastStep(name, output):
             return f"{name} (output {output}, last step)"
+        case Count(name, _, first, each):
+            return f"{name} ({first} + {each} * steps)"
         case FinalBuffer(name, number):
             read = repeat.reads[number]
             return f"{name} (buffer {read.initial})" if isinstance(read, Prefix) else f"{name} (read {number})"

@@ -8,6 +8,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import Nested, every_repeat
 from fxsolve.ir.spec import (
     Block,
+    Count,
     Equation,
     FinalBuffer,
     Lag,
@@ -114,6 +115,8 @@ def _check_until(repeat: Repeat, until: Until, results: int) -> None:
             raise PartitionError(f"{_where(repeat)} stops by output {output} of {results}")
     known = {read.output for read in repeat.reads if isinstance(read, Lag)}
     for write in repeat.writes:
+        if isinstance(write, Count):
+            continue
         if not isinstance(write, LastStep):
             raise PartitionError(f"{_where(repeat)} stops on a value, which the size of {write.name} would depend on")
         if until.before and write.output not in known:
@@ -136,6 +139,10 @@ def _check_read(where: str, read: Read, length: int, results: int) -> None:
 
 
 def _check_write(repeat: Repeat, write: Write, results: int) -> None:
+    if isinstance(write, Count):
+        if repeat.until is None:
+            raise PartitionError(f"{_where(repeat)} counts its steps as {write.name}, and they are always as many")
+        return
     if not isinstance(write, FinalBuffer):
         if not 0 <= write.output < results:
             raise PartitionError(f"{_where(repeat)} names output {write.output} of {results} as {write.name}")

@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.reads import read_order, reorder_reads
-from fxsolve.ir.spec import AllSteps, FinalBuffer, Invariant, Lag, LastStep, Prefix, Repeat, Table
+from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Invariant, Lag, LastStep, Prefix, Repeat, Table
 from fxsolve.lower.batch import batch
 from fxsolve.lower.in_place import write_parts
 from fxsolve.lower.readable import readable
@@ -27,7 +27,7 @@ def until_loop(repeat: Repeat) -> UntilLoop:
     loop, until = step_loop(repeat), repeat.until
     assert until is not None
     trips = Trips(until.least, repeat.length)
-    stopping = (until.output, until.stops, until.checks)
+    stopping = (until.output, until.stops, until.checks, _counts(repeat))
     return UntilLoop(loop.body, loop.lags, loop.last, repeat.name, repeat.source, *stopping, trips)
 
 
@@ -54,7 +54,13 @@ def results_of(repeat: Repeat) -> dict[str, int]:
                 positions[name] = len(stacked) + last.index(output)
             case FinalBuffer(name, read):
                 positions[name] = len(stacked) + len(last) + buffers.index(read)
+            case Count(name):
+                positions[name] = len(stacked) + len(last) + _counts(repeat).index((write.first, write.each))
     return positions
+
+
+def _counts(repeat: Repeat) -> tuple[tuple[int, int], ...]:
+    return tuple((write.first, write.each) for write in repeat.writes if isinstance(write, Count))
 
 
 def _step_module(repeat: Repeat) -> fx.GraphModule:

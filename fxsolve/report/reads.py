@@ -2,6 +2,7 @@
 
 from fxsolve.ir.spec import (
     AllSteps,
+    Count,
     FinalBuffer,
     Invariant,
     Lag,
@@ -76,6 +77,8 @@ def write_text(write: Write) -> str:
             return "last step"
         case FinalBuffer():
             return "buffer at the end"
+        case Count():
+            return "number of steps"
 
 
 def ends_text(names: tuple[str, ...]) -> str:

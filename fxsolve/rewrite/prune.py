@@ -22,7 +22,7 @@ def prune(system: System) -> System:
 
 def _prune_repeat(repeat: Repeat, live: set[str]) -> Repeat | None:
     opened = open_repeat(repeat)
-    for writes in (opened.steps, opened.lasts, opened.finals):
+    for writes in (opened.steps, opened.lasts, opened.finals, opened.counts):
         for name in [name for name in writes if name not in live]:
             del writes[name]
     if not opened.is_wanted():

@@ -13,6 +13,7 @@ from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
+from fxsolve.loops.stopping.counts import Folded
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
 from fxsolve.plan.schedule import is_iterative
@@ -59,7 +60,8 @@ class Entry:
     """The module of one signature, or None where the original runs; and the decision behind it.
 
     `has_communicated` tells that its recording ended because the program communicates with other processes, and
-    `is_undecided` that no loop was found, but that there may be one where the program reads other values.
+    `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
+    kept of a program with loops that stop on a value.
     """
 
     report: Report
@@ -69,6 +71,7 @@ class Entry:
     has_communicated: bool = False
     refusal: Refusal | None = None
     is_undecided: bool = False
+    folded: Folded | None = None
 
 
 class _LeftAloneError(Exception):
@@ -142,7 +145,10 @@ class Compilation:
         is_alone = self.known is not None or parts.rested or any(one.until for one in every_repeat(parts.system))
         leaves = pytree.tree_leaves((self.args, self.kwargs))
         kept = None if is_alone else member(self.captured, parts.system, leaves)
-        return Entry(self.report, make_ready(self.captured, decision, emitted, parts.rested), decision, kept)
+        stops = any(one.until is not None for one in every_repeat(parts.system))
+        folded = Folded(self.captured.module.graph, self.captured.output) if stops else None
+        ready = make_ready(self.captured, decision, emitted, parts.rested)
+        return Entry(self.report, ready, decision, kept, folded=folded)
 
     def _settled(self, parts: Partition) -> _Made:
         """What runs instead of the original; the processes of a group decide alike where a clock decides."""

@@ -15,6 +15,7 @@ from fxsolve.capture.state.stores import Live
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.loops.partition import Partition
+from fxsolve.loops.stopping.counts import Folded, join_counts
 from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
@@ -48,13 +49,15 @@ def build(
     live: Live,
     learn: Callable[[Program], None],
     follows: bool = False,
+    earlier: tuple[Folded, ...] = (),
 ) -> tuple[Entry, Any]:
     """Run the program once, and compile it for calls like this one. Returns the entry and the program's result.
 
     Two of the `relatives`, recordings at other lengths, save recording this one where they tell what it looks like.
     Whatever keeps the program from being compiled, errors of the compiler included, is told in the report, and the
     original keeps running. What the program itself raises is raised. `learn` is called with the recorded program. With
-    `follows`, numbers that it reads are followed through its Python code.
+    `follows`, numbers that it reads are followed through its Python code; `earlier` recordings of such calls, in which
+    loops took other numbers of steps, tell which numbers depend on these.
     """
     clock = Clock()
     report = Report(program=name_of(program), status="left alone")
@@ -84,6 +87,7 @@ def build(
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
+    captured = next((made for one in earlier if (made := join_counts(one, captured)) is not None), captured)
     entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report, rewind).entry(), clock)
     if entry.is_undecided:
         # Followed, a number that decides about steps is compared, and no longer read itself.

@@ -1,14 +1,14 @@
 """A checked module and what a call of it needs."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fxsolve.capture.program import Draw, Guard, Output, Program, attribute_of
+from fxsolve.capture.program import Counted, Draw, Guard, Output, Program, attribute_of
 from fxsolve.capture.randomness.generators import Known, restore_generators
 from fxsolve.capture.record.noise import generator_of
 from fxsolve.capture.record.output import rebuild
@@ -18,7 +18,7 @@ from fxsolve.plan.decision import Decision
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.nodes import run
-from fxsolve.solvers.solution import Solution
+from fxsolve.solvers.solution import Solution, observe
 from fxsolve.torch_compat.tensors import address_of_generator, write_count_of
 
 
@@ -57,11 +57,12 @@ class Ready:
         """
         with plain_torch():
             noise = self.emitted.fresh_noise(self.draws)
-        outputs = self._solve(tensors, noise, original)
+        with observe() as solutions:
+            outputs = self._solve(tensors, noise, original)
         with plain_torch():
             outputs = write(self.effects, tensors, outputs)
         # In the caller's grad mode: a view that is made under no_grad cannot be written into outside of it.
-        return rebuild(self.output, hand_on(self.effects, tensors, outputs))
+        return rebuild(_counted(self.output, solutions), hand_on(self.effects, tensors, outputs))
 
     def _solve(self, tensors: tuple[Tensor, ...], noise: list[Tensor], original: Original) -> tuple[Tensor, ...]:
         if isinstance(self.emitted, Differentiable):
@@ -90,6 +91,19 @@ class Ready:
     def is_stale(self) -> bool:
         """Whether a tensor that a proof rested on was written to since."""
         return any(watched.has_changed() for watched in self.watched)
+
+
+def _counted(output: Output, solutions: list[Solution]) -> Output:
+    """The result with the numbers of steps that ran."""
+    if not any(isinstance(one, Counted) for one in output.constants):
+        return output
+    constants = tuple(
+        one.first + one.each * sum(solution.sweeps for solution in solutions if solution.name == one.loop)
+        if isinstance(one, Counted)
+        else one
+        for one in output.constants
+    )
+    return replace(output, constants=constants)
 
 
 def rewinder(generators: Iterable[torch.Generator]) -> Callable[[], None]:

@@ -13,7 +13,11 @@ _LONGER = 256  # so many more
 
 
 class TripsError(GuardError):
-    """A loop takes fewer or more steps than it is known to take."""
+    """A loop takes fewer or more steps than it is known to take; these may be tried if it `may_be`."""
+
+    def __init__(self, message: str, source: str, may_be: bool) -> None:
+        super().__init__(message, source=source)
+        self.may_be = may_be
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Trips:
                 return
         number = "fewer" if is_few else "more"
         message = f"{name} takes {number} steps than the {self.least} to {self.most} that are known"
-        raise TripsError(message, source=source)
+        raise TripsError(message, source, may_be)
 
 
 @dataclass

@@ -16,6 +16,8 @@ from fxsolve.solvers.trips import Trips, TripsError
 class UntilLoop(Loop):
     """Equal steps until output number `condition` of one is `stops`; the outputs `checks` must have their values.
 
+    Each pair (first, each) of `counts` wants the number first + each * (how many steps ran).
+
     `trips` are the numbers of steps that are known to be these; `length` is the greatest that was recorded.
     """
 
@@ -29,6 +31,7 @@ class UntilLoop(Loop):
         condition: int,
         stops: bool,
         checks: tuple[tuple[int, bool], ...],
+        counts: tuple[tuple[int, int], ...],
         trips: Trips,
     ) -> None:
         super().__init__(body, max(trips.most, 1), lags, last=last, name=name)
@@ -36,6 +39,7 @@ class UntilLoop(Loop):
         self.condition = condition
         self.stops = stops
         self.checks = checks
+        self.counts = counts
         self.trips = trips
 
     def extra_repr(self) -> str:
@@ -48,8 +52,8 @@ def until(
     per_step: tuple[Any, ...],
     shared: tuple[Any, ...],
     before: Tensor | None,
-) -> tuple[Tensor, ...]:
-    """Run steps until one reads the value that stops them; none if `before` is that. Returns the last values.
+) -> tuple[Any, ...]:
+    """Run steps until one reads the value that stops them; none if `before` is that: the last values, and counts.
 
     `initial[j]` are the `distance` values of lag j before the first step, oldest first; `per_step` are numbers, of
     which there are as many as steps were recorded, or a range that goes on. The device is read once a step. Raises
@@ -80,10 +84,9 @@ def until(
         loop.trips.check(loop.name, loop.source, count, is_over=True)
     solution = Solution(loop.name, "until", max(count, 1), count, "stopped", prefix=max(count, 1))
     publish(solution, lambda one: of_own_steps(one, loop))
-    if outputs:
-        return tuple(outputs[number] for number in loop.last)
-    newest = {number: state[-1] for state, number in reversed(carried)}
-    return tuple(newest[number] for number in loop.last)
+    counts = (first + each * count for first, each in loop.counts)
+    newest = outputs or {number: state[-1] for state, number in reversed(carried)}
+    return (*(newest[number] for number in loop.last), *counts)
 
 
 def _number(loop: UntilLoop, numbers: Any, count: int) -> Any:
@@ -93,4 +96,4 @@ def _number(loop: UntilLoop, numbers: Any, count: int) -> Any:
     if count < len(numbers):
         return numbers[count]
     message = f"{loop.name} takes more steps than the {len(numbers)} whose numbers were recorded"
-    raise TripsError(message, source=loop.source)
+    raise TripsError(message, loop.source, may_be=False)

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.evaluate import evaluate
-from fxsolve.ir.spec import AllSteps, Invariant, Lag, LastStep, Repeat, System, Until
+from fxsolve.ir.spec import AllSteps, Count, Invariant, Lag, LastStep, Repeat, System, Until
 from fxsolve.ir.text import system_text
 from fxsolve.ir.verify import verify_system
 from fxsolve.plan.method import Steps
@@ -107,3 +107,22 @@ def test_while_is_for_such_repeats_only() -> None:
 
 def test_a_leaf_names_all_of_it() -> None:
     assert parse_schedule("while(halve)", halving(STOPS)) == While(Steps("halve", 0, 9))
+
+
+def test_a_count_is_a_number_of_python() -> None:
+    (repeat,) = halving(STOPS).repeats
+    counting = replace(repeat, writes=(*repeat.writes, Count("n", 1, 10, -2)))
+    system = System(("x", "bound", "done"), (counting,), ("y", "n"))
+    verify_system(system)
+    x, bound = torch.tensor(5.0), torch.tensor(1.0)
+    found = evaluate(system, {"x": x, "bound": bound, "done": x < bound})
+    assert found == (torch.tensor(0.625), 4)
+    (closed,) = (close_repeat(open_repeat(counting)),)
+    assert closed.writes == counting.writes
+
+
+def test_only_what_stops_on_a_value_is_counted() -> None:
+    (repeat,) = halving(STOPS).repeats
+    plain = replace(repeat, until=None, writes=(Count("n", 1, 0, 1),))
+    with pytest.raises(PartitionError, match="they are always as many"):
+        verify_system(System(("x", "bound", "done"), (plain,), ("n",)))
