@@ -314,3 +314,42 @@ def test_the_report_says_where_it_stops() -> None:
     assert "stops when True is read at" in text
     assert "at most 55 steps" in text or "at most 54 steps" in text
     assert "while(while0)" in fast.report().schedule
+
+
+def gradients(program: Program, u: Tensor) -> list[Tensor]:
+    """Values, and gradients of the argument and of the weights."""
+    given = u.clone().requires_grad_()
+    result = program(given)
+    found = torch.autograd.grad(result.square().sum(), [given, *MIX.parameters()], allow_unused=True)
+    return [result.detach(), *(one for one in found if one is not None)]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [fixed_point, while_not_done, condition_first, two_conditions, conjugate_gradients, sinkhorn, adaptive],
+    ids=lambda one: one.__name__,
+)
+def test_gradients_are_those_of_the_steps_that_ran(program: Program, monkeypatch) -> None:
+    fast = fxsolve.compile(program, schedule="gs", backend="eager")
+    made = recordings(fast, monkeypatch)
+    for u in inputs(24, 6, N):
+        for found, wanted in zip(gradients(fast, u), gradients(program, u), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    assert stopped(fast)
+    assert len(made) <= 3
+
+
+def test_gradients_where_only_some_results_are_used() -> None:
+    def program(u: Tensor) -> tuple[Tensor, Tensor]:
+        z = fixed_point(u)
+        return z.sin(), (u * 2).cos() @ z.detach().mT
+
+    fast = fxsolve.compile(program, schedule="gs", backend="eager")
+    for k, u in enumerate(inputs(8, 6, N)):
+        ours, theirs = u.clone().requires_grad_(), u.clone().requires_grad_()
+        fast(ours)[k % 2].sum().backward()
+        program(theirs)[k % 2].sum().backward()
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+    assert fast.report().status == "emitted"

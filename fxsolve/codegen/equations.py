@@ -40,7 +40,7 @@ def emit_equations(emission: ProgramEmission, system: System, plan: Plan, before
                 before_loops()
             started = True
             lower(equation, parts, plan.stop).emit(emission)
-            stacks = (write.name for write in equation.writes if isinstance(write, AllSteps))
+            stacks = (write.name for write in equation.writes if isinstance(write, AllSteps) and not equation.until)
             emission.lengths.update(dict.fromkeys(stacks, equation.length))
         elif isinstance(equation, Block):
             emission.inline(equation)

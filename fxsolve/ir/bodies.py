@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Until, Write
+from fxsolve.ir.spec import AllSteps, Along, Count, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Until, Write
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
@@ -29,13 +29,14 @@ class OpenUntil:
     before: str = ""
     checks: tuple[tuple[fx.Node, bool], ...] = ()
     least: int = 0
+    fewest: int = 0
 
     def nodes(self) -> tuple[fx.Node, ...]:
         return (self.condition, *(node for node, _ in self.checks))
 
     def close(self, number: Mapping[fx.Node, int]) -> Until:
         checks = tuple((number[node], value) for node, value in self.checks)
-        return Until(number[self.condition], self.stops, self.before, checks, self.least)
+        return Until(number[self.condition], self.stops, self.before, checks, self.least, self.fewest)
 
 
 @dataclass
@@ -55,7 +56,7 @@ class OpenRepeat:
     lasts: dict[str, fx.Node] = field(default_factory=dict)  # name of a `LastStep` write -> node
     finals: dict[str, fx.Node] = field(default_factory=dict)  # name of a `FinalBuffer` write -> its placeholder
     counts: dict[str, Count] = field(default_factory=dict)
-    until: OpenUntil | None = None
+    until: OpenUntil | Along | None = None
 
     def add_read(self, name: str, read: Read, spec: object) -> fx.Node:
         """A new placeholder behind the existing ones."""
@@ -114,9 +115,12 @@ def open_repeat(repeat: Repeat) -> OpenRepeat:
         opened.reads[node] = read
         if isinstance(read, (Lag, Prefix)):
             opened.feeds[node] = outputs[read.output]
-    if (until := repeat.until) is not None:
+    until = repeat.until
+    if isinstance(until, Along):
+        opened.until = until
+    elif until is not None:
         checks = tuple((outputs[output], value) for output, value in until.checks)
-        opened.until = OpenUntil(outputs[until.output], until.stops, until.before, checks, until.least)
+        opened.until = OpenUntil(outputs[until.output], until.stops, until.before, checks, until.least, until.fewest)
     for write in repeat.writes:
         match write:
             case AllSteps(name, output):
@@ -139,7 +143,7 @@ def close_repeat(opened: OpenRepeat) -> Repeat:
                 *opened.steps.values(),
                 *opened.lasts.values(),
                 *(opened.feeds[p] for p in opened.feeds if p in live),
-                *(opened.until.nodes() if opened.until is not None else ()),
+                *(opened.until.nodes() if isinstance(opened.until, OpenUntil) else ()),
             ]
         )
     )
@@ -157,8 +161,8 @@ def close_repeat(opened: OpenRepeat) -> Repeat:
     writes += [LastStep(name, number[node]) for name, node in opened.lasts.items()]
     writes += [FinalBuffer(name, position[node]) for name, node in opened.finals.items()]
     body = fx.GraphModule({}, opened.graph, class_name=opened.name)
-    until = opened.until.close(number) if opened.until is not None else None
-    writes += [replace(one, output=until.output) for one in opened.counts.values() if until is not None]
+    until = opened.until.close(number) if isinstance(opened.until, OpenUntil) else opened.until
+    writes += [replace(one, output=until.output) for one in opened.counts.values() if isinstance(until, Until)]
     return Repeat(opened.name, body, opened.length, tuple(reads), tuple(writes), opened.source, until)
 
 
@@ -167,7 +171,7 @@ def _live_placeholders(opened: OpenRepeat) -> set[fx.Node]:
     live: set[fx.Node] = set()
     pending = [*opened.steps.values(), *opened.lasts.values(), *opened.finals.values()]
     if opened.until is not None:
-        pending += [*opened.until.nodes(), *_standing_in(opened)]
+        pending += [*(opened.until.nodes() if isinstance(opened.until, OpenUntil) else ()), *_standing_in(opened)]
     seen: set[fx.Node] = set()
     while pending:
         node = pending.pop()

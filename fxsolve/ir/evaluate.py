@@ -1,6 +1,7 @@
 """The reference evaluator: one Gauss-Seidel sweep over the equations, simple and slow."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from fxsolve.ir.spec import (
     AllSteps,
+    Along,
     Block,
     Count,
     FinalBuffer,
@@ -21,6 +23,7 @@ from fxsolve.ir.spec import (
     Stacked,
     System,
     Table,
+    Until,
     Write,
 )
 
@@ -45,15 +48,34 @@ def run_repeat(repeat: Repeat, known: Values) -> dict[str, Tensor]:
     """Run the steps of one repeat; returns what it writes, by name."""
     steps: Steps = []
     for t in _steps(repeat, steps, known):
-        steps.append(repeat.body(*[read_value(read, t, steps, known) for read in repeat.reads]))
+        steps.append(
+            repeat.body(*[read_value(_as_long(read, repeat, known), t, steps, known) for read in repeat.reads])
+        )
     return {write.name: _written(write, repeat, steps, known) for write in repeat.writes}
+
+
+def _further(repeat: Repeat, known: Values) -> int:
+    """How many more steps than recorded run along stacks."""
+    if not isinstance(repeat.until, Along):
+        return 0
+    stack = next(read.source for read in repeat.reads if isinstance(read, Slices))
+    return len(known[stack]) - repeat.until.length
+
+
+def _as_long(read: Read, repeat: Repeat, known: Values) -> Read:
+    """A read of stacks that may have more or fewer entries than recorded."""
+    if not isinstance(repeat.until, Along) or not isinstance(read, Slices):
+        return read
+    further = _further(repeat, known)
+    first = read.index[0] + further
+    return replace(read, index=tuple(first - t for t in range(repeat.length + further)))
 
 
 def _steps(repeat: Repeat, steps: Steps, known: Values) -> Iterator[int]:
     """The numbers of the steps; `steps` are the outputs of those before."""
     until = repeat.until
-    if until is None:
-        yield from range(repeat.length)
+    if not isinstance(until, Until):
+        yield from range(repeat.length + _further(repeat, known))
         return
     if until.before and bool(known[until.before]) == until.stops:
         return

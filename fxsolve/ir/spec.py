@@ -178,7 +178,7 @@ class Until:
     None runs where `before` is `stops` already; an empty name stands for a value that lets the first one run. Then
     what would be written at the last step is the newest initial value of the `Lag` that reads the same output. In every
     step the outputs `checks` must be what they are paired with, for other steps would follow otherwise. No fewer than
-    `least` and no more than `length` steps are known to be these.
+    `least` and no more than `length` steps are known to be these, and fewer than `fewest` cannot be.
     """
 
     output: int
@@ -186,6 +186,19 @@ class Until:
     before: str = ""
     checks: tuple[tuple[int, bool], ...] = ()
     least: int = 0
+    fewest: int = 0
+
+
+@dataclass(frozen=True)
+class Along:
+    """Steps run along stacks of steps that stopped on a value, from their ends: as many as entries, but for `spare`.
+
+    Step t reads entry index[t] + n - `length` of each `Slices`, where the stacks have n entries, and had `length` then.
+    Where no step runs, results are as those of an `Until`.
+    """
+
+    length: int
+    spare: int
 
 
 @dataclass(frozen=True)
@@ -212,7 +225,7 @@ class Repeat:
     reads: tuple[Read, ...]
     writes: tuple[Write, ...]
     source: str = ""
-    until: Until | None = None
+    until: Until | Along | None = None
 
 
 Equation = Block | Repeat
@@ -235,7 +248,7 @@ def inputs_of(equation: Equation) -> tuple[str, ...]:
     """The names that an equation reads from outside itself."""
     if isinstance(equation, Block):
         return equation.inputs
-    before = (equation.until.before,) if equation.until is not None and equation.until.before else ()
+    before = (equation.until.before,) if isinstance(equation.until, Until) and equation.until.before else ()
     return (*(name for read in equation.reads for name in read.names), *before)
 
 

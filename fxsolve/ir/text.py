@@ -8,6 +8,7 @@ from torch import fx
 from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.spec import (
     AllSteps,
+    Along,
     Block,
     Count,
     Equation,
@@ -85,7 +86,9 @@ def _repeat_lines(repeat: Repeat) -> list[str]:
     return [head, *stop, *read_lines, *(f"  {line}" for line in inside)]
 
 
-def _until_text(until: Until) -> str:
+def _until_text(until: Until | Along) -> str:
+    if isinstance(until, Along):
+        return f"along stacks of any size, {until.spare} entries left"
     before = f", or {until.before} is before the first" if until.before else ""
     checks = "".join(f"; output {output} is {value} in all" for output, value in until.checks)
     return f"until output {until.output} is {until.stops}{before}, {until.least} steps or more{checks}"

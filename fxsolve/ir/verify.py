@@ -7,10 +7,13 @@ from torch import fx
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import Nested, every_repeat
 from fxsolve.ir.spec import (
+    AllSteps,
+    Along,
     Block,
     Count,
     Equation,
     FinalBuffer,
+    Invariant,
     Lag,
     LastStep,
     Prefix,
@@ -105,8 +108,10 @@ def _check_repeat(repeat: Repeat, results: int) -> None:
         _check_read(f"read {number} of {_where(repeat)}", read, repeat.length, results)
     for write in repeat.writes:
         _check_write(repeat, write, results)
-    if repeat.until is not None:
+    if isinstance(repeat.until, Until):
         _check_until(repeat, repeat.until, results)
+    if isinstance(repeat.until, Along):
+        _check_along(repeat, repeat.until)
 
 
 def _check_until(repeat: Repeat, until: Until, results: int) -> None:
@@ -117,12 +122,23 @@ def _check_until(repeat: Repeat, until: Until, results: int) -> None:
     for write in repeat.writes:
         if isinstance(write, Count):
             continue
-        if not isinstance(write, LastStep):
-            raise PartitionError(f"{_where(repeat)} stops on a value, which the size of {write.name} would depend on")
-        if until.before and write.output not in known:
+        if isinstance(write, AllSteps) and not until.before:
+            continue
+        if not isinstance(write, LastStep) or (until.before and write.output not in known):
             raise PartitionError(f"{_where(repeat)} may run no step, and has no value for {write.name} then")
     if not 0 <= until.least <= repeat.length:
         raise PartitionError(f"{_where(repeat)} takes {until.least} to {repeat.length} steps")
+
+
+def _check_along(repeat: Repeat, along: Along) -> None:
+    stacks = [read for read in repeat.reads if isinstance(read, Slices)]
+    if not stacks or any(not isinstance(read, (Slices, Lag, Invariant)) for read in repeat.reads):
+        raise PartitionError(f"{_where(repeat)} runs along stacks, and reads no stack, or other things of each step")
+    falls = [read.dim == 0 and read.index == tuple(read.index[0] - t for t in range(repeat.length)) for read in stacks]
+    if not all(falls) or repeat.length != along.length - along.spare:
+        raise PartitionError(f"{_where(repeat)} reads its stacks in another order than from the end")
+    if not all(isinstance(write, LastStep) for write in repeat.writes):
+        raise PartitionError(f"{_where(repeat)} runs along stacks; of its results only the last ones have a known size")
 
 
 def _check_read(where: str, read: Read, length: int, results: int) -> None:

@@ -46,6 +46,11 @@ def step_arguments(repeat: Repeat, values: Values) -> SolverArguments:
     return _arguments(repeat, values, [_stepwise(repeat, j, read, values) for j, read in _per_step(repeat)])
 
 
+def carried_arguments(repeat: Repeat, values: Values) -> SolverArguments:
+    """What a loop takes besides its per-step values."""
+    return _arguments(repeat, values, [])
+
+
 def sweep_arguments(repeat: Repeat, values: Values) -> SolverArguments:
     """For a sweep over many steps: per-step values are tensors (T, ...)."""
     return _arguments(repeat, values, [_stacked(repeat, j, read, values) for j, read in _per_step(repeat)])

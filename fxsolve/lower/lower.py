@@ -13,22 +13,11 @@ from fxsolve.lower.in_place import write_parts
 from fxsolve.lower.readable import readable
 from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.sweep import Sweep
-from fxsolve.solvers.trips import Trips
-from fxsolve.solvers.until import UntilLoop
 
 
 def step_loop(repeat: Repeat) -> Loop:
     """The loop whose body is one step."""
     return _loop(repeat, _step_module(repeat))
-
-
-def until_loop(repeat: Repeat) -> UntilLoop:
-    """The loop whose body is one step, which stops on a value."""
-    loop, until = step_loop(repeat), repeat.until
-    assert until is not None
-    trips = Trips(until.least, repeat.length)
-    stopping = (until.output, until.stops, until.checks, _counts(repeat))
-    return UntilLoop(loop.body, loop.lags, loop.last, repeat.name, repeat.source, *stopping, trips)
 
 
 def sweep_loop(repeat: Repeat, bounds: Sequence[int]) -> Loop:
@@ -55,11 +44,16 @@ def results_of(repeat: Repeat) -> dict[str, int]:
             case FinalBuffer(name, read):
                 positions[name] = len(stacked) + len(last) + buffers.index(read)
             case Count(name):
-                positions[name] = len(stacked) + len(last) + _counts(repeat).index((write.first, write.each))
+                positions[name] = len(stacked) + len(last) + counts_of(repeat).index((write.first, write.each))
     return positions
 
 
 def _counts(repeat: Repeat) -> tuple[tuple[int, int], ...]:
+    return tuple((write.first, write.each) for write in repeat.writes if isinstance(write, Count))
+
+
+def counts_of(repeat: Repeat) -> tuple[tuple[int, int], ...]:
+    """(first, each) of the counts that a repeat writes."""
     return tuple((write.first, write.each) for write in repeat.writes if isinstance(write, Count))
 
 

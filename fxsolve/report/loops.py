@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fxsolve.ir.nested import loops_inside
-from fxsolve.ir.spec import Repeat, System
+from fxsolve.ir.spec import Repeat, System, Until
 from fxsolve.ir.text import count_ops
 from fxsolve.plan import decision
 from fxsolve.plan.decision import Decision
@@ -47,7 +47,7 @@ def _row(repeat: Repeat, decided: Decision, outer: str) -> LoopReport:
         sweep_seconds=choice.sweep_seconds,
         sweeps=choice.sweeps,
         outer=outer,
-        stops=None if repeat.until is None else repeat.until.stops,
+        stops=repeat.until.stops if isinstance(repeat.until, Until) else None,
         sums=any(isinstance(part, Sum) for part in parts),
     )
 

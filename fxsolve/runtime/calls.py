@@ -205,8 +205,10 @@ class Runtime:
         ready = variant.entry.ready
         assert ready is not None
         kept, rewind, result = keep(ready.effects, inputs), ready.rewinder(), _MISS
+        original = Original(self.program, args, kwargs)
         with trying() as trial, suppress(Exception):  # the version may fail behind the steps that are known
-            result = ready.run(inputs, Original(self.program, args, kwargs))
+            if not ready.differs_in_gradients(inputs, original, variant.report.stop):
+                result = ready.run(inputs, original)
         rewind()
         if result is _MISS:
             trial.fail()

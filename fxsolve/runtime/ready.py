@@ -10,11 +10,14 @@ from torch import Tensor
 
 from fxsolve.capture.program import Counted, Draw, Guard, Output, Program, attribute_of
 from fxsolve.capture.randomness.generators import Known, restore_generators
+from fxsolve.capture.record.backward import draw_cotangent
 from fxsolve.capture.record.noise import generator_of
 from fxsolve.capture.record.output import rebuild
-from fxsolve.capture.state.mutations import Effects, effects_of, hand_on, write
+from fxsolve.capture.state.mutations import Effects, counting_nothing, effects_of, hand_on, write
 from fxsolve.codegen.emit import Emitted
 from fxsolve.plan.decision import Decision
+from fxsolve.report.difference import within
+from fxsolve.runtime.agreement import check_gradients
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.nodes import run
@@ -69,6 +72,30 @@ class Ready:
             return run(self.emitted, tensors, noise, original)
         with plain_torch():
             return self.emitted.module(*tensors, *noise)
+
+    def differs_in_gradients(self, tensors: tuple[Tensor, ...], original: Original, stop: float) -> bool:
+        """Whether the gradients of a call are others than the program's, for cotangents drawn here.
+
+        True also where the program cannot be run again for that. The generators are where they were, afterwards.
+        """
+        function = self.emitted
+        if not isinstance(function, Differentiable):
+            return False
+        if self.effects.mutations or not self.effects.stores.only_count:
+            return True
+        rewind = self.rewinder()
+        with plain_torch():
+            outputs, saved = function.solve(tensors, function.fresh_noise(self.draws))
+            cotangents = tuple(draw_cotangent(outputs[number]) for number in function.backward.outputs)
+            ours = function.differentiate(saved, cotangents).gradients
+        rewind()
+        with counting_nothing(self.effects):
+            found, _ = original.differentiate(function.backward, self.effects.attributes, cotangents, False)
+        rewind()
+        pairs = [pair for pair in zip(ours, found.gradients, strict=True) if pair != (None, None)]
+        if any(one is None or other is None for one, other in pairs):
+            return True
+        return bool(pairs) and not within(check_gradients(*zip(*pairs, strict=True), stop))  # pyright: ignore
 
     @property
     def fault(self) -> str:

@@ -25,11 +25,12 @@ class Trips:
     """From `least` to `most` steps are known to be the recorded ones; others may be tried next to the program.
 
     A program may do something else behind so many steps, or stop there: no recording shows what it did not come to.
-    Where a trial failed, fewer or more steps are not tried again.
+    Fewer than `fewest` cannot be run. Where a trial failed, fewer or more steps are not tried again.
     """
 
     least: int
     most: int
+    fewest: int = 0
     may_be_fewer: bool = True
     may_be_more: bool = True
 
@@ -45,7 +46,7 @@ class Trips:
         if not is_few and count <= self.most and (is_over or count < self.limit()):
             return
         trials = _trials.get()
-        may_be = self.may_be_fewer if is_few else self.may_be_more
+        may_be = self.may_be_fewer and count >= self.fewest if is_few else self.may_be_more
         if may_be and trials:
             trials[-1].tried.append((self, count + (not is_over)))
             if is_over:

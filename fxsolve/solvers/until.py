@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fxsolve.errors import GuardError
 from fxsolve.solvers.certificate import of_own_steps
+from fxsolve.solvers.gauss_seidel import stack_rows
 from fxsolve.solvers.loop import Loop, LoopLag
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
@@ -25,6 +26,7 @@ class UntilLoop(Loop):
         self,
         body: nn.Module,
         lags: tuple[LoopLag, ...],
+        stacked: tuple[int, ...],
         last: tuple[int, ...],
         name: str,
         source: str,
@@ -34,7 +36,7 @@ class UntilLoop(Loop):
         counts: tuple[tuple[int, int], ...],
         trips: Trips,
     ) -> None:
-        super().__init__(body, max(trips.most, 1), lags, last=last, name=name)
+        super().__init__(body, max(trips.most, 1), lags, stacked=stacked, last=last, name=name)
         self.source = source  # the line that reads the condition
         self.condition = condition
         self.stops = stops
@@ -53,8 +55,9 @@ def until(
     shared: tuple[Any, ...],
     before: Tensor | None,
 ) -> tuple[Any, ...]:
-    """Run steps until one reads the value that stops them; none if `before` is that: the last values, and counts.
+    """Run steps until one reads the value that stops them; none if `before` is that.
 
+    Returns stacks (n, ...) of the n steps that ran, where there are some, then the last values and the counts.
     `initial[j]` are the `distance` values of lag j before the first step, oldest first; `per_step` are numbers, of
     which there are as many as steps were recorded, or a range that goes on. The device is read once a step. Raises
     `TripsError` for numbers of steps that are not known, and `GuardError` where a check fails.
@@ -62,6 +65,8 @@ def until(
     states = [deque(values, maxlen=lag.distance) for values, lag in zip(initial, loop.lags, strict=True)]
     carried = list(zip(states, [lag.output for lag in loop.lags], strict=True))
     body, condition, stops = loop.body.forward, loop.condition, loop.stops
+    stacks: list[list[Tensor]] = [[] for _ in loop.stacked]
+    kept = list(zip(stacks, loop.stacked, strict=True))
     outputs: tuple[Any, ...] = ()
     count = 0
     known, limit = loop.trips.most, loop.trips.limit()
@@ -77,6 +82,8 @@ def until(
                     raise GuardError(message, source=loop.source)
             for state, number in carried:
                 state.append(outputs[number])
+            for stack, number in kept:
+                stack.append(outputs[number])
             count += 1
             if bool(outputs[condition]) == stops:
                 break
@@ -86,7 +93,7 @@ def until(
     publish(solution, lambda one: of_own_steps(one, loop))
     counts = (first + each * count for first, each in loop.counts)
     newest = outputs or {number: state[-1] for state, number in reversed(carried)}
-    return (*(newest[number] for number in loop.last), *counts)
+    return (*map(stack_rows, stacks), *(newest[number] for number in loop.last), *counts)
 
 
 def _number(loop: UntilLoop, numbers: Any, count: int) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.evaluate import evaluate
-from fxsolve.ir.spec import AllSteps, Count, Invariant, Lag, LastStep, Repeat, System, Until
+from fxsolve.ir.spec import AllSteps, Along, Count, Invariant, Lag, LastStep, Repeat, Slices, System, Until
 from fxsolve.ir.text import system_text
 from fxsolve.ir.verify import verify_system
 from fxsolve.plan.method import Steps
@@ -67,11 +67,49 @@ def test_broken_laws_are_named(until: Until, message: str) -> None:
         verify_system(halving(until))
 
 
-def test_a_size_cannot_depend_on_the_steps() -> None:
+def test_a_stack_needs_a_step() -> None:
     (repeat,) = halving(STOPS).repeats
     stacked = replace(repeat, writes=(AllSteps("y", 0),))
-    with pytest.raises(PartitionError, match="which the size of y would depend on"):
+    with pytest.raises(PartitionError, match="may run no step, and has no value for y then"):
         verify_system(System(("x", "bound", "done"), (stacked,), ("y",)))
+
+
+def back(**changes: object) -> System:
+    """The sum of 2^-k x_k over the steps of a loop, from the last one on, without the first."""
+    (repeat,) = halving(replace(STOPS, before="")).repeats
+    loop = replace(repeat, writes=(AllSteps("all", 0),))
+    body = fx.symbolic_trace(lambda total, x: (total / 2 + x,))
+    reads = (Lag(0, ("zero",)), Slices("all", 0, tuple(range(8, 0, -1))))
+    along = Repeat("back", body, 8, reads, (LastStep("sum", 0),), until=Along(9, 1))
+    return System(("x", "bound", "zero"), (loop, replace(along, **changes)), ("sum",))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 15])
+def test_steps_along_a_stack_are_as_many_as_it_has_entries(steps: int) -> None:
+    verify_system(back())
+    given = {"x": torch.tensor(0.75 * 2**steps), "bound": torch.tensor(1.0), "zero": torch.tensor(0.0)}
+    wanted = torch.tensor(0.0)
+    for k in range(steps - 1):
+        wanted = wanted / 2 + 0.75 * 2**k
+    assert evaluate(back(), given) == (wanted,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reads": (Lag(0, ("zero",)), Slices("all", 0, tuple(range(1, 9))))}, "in another order than from the end"),
+        ({"until": Along(9, 0)}, "in another order than from the end"),
+        ({"reads": (Lag(0, ("zero",)), Invariant("x"))}, "reads no stack"),
+        ({"writes": (AllSteps("sum", 0),)}, "only the last ones have a known size"),
+    ],
+)
+def test_broken_laws_of_steps_along_a_stack_are_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(PartitionError, match=message):
+        verify_system(back(**changes))
+
+
+def test_the_text_says_that_a_stack_may_have_any_size() -> None:
+    assert "along stacks of any size, 1 entries left" in system_text(back())
 
 
 def test_what_has_no_value_before_the_first_step_needs_one_step() -> None:

@@ -22,7 +22,7 @@ class Add(nn.Module):
 
 
 def halving(trips: Trips) -> UntilLoop:
-    return UntilLoop(Halve(), (LoopLag(0, 1),), (0,), "halve", "program.py:3", 1, True, ((2, True),), (), trips)
+    return UntilLoop(Halve(), (LoopLag(0, 1),), (), (0,), "halve", "program.py:3", 1, True, ((2, True),), (), trips)
 
 
 def run(loop: UntilLoop, start: float) -> float:
@@ -62,7 +62,7 @@ def test_what_failed_once_is_not_tried_again(steps: int) -> None:
 
 
 def test_a_loop_that_does_not_stop_ends_all_the_same() -> None:
-    loop = UntilLoop(Halve(), (LoopLag(0, 1),), (0,), "halve", "", 1, True, (), (), Trips(2, 8))
+    loop = UntilLoop(Halve(), (LoopLag(0, 1),), (), (0,), "halve", "", 1, True, (), (), Trips(2, 8))
     with trying() as trial, pytest.raises(TripsError, match="takes more steps"):
         run(loop, float("inf"))
     trial.fail()
@@ -76,7 +76,7 @@ def test_a_check_that_fails_is_told_with_the_line_that_reads_it() -> None:
 
 
 def test_numbers_of_steps_go_on_where_they_count_and_end_where_they_do_not() -> None:
-    loop = UntilLoop(Add(), (LoopLag(0, 1),), (0,), "add", "", 1, True, (), ((7, -1),), Trips(0, 50))
+    loop = UntilLoop(Add(), (LoopLag(0, 1),), (), (0,), "add", "", 1, True, (), ((7, -1),), Trips(0, 50))
     start = ((torch.tensor(0.0),),)
     assert until(loop, start, (range(4),), (), None) == (torch.tensor(105.0), 7 - 15)
     with pytest.raises(TripsError, match="more steps than the 3 whose numbers were recorded"):

@@ -8,7 +8,7 @@ from torch import fx
 
 from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.nested import Nested
-from fxsolve.ir.spec import Block, Equation, Repeat, System
+from fxsolve.ir.spec import Block, Equation, Repeat, System, Until
 from fxsolve.ir.tensor_spec import TensorSpec
 
 
@@ -77,7 +77,7 @@ class _Lifting:
         writes = [replace(write, name=written[k]) for k, write in enumerate(nested.repeat.writes) if k in written]
         reads = tuple(read.renamed(given.__getitem__) for read in nested.repeat.reads)
         until = nested.repeat.until
-        if until is not None and until.before:
+        if isinstance(until, Until) and until.before:
             until = replace(until, before=given[until.before])
         return replace(nested.repeat, reads=reads, writes=tuple(writes), until=until)
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fxsolve.errors import ScheduleError
 from fxsolve.ir.spec import Repeat
-from fxsolve.lower.arguments import Values, step_arguments
-from fxsolve.lower.lower import until_loop
+from fxsolve.lower.stopping import stopping
 from fxsolve.plan.method import MethodNode, Part, Steps
 from fxsolve.plan.proofs import STOPS, Requirement
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.solvers.stop import Stop
-from fxsolve.solvers.until import until
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,5 @@ class While(MethodNode):
             raise ScheduleError(f"{repeat.name} stops on no value; write {self.child}")
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
-        return LoopSolver(repeat, until, until_loop(repeat), arguments=_carried_and_first)
-
-
-def _carried_and_first(repeat: Repeat, values: Values) -> tuple[Any, ...]:
-    arguments, until = step_arguments(repeat, values), repeat.until
-    assert until is not None
-    return arguments.initial, arguments.per_step, arguments.shared, values.named.get(until.before)
+        call = stopping(repeat)
+        return LoopSolver(repeat, call.solver, call.loop, arguments=lambda _, values: call.arguments(values))
