@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -94,6 +95,13 @@ class Int(_Number, torch.SymInt):
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         return int
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A number in the result of a program, as its tensor."""
+
+    tensor: Tensor
 
 
 def is_number(value: Any) -> bool:
@@ -221,7 +229,7 @@ class NumberWatch(TorchFunctionMode):
     def run(self, program: Callable[[], Any]) -> Any:
         """What the program returns, with numbers as Python has them."""
         with self, followed_builtins(self):
-            return pytree.tree_map_only(_Number, lambda one: one.plain(), program())
+            return pytree.tree_map_only(_Number, lambda one: Returned(one.tensor), program())
 
     def is_here(self) -> bool:
         """Whether the program runs in this thread."""

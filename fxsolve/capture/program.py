@@ -57,12 +57,14 @@ class Counted:
 class Output:
     """How the program's return value is rebuilt: each leaf is a graph output (by number) or a constant.
 
-    A constant may be the number of steps of a loop that stops on a value.
+    A constant may be the number of steps of a loop that stops on a value. Of the graph outputs `numbers`, the leaf is
+    the number that they hold.
     """
 
     spec: TreeSpec
     leaves: tuple[int | None, ...]
     constants: tuple[Any, ...]
+    numbers: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

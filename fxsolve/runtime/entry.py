@@ -83,11 +83,11 @@ def build(
         before = contents_of(visit.reach)
         result = program(*args, **kwargs)
         return Entry(left, refusal=Refusal(wrote=contents_of(visit.reach) != before)), result
-    captured = _with_made(clock.time("partition", fold_stops, captured), Original(program, args, kwargs), live, rewind)
+    captured = _with_made(captured, Original(program, args, kwargs), live, rewind)
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
-    captured = next((made for one in earlier if (made := join_counts(one, captured)) is not None), captured)
+    captured = clock.time("partition", _fold, captured, earlier)
     entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report, rewind).entry(), clock)
     if entry.is_undecided:
         # Followed, a number that decides about steps is compared, and no longer read itself.
@@ -114,6 +114,15 @@ def _capture(
         return _Refusal(str(error))
     except Exception as error:
         return _Refusal(internal_error("capture", error))
+
+
+def _fold(captured: Program, earlier: tuple[Folded, ...]) -> Program:
+    """The program with its loops that stop on a value; as it is, with a note, where the compiler fails."""
+    try:
+        folded = fold_stops(captured)
+        return next((made for one in earlier if (made := join_counts(one, folded)) is not None), folded)
+    except Exception as error:
+        return replace(captured, notes=(*captured.notes, internal_error("loops that stop on a value", error)))
 
 
 def _with_made(captured: Program, original: Original, live: Live, rewind: Callable[[], None]) -> Program:

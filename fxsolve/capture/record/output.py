@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.capture.numbers import Returned
 from fxsolve.capture.plain import refuse_unusual
 from fxsolve.capture.program import Output
 from fxsolve.errors import CaptureError
@@ -24,7 +25,11 @@ def flatten_result(result: Any) -> tuple[Output, tuple[Tensor, ...]]:
     leaves: list[int | None] = []
     constants: list[Any] = []
     tensors: list[Tensor] = []
+    numbers: set[int] = set()
     for leaf in flat:
+        if isinstance(leaf, Returned):
+            numbers.add(len(tensors))
+            leaf = leaf.tensor
         if isinstance(leaf, Tensor):
             refuse_unusual(leaf, f"output {len(tensors)}")
             leaves.append(len(tensors))
@@ -37,11 +42,14 @@ def flatten_result(result: Any) -> tuple[Output, tuple[Tensor, ...]]:
             )
         leaves.append(None)
         constants.append(leaf)
-    return Output(spec, tuple(leaves), tuple(constants)), tuple(tensors)
+    return Output(spec, tuple(leaves), tuple(constants), frozenset(numbers)), tuple(tensors)
 
 
 def rebuild(output: Output, tensors: Sequence[Tensor]) -> Any:
     """The return value of the program with `tensors` in the places of its tensors."""
     constants = iter(output.constants)
     leaves = [next(constants) if leaf is None else tensors[leaf] for leaf in output.leaves]
+    if output.numbers:
+        pairs = zip(output.leaves, leaves, strict=True)
+        leaves = [value.item() if number in output.numbers else value for number, value in pairs]
     return pytree.tree_unflatten(leaves, output.spec)

@@ -1,13 +1,14 @@
 """Blocks with loops among their calls become repeats of the system, with blocks between them."""
 
 import operator
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from torch import fx
 
 from fxsolve.ir.builder import BlockBuilder
-from fxsolve.ir.nested import Nested
+from fxsolve.ir.nested import Nested, every_repeat
 from fxsolve.ir.spec import Block, Equation, Repeat, System, Until
 from fxsolve.ir.tensor_spec import TensorSpec
 
@@ -15,10 +16,21 @@ from fxsolve.ir.tensor_spec import TensorSpec
 def lift_loops(system: System) -> System:
     """The system with every loop that one of its blocks calls as an equation of its own."""
     equations: list[Equation] = []
+    names = Counter(one.name for one in every_repeat(system))
     for equation in system.equations:
         nests = isinstance(equation, Block) and any(_is_loop(node) for node in equation.body.graph.nodes)
-        equations += _Lifting(equation).equations() if nests else [equation]  # pyright: ignore[reportArgumentType]
+        made = _Lifting(equation).equations() if nests else [equation]  # pyright: ignore[reportArgumentType]
+        equations += [_named_once(one, names) for one in made] if nests else made
     return replace(system, equations=tuple(equations))
+
+
+def _named_once(equation: Equation, names: Counter[str]) -> Equation:
+    """The equation; a loop that stands at several places has a name at each of them."""
+    names[equation.name] += 1
+    again = names[equation.name] - 1
+    return (
+        replace(equation, name=f"{equation.name}_{again + 1}") if again and isinstance(equation, Repeat) else equation
+    )
 
 
 class _Lifting:

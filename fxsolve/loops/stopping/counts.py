@@ -14,7 +14,7 @@ from torch import fx
 from fxsolve.capture.program import Counted, Output, Program
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import Nested
-from fxsolve.ir.spec import Count, Repeat
+from fxsolve.ir.spec import Count, Repeat, Until
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class _Joining:
         self._graph = two
         self._pairs = _pairs(list(one.nodes), list(two.nodes))
         self._partner = dict(self._pairs)
-        self._loops = [_loop(a, b) for a, b in self._pairs if isinstance(b.target, Nested)]
+        loops = [_loop(a, b) for a, b in self._pairs if isinstance(b.target, Nested)]
+        self._loops = [loop for loop in loops if loop is not None]
 
     def calls(self) -> bool:
         """Edit the calls behind the loops; whether there was anything to do."""
@@ -134,20 +135,21 @@ class _Joining:
         return node
 
 
-def _loop(a: fx.Node, b: fx.Node) -> _Loop:
-    """Raises `PartitionError` where the two are not the same loop."""
+def _loop(a: fx.Node, b: fx.Node) -> _Loop | None:
+    """None for a loop along another one; raises `PartitionError` where the two are not the same loop."""
     if not isinstance(a.target, Nested) or not isinstance(b.target, Nested):
         raise PartitionError("the recordings have other loops")
     one, two = a.target.repeat, b.target.repeat
     if _step(one) != _step(two):
         raise PartitionError("the recordings have other steps")
-    return _Loop(b, one.length, two.length)
+    return _Loop(b, one.length, two.length) if isinstance(two.until, Until) else None
 
 
 def _step(repeat: Repeat) -> tuple[Any, ...]:
     calls = [(node.op, node.target, repr(node.args), repr(node.kwargs)) for node in repeat.body.graph.nodes]
-    until = replace(repeat.until, least=0) if repeat.until is not None else None
-    return calls, until, len(repeat.reads), len([one for one in repeat.writes if not isinstance(one, Count)])
+    until = repeat.until
+    how = replace(until, least=0) if isinstance(until, Until) else until and until.spare
+    return calls, how, len(repeat.reads), len([one for one in repeat.writes if not isinstance(one, Count)])
 
 
 def _pairs(one: Any, two: Any) -> list[tuple[Any, Any]]:
