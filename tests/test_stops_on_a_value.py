@@ -163,6 +163,28 @@ def counted(u: Tensor) -> tuple[Tensor, int]:
     return new / k, k
 
 
+def error_in_python(u: Tensor) -> tuple[Tensor, float]:
+    """A condition at the start, of numbers that Python computes, one of which is returned."""
+    x, error = torch.zeros_like(u), 1.0
+    while error > 1e-3:
+        new = 0.5 * torch.cos(x) + 0.3 * u.tanh()
+        error = (new - x).abs().max().item() / (1 + float(new.norm()))
+        x = new
+    return x, error
+
+
+def ranks(u: Tensor) -> tuple[Tensor, Tensor]:
+    """Counted in a tensor behind the loop."""
+    move, r, turns = torch.softmax(u @ u.mT, 0), torch.full((len(u),), 1 / len(u)), 0
+    while True:
+        new = 0.85 * move @ r + 0.15 / len(u)
+        change, r = torch.sum(torch.abs(new - r)), new
+        turns += 1
+        if change < 1e-4 or turns >= 300:
+            break
+    return r, torch.tensor(turns)
+
+
 def with_else(u: Tensor) -> Tensor:
     z = u
     for _ in range(9):
@@ -228,6 +250,8 @@ SINGLE = [
     power_iteration,
     counted,
     decayed,
+    error_in_python,
+    ranks,
     newton_of_each_step,
 ]
 

@@ -13,7 +13,7 @@ from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
-from fxsolve.loops.stopping.counts import Folded
+from fxsolve.loops.stopping.counts import Folded, folded
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
 from fxsolve.plan.schedule import is_iterative
@@ -146,9 +146,8 @@ class Compilation:
         leaves = pytree.tree_leaves((self.args, self.kwargs))
         kept = None if is_alone else member(self.captured, parts.system, leaves)
         stops = any(one.until is not None for one in every_repeat(parts.system))
-        folded = Folded(self.captured.module.graph, self.captured.output) if stops else None
         ready = make_ready(self.captured, decision, emitted, parts.rested)
-        return Entry(self.report, ready, decision, kept, folded=folded)
+        return Entry(self.report, ready, decision, kept, folded=folded(self.captured) if stops else None)
 
     def _settled(self, parts: Partition) -> _Made:
         """What runs instead of the original; the processes of a group decide alike where a clock decides."""

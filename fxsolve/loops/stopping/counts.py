@@ -9,20 +9,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import fx
 
-from fxsolve.capture.program import Counted, Output, Program
+from fxsolve.capture.program import Counted, Output, Program, attribute_of
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Count, Repeat, Until
 
+aten = torch.ops.aten
+_WHOLE = frozenset({torch.int32, torch.int64})
+
 
 @dataclass(frozen=True)
 class Folded:
-    """What is kept of a program with folded loops to compare another recording with."""
+    """What is kept of a program with folded loops to compare another recording with.
+
+    `literals` are the whole numbers that it made tensors of, by the names of their nodes.
+    """
 
     graph: fx.Graph
     output: Output
+    literals: Mapping[str, int]
+
+
+def folded(program: Program) -> Folded:
+    """What is kept of a program."""
+    nodes = {node.name: str(node.target) for node in program.module.graph.find_nodes(op="get_attr")}
+    tensors = {name: attribute_of(program, nodes[name]) for name in program.stream.literals if name in nodes}
+    whole = {name: one for name, one in tensors.items() if one.numel() == 1 and one.dtype in _WHOLE}
+    return Folded(program.module.graph, program.output, {name: int(one) for name, one in whole.items()})
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,7 @@ def join_counts(one: Folded, two: Program) -> Program | None:
     graph = fx.Graph()
     graph.output(graph.graph_copy(two.module.graph, {}))
     try:
-        joined = _Joining(one.graph, graph)
+        joined = _Joining(one, graph, folded(two).literals)
         changed = joined.calls()
         constants = tuple(joined.constant(a, b) for a, b in _pairs(one.output.constants, two.output.constants))
     except PartitionError:
@@ -64,9 +80,10 @@ def join_counts(one: Folded, two: Program) -> Program | None:
 class _Joining:
     """Walks two graphs side by side and edits the second one."""
 
-    def __init__(self, one: fx.Graph, two: fx.Graph) -> None:
+    def __init__(self, one: Folded, two: fx.Graph, literals: Mapping[str, int]) -> None:
         self._graph = two
-        self._pairs = _pairs(list(one.nodes), list(two.nodes))
+        self._literals = one.literals, literals
+        self._pairs = _pairs(list(one.graph.nodes), list(two.nodes))
         self._partner = dict(self._pairs)
         loops = [_loop(a, b) for a, b in self._pairs if isinstance(b.target, Nested)]
         self._loops = [loop for loop in loops if loop is not None]
@@ -78,10 +95,25 @@ class _Joining:
             same = a.target is b.target or isinstance(b.target, Nested)  # loops were compared before
             if a.op != b.op or (a.op == "call_function" and not same):
                 raise PartitionError("the recordings make other calls")
+            changed = self._literal(a, b) or changed
             args, kwargs = self._value((a.args, a.kwargs), (b.args, b.kwargs))
             changed = changed or (args, kwargs) != (b.args, b.kwargs)
             b.args, b.kwargs = args, kwargs
         return changed
+
+    def _literal(self, a: fx.Node, b: fx.Node) -> bool:
+        """Edit what reads a tensor made of another number; whether it is one."""
+        one, two = self._literals[0].get(a.name), self._literals[1].get(b.name)
+        if b.op != "get_attr" or one is None or two is None or one == two:
+            return False
+        count, spec = self._node(*self._count(one, two)), b.meta["spec"]
+        options = {"dtype": spec.dtype, "device": spec.device}
+        with self._graph.inserting_after(count):
+            made = self._graph.call_function(aten.full.default, (list(spec.shape), count), options)
+        made.meta.update(b.meta)
+        b.replace_all_uses_with(made)
+        self._partner[a] = made
+        return True
 
     def constant(self, a: Any, b: Any) -> Any:
         """A constant of the result."""
