@@ -175,7 +175,7 @@ def error_in_python(u: Tensor) -> tuple[Tensor, float]:
 
 def ranks(u: Tensor) -> tuple[Tensor, Tensor]:
     """Counted in a tensor behind the loop."""
-    move, r, turns = torch.softmax(u @ u.mT, 0), torch.full((len(u),), 1 / len(u)), 0
+    move, r, turns = torch.softmax(u @ u.mT, 0), torch.eye(len(u))[0], 0
     while True:
         new = 0.85 * move @ r + 0.15 / len(u)
         change, r = torch.sum(torch.abs(new - r)), new

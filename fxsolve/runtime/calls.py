@@ -313,7 +313,7 @@ class Runtime:
             return result
         if entry.refusal is None:
             self._refused = ()
-        if entry.is_undecided and self._is_shown_later(call):
+        if entry.is_undecided and self._is_shown_later(call, is_known=bool(earlier)):
             self.latest, self._runs = Variant(entry), ()
             return result
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
@@ -356,16 +356,16 @@ class Runtime:
             self._refused, self._unused = (reason,), self.options.max_entries
         return not is_same
 
-    def _is_shown_later(self, call: CallKey) -> bool:
+    def _is_shown_later(self, call: CallKey, is_known: bool) -> bool:
         """Whether a program that reads values, and in which no loop was found, is to be recorded at a later call.
 
-        A loop that stops on a value takes one step or two for some.
+        A loop that stops on a value takes one step or two for some; more so if one `is_known` from other calls.
         """
         count = self._undecided.get(call.key, 0) + 1
         while len(self._undecided) >= self.options.max_entries:
             self._undecided.pop(next(iter(self._undecided)))
         self._undecided[call.key] = count
-        return count < _MAX_UNDECIDED
+        return count < (2 * _MAX_UNDECIDED if is_known else _MAX_UNDECIDED)
 
     def _leave_alone(self, reason: str, signature: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the original for a call that is not worth a version of its own."""
