@@ -213,7 +213,8 @@ class NumberWatch(TorchFunctionMode):
         dtype = torch.float64 if tensor.dtype in _REALS else torch.int64
         with WithoutTorchFunction(), without_modes():
             value = tensor.detach().item()
-        return self.number(value, tensor.detach().reshape(()).to("cpu", dtype))
+        plain = tensor.detach() if tensor.requires_grad else tensor
+        return self.number(value, (plain.reshape(()) if plain.dim() else plain).to("cpu", dtype))
 
     def number(self, value: Any, tensor: Tensor) -> Any:
         """A number that is followed, from Python's value and torch's."""

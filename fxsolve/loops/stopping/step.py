@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import fx
 
 from fxsolve.errors import PartitionError
@@ -14,6 +15,8 @@ from fxsolve.loops.rolling.signature import Calls, map_arguments
 from fxsolve.loops.stopping.backward import Back
 from fxsolve.loops.stopping.find import Stop
 from fxsolve.structure.slots import Internal, SameValue, Slot, Value, Varying
+
+aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,19 @@ def build_stop(
     building = _Building(calls, stop, OpenRepeat(name, stop.window.trips, source, fx.Graph()))
     may_be_none = building.build(tuple(results)) and fewest == 0
     last = stop.window.stop - stop.window.period
-    checks = tuple((building.made_at(read.call - last, -1), bool(read.value)) for read in stop.checks)
+    checks = tuple((_read(building.made_at(read.call - last, -1)), bool(read.value)) for read in stop.checks)
     before = building.name(Value(stop.before.call, -1)) if may_be_none else ""
-    end = building.made_at(stop.window.period - 1, -1)
+    end = _read(building.made_at(stop.window.period - 1, -1))
     least = stop.window.trips
     building.opened.until = OpenUntil(end, stop.end.value, before, checks, least, 0 if before else max(fewest, 1))
     return building.close(may_be_none)
+
+
+def _read(node: fx.Node) -> fx.Node:
+    """What a guard copies, as it may be written over later; nothing writes between two steps."""
+    source = node.args[0] if node.target is aten.clone.default else node
+    assert isinstance(source, fx.Node)
+    return source
 
 
 def build_back(calls: Calls, back: Back, results: Iterable[Result], name: str, source: str) -> Step:
