@@ -1,5 +1,12 @@
 """Loops that stop on a value: steps that end with the same read, which is another one in the last of them.
 
 In comes a recorded program with guards for all that it read, out comes one in which such steps are a single call, and
-their guards are gone: `find` looks for the steps, `step` writes one of them as a `Repeat`, `fold` rewrites the program.
+their guards are gone.
+
+- `find` looks for the steps; `backward` for those of the backward pass that run along them.
+- `step` writes one of them as a `Repeat`; `fold` rewrites the program.
+- `counts` compares two recordings of other numbers of steps, for numbers of Python that depend on these.
+
+What one recording shows may be otherwise behind steps that it did not come to: `solvers.trips` knows which numbers of
+steps were seen, and the runtime tries others next to the program.
 """
