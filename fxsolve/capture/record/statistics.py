@@ -1,4 +1,7 @@
-"""Batch normalization writes its running statistics without saying so in its schema; here it says so."""
+"""Batch normalization writes its running statistics without saying so in its schema; here it says so.
+
+PyTorch itself takes `native_batch_norm` apart into operators that do say so, where a call is recorded.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +33,9 @@ def keeps_statistics(function: OpOverload) -> bool:
 
 
 def updates_statistics(function: OpOverload, args: tuple[Any, ...]) -> bool:
-    """Whether this call of a normalization writes its running statistics."""
+    """Whether this call writes running statistics that its schema does not declare."""
+    if function not in _WRITERS:
+        return False
     mean, flag = _WRITERS[function]
     return isinstance(args[mean], Tensor) and (flag is None or bool(args[flag]))
 
@@ -38,13 +43,11 @@ def updates_statistics(function: OpOverload, args: tuple[Any, ...]) -> bool:
 def record_normalization(
     recorder: Recorder, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Record a normalization; where it updates running statistics, by the operator that declares it.
+    """Record a normalization that updates no running statistics.
 
     Raises:
-        SideEffectError: there is no such operator.
+        SideEffectError: it does.
     """
-    if not updates_statistics(function, args):
-        return recorder.call(function, args, kwargs)
-    if function is aten.native_batch_norm.default:
-        return recorder.mutate(aten._native_batch_norm_legit.default, args, kwargs)
-    raise SideEffectError(f"{user_line()}: {function} updates running statistics unseen; call it in eval mode.")
+    if updates_statistics(function, args):
+        raise SideEffectError(f"{user_line()}: {function} updates running statistics unseen; call it in eval mode.")
+    return recorder.call(function, args, kwargs)

@@ -86,7 +86,7 @@ class _Witness(LightMode):
         if kind is Kind.LIFT:
             check_literal(self, args[0])
             self.literals.append(args[0].clone())
-        if kind is Kind.STORAGE or (kind is Kind.STATISTICS and updates_statistics(function, args)):
+        if kind is Kind.STORAGE or updates_statistics(function, args):
             raise CaptureError(f"{function} may write into a tensor that outlives the call.")
         if schema_of(function).is_mutable and any(
             storage_of(tensor) in self._kept for tensor in mutated_tensors(function, args, kwargs)
