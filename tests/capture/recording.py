@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fxsolve.capture.communication import Line
 from fxsolve.capture.record.dispatch import Dispatcher
+from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.state.reach import Reach, find_reach, name_tensors
 
 NOTHING = Reach({}, ())
@@ -28,5 +29,5 @@ def targets(recorder: Dispatcher) -> list[Any]:
 
 def run(recorder: Dispatcher, program: Callable[..., Any], *args: Any) -> Any:
     """What the program returns, recorded."""
-    with recorder:
+    with recorder, ReadWatch(recorder):
         return program(*args)

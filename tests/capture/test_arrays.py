@@ -8,8 +8,10 @@ from torch import Tensor, nn
 import fxsolve
 from fxsolve.capture.capture import capture
 from fxsolve.capture.program import Program
+from fxsolve.capture.record.arrays import Arrays
 from fxsolve.capture.verify import verify_program
 from fxsolve.errors import CaptureError
+from tests.capture.recording import recorder_of
 
 X = torch.tensor([1.0, -2.0, 3.0])
 OUTER = torch.tensor([2.0, 4.0])
@@ -127,3 +129,36 @@ def test_a_program_that_writes_into_an_array_runs_as_it_is_written() -> None:
         for _ in range(2):
             assert torch.equal(fast(x), program(x))
     assert "writes into the NumPy array of a tensor" in fast.report().reason
+
+
+def test_an_array_is_one_of_a_copy_and_closes_the_line_and_a_list_does_not() -> None:
+    x, arrays = X.clone(), Arrays()
+    recorder = recorder_of((x,))
+    assert arrays.read(recorder, Tensor.tolist, (x,), {}) == X.tolist()
+    assert recorder.line.is_open
+    array = arrays.read(recorder, Tensor.numpy, (x,), {})
+    assert not recorder.line.is_open
+    assert not np.shares_memory(array, x.numpy())
+    assert [guard.expected for guard in recorder.guards] == 2 * [tuple(X.tolist())]
+
+
+@pytest.mark.parametrize("write", [lambda x: x.add_(0), lambda x: x.data.neg_(), lambda x: x.numpy().fill(0)])
+def test_a_tensor_that_is_written_after_it_was_read_as_an_array_is_noticed(write) -> None:
+    x, arrays = X.clone(), Arrays()
+    arrays.read(recorder_of((x,)), Tensor.numpy, (x,), {})
+    assert arrays.changed() is None
+    write(x)
+    error = arrays.changed()
+    assert isinstance(error, CaptureError)
+    assert "writes into a tensor that it has read as a NumPy array" in str(error)
+
+
+def test_an_error_of_numpy_is_explained_only_if_it_is_about_such_an_array() -> None:
+    x, arrays, error = X.clone(), Arrays(), ValueError("assignment destination is read-only")
+    assert arrays.explain(error) is None
+    array = arrays.read(recorder_of((x,)), Tensor.numpy, (x,), {})
+    with pytest.raises(ValueError, match="read-only") as caught:
+        array[0] = 1
+    assert "write into a copy of it" in str(arrays.explain(caught.value))
+    assert arrays.explain(ValueError("too many values to unpack")) is None
+    assert arrays.explain(TypeError("read-only")) is None

@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 from torch._higher_order_ops import associative_scan, scan, while_loop
+from torch._higher_order_ops.cond import cond_op
 from torch._higher_order_ops.map import map as map_rows
-from torch._higher_order_ops.while_loop import while_loop_stack_output_op
+from torch._higher_order_ops.map import map_impl
+from torch._higher_order_ops.scan import scan_op
+from torch._higher_order_ops.while_loop import while_loop_op, while_loop_stack_output_op
 
 import fxsolve
+from fxsolve.capture.record.higher_order import is_control_flow, run_control_flow
 from fxsolve.capture.verify import verify_program
 from fxsolve.errors import CaptureError
 
@@ -252,3 +256,44 @@ def test_a_branch_inside_of_a_scan_is_guarded() -> None:
 
     x = inputs(1)[0]
     assert len(fxsolve.capture(program, x).guards) == len(x)
+
+
+def test_a_scan_is_its_carry_and_the_stacks_of_the_rest() -> None:
+    x, w = inputs(0)
+
+    def combine(h: Tensor, x_t: Tensor, factor: Tensor) -> tuple[Any, ...]:
+        h = torch.tanh(h @ w + x_t) * factor
+        return h, h[0], None
+
+    h, rows = torch.zeros(B, N), []
+    for x_t in x:
+        h = torch.tanh(h @ w + x_t) * 2
+        rows.append(h[0])
+    found = run_control_flow(scan_op, (combine, [torch.zeros(B, N)], [x], (torch.tensor(2),)), {})
+    assert isinstance(found, tuple)
+    assert torch.equal(found[0], h)
+    assert torch.equal(found[1], torch.stack(rows))
+    assert found[2] is None
+
+
+@pytest.mark.parametrize("operator", [while_loop_op, while_loop_stack_output_op])
+def test_a_while_loop_ends_where_its_condition_says(operator: Any) -> None:
+    start, steps = torch.tensor(3), list(range(4, 8))
+    args = (lambda n, end: n < end, lambda n, _: {"n": n + 1}, (start,), (torch.tensor(7),))
+    found = run_control_flow(operator, args, {})
+    assert found["n"].tolist() == (steps if operator is while_loop_stack_output_op else steps[-1])
+    with pytest.raises(CaptureError, match=r"test_higher_order\.py:\d+: a while_loop that makes no step"):
+        run_control_flow(operator, (*args[:3], (start,)), {})
+
+
+def test_a_branch_is_run_alone() -> None:
+    ran: list[int] = []
+    for predicate in (True, False):
+        branches = (lambda k: ran.append(k), lambda k: ran.append(-k))
+        run_control_flow(cond_op, (torch.tensor(predicate), *branches), {"operands": (3,)})
+    assert ran == [3, -3]
+
+
+def test_only_operators_with_a_rule_are_run() -> None:
+    assert all(map(is_control_flow, (cond_op, scan_op, while_loop_op, while_loop_stack_output_op)))
+    assert not any(map(is_control_flow, (map_impl, torch.ops.aten.add.Tensor, scan)))

@@ -9,9 +9,12 @@ from torch.nn import functional as F
 
 from fxsolve.capture.capture import capture
 from fxsolve.capture.program import Program
+from fxsolve.capture.record.reads import check_literal, guard_read, is_read
 from fxsolve.capture.verify import verify_program
 from fxsolve.errors import CaptureError
+from tests.capture.recording import recorder_of
 
+aten = torch.ops.aten
 X = torch.tensor([1.0, -2.0, 3.0])
 
 
@@ -114,3 +117,39 @@ def test_verification_refuses_a_guard_that_reads_another_value() -> None:
     result.example.outputs[0][0] = -2.0
     with pytest.raises(CaptureError, match=r"test_reads.py:\d+: the capture reads False, not True"):
         verify_program(result)
+
+
+@pytest.mark.parametrize(
+    "function", [aten.nonzero.default, aten.equal.default, aten._assert_async.msg, aten.dense_dim.default]
+)
+def test_numbers_sizes_and_checks_are_reads(function) -> None:
+    assert is_read(function)
+
+
+@pytest.mark.parametrize("function", [aten.add.Tensor, aten.unbind.int, aten.topk.default, aten.max.dim])
+def test_tensors_whose_size_is_known_beforehand_are_none(function) -> None:
+    assert not is_read(function)
+
+
+def test_a_read_without_a_rule_is_refused_by_name() -> None:
+    with pytest.raises(
+        CaptureError, match=r"test_reads\.py:\d+: fxsolve cannot guard what the program reads by aten\.is_set"
+    ):
+        guard_read(recorder_of((X,)), aten.is_set_to.default, (X, X), {})
+
+
+def test_what_says_nothing_about_values_is_no_guard() -> None:
+    recorder = recorder_of((X,))
+    assert guard_read(recorder, aten.is_same_size.default, (X, X[:1]), {}) is False
+    assert recorder.guards == []
+
+
+def test_a_literal_is_refused_only_where_a_tensor_may_be_in_it_unseen() -> None:
+    one = torch.ones(1)
+    check_literal(recorder_of((X,)), torch.zeros(2))  # none of one entry is known
+    check_literal(recorder_of((one,)), torch.from_numpy(X.numpy()))
+    checked = recorder_of((one,))
+    checked.literal_is_checked = True
+    check_literal(checked, torch.zeros(2))
+    with pytest.raises(CaptureError, match="this constructor may read tensor values unseen"):
+        check_literal(recorder_of((one,)), torch.zeros(2))

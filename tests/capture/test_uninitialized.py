@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 import fxsolve
+from fxsolve.capture.record.uninitialized import Uninitialized
+from fxsolve.errors import CaptureError
 
 B, T, N = 3, 6, 4
 aten = torch.ops.aten
@@ -60,3 +62,59 @@ def test_what_nothing_has_written_is_refused(read: Callable[[Tensor], Tensor]) -
     fast = fxsolve.compile(program, backend="eager", schedule="gs")
     fast(torch.randn(B, T, N))
     assert "reads memory that was allocated and not written" in fast.report().reason
+
+
+def noted(function, *args) -> tuple[Uninitialized, Tensor]:
+    held, result = Uninitialized(), function(*args)
+    held.note(function, args, result)
+    return held, result
+
+
+EMPTY = torch.empty(3)
+ALLOCATED = [
+    (aten.empty.memory_format, [3]),
+    (aten.empty_like.default, EMPTY),
+    (aten.empty_strided.default, [3], [1]),
+    (aten.new_empty.default, EMPTY, [3]),
+    (aten.new_empty_strided.default, EMPTY, [3], [1]),
+]
+
+
+@pytest.mark.parametrize("call", ALLOCATED)
+def test_an_allocation_is_not_known_until_something_is_written_into_it(call) -> None:
+    held, x = noted(*call)
+    assert held
+    with pytest.raises(CaptureError, match=r"aten\.neg\.default reads memory that was allocated and not written"):
+        held.check(aten.neg.default, (x[1:],), {})
+    with pytest.raises(CaptureError, match=r"use torch\.zeros or torch\.tensor"):
+        held.check(aten.add.Tensor, (EMPTY,), {"other": x})
+    held.write([x[1:]])
+    assert not held
+    held.check(aten.neg.default, (x,), {})
+
+
+def test_a_copy_of_what_is_not_known_is_not_known_and_a_view_is_the_same_memory() -> None:
+    held, x = noted(aten.empty.memory_format, [3])
+    held.check(aten.clone.default, (x,), {})
+    y = x.clone()
+    held.note(aten.clone.default, (x,), y)
+    held.check(aten.view.default, (x, [3]), {})
+    held.write([x])
+    assert held
+    with pytest.raises(CaptureError):
+        held.check(aten.neg.default, (y,), {})
+
+
+def test_forms_and_targets_are_not_read_and_other_arguments_are() -> None:
+    held, x = noted(aten.empty.memory_format, [3])
+    held.check(aten.zeros_like.default, (x,), {})
+    held.check(aten.new_ones.default, (x, [2]), {})
+    held.check(aten.copy.default, (x, EMPTY), {})
+    with pytest.raises(CaptureError):
+        held.check(aten.copy.default, (EMPTY, x), {})
+
+
+def test_other_results_and_empty_ones_are_known() -> None:
+    for call in ((aten.zeros.default, [3]), (aten.empty.memory_format, [0])):
+        held, _ = noted(*call)
+        assert not held
