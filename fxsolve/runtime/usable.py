@@ -47,9 +47,8 @@ def check_program(program: Any) -> None:
         name = called.__name__
         raise InputError(f"the program is the class {name}; compile an instance, fxsolve.compile({name}(...))")
     if called is nn.Module.forward:
-        raise InputError(
-            f"{type(program).__name__} has no forward; compile the module, or function, that calls its parts"
-        )
+        name = type(getattr(_whole(program), "__self__", _whole(program))).__name__
+        raise InputError(f"{name} has no forward; compile the module, or function, that calls its parts")
     for is_kind, what in _LATER:
         if is_kind(called):
             raise InputError(f"the program is {what}")
@@ -57,13 +56,19 @@ def check_program(program: Any) -> None:
 
 def _called(program: Any) -> Any:
     """The function, or class, behind methods, partials, and objects that can be called."""
-    while isinstance(program, functools.partial):
-        program = program.func
+    program = _whole(program)
     if isinstance(program, nn.Module) and type(program).__call__ is nn.Module.__call__:
         program = program.forward
     elif not isinstance(program, type) and not inspect.isroutine(program):
         program = type(program).__call__
     return getattr(program, "__func__", program)
+
+
+def _whole(program: Any) -> Any:
+    """What partials are parts of."""
+    while isinstance(program, functools.partial):
+        program = program.func
+    return program
 
 
 def check_inputs(example_inputs: Any) -> None:
