@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,6 +31,7 @@ def outcome(function: Any, *args: Any) -> Any:
     return found.dtype, found.shape, found.tolist()
 
 
+@settings(deadline=None)
 @given(ENTRIES, st.integers(-1, 6), st.sampled_from([torch.int64, torch.int32, torch.float32]), st.booleans())
 def test_one_hot_gives_and_raises_what_torch_does(
     entries: list[int], classes: int, dtype: torch.dtype, is_column: bool

@@ -8,7 +8,7 @@ from operator import add
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -34,6 +34,7 @@ def counters_of(state: Any, line: Line | None = None) -> Counters:
 
 
 @example([5, -5], (0, 0), True)  # of a float not even the sum of integers
+@settings(deadline=None)
 @given(st.lists(NUMBERS, max_size=6), st.tuples(st.integers(0, 9), st.integers(0, 9)), st.booleans())
 def test_what_was_added_gives_the_same_bits_from_another_start(
     numbers: list[Any], starts: tuple[int, int], is_float: bool

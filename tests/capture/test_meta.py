@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -27,6 +27,7 @@ def layouts(draw: st.DrawFn) -> Tensor:
     return x.unsqueeze(draw(st.integers(0, x.dim()))) if kind == "one more" else x
 
 
+@settings(deadline=None)
 @given(layouts())
 def test_a_spec_is_dense_where_torch_says_so_of_its_tensor(x: Tensor) -> None:
     assert meta.is_dense(spec_of(x)) == aten.is_non_overlapping_and_dense.default(x)
@@ -34,6 +35,7 @@ def test_a_spec_is_dense_where_torch_says_so_of_its_tensor(x: Tensor) -> None:
     assert not meta.is_dense(None)
 
 
+@settings(deadline=None)
 @given(layouts())
 def test_a_tensor_of_a_spec_has_its_form_and_no_values(x: Tensor) -> None:
     found = meta.empty_like_spec((spec_of(x), None))
@@ -42,6 +44,7 @@ def test_a_tensor_of_a_spec_has_its_form_and_no_values(x: Tensor) -> None:
     assert found[1] is None
 
 
+@settings(deadline=None)
 @given(layouts())
 def test_a_write_into_a_part_lies_as_torch_lays_it(x: Tensor) -> None:
     assume(x.dim())
@@ -50,6 +53,7 @@ def test_a_write_into_a_part_lies_as_torch_lays_it(x: Tensor) -> None:
     assert spec_of(meta.scattered(target)) == spec_of(expected)
 
 
+@settings(deadline=None)
 @given(layouts(), layouts(), st.booleans())
 def test_a_value_stands_for_its_copy_where_that_fills_memory_as_it_does(x: Tensor, y: Tensor, is_other: bool) -> None:
     value = y.double() if is_other else y

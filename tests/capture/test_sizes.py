@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -45,6 +45,7 @@ VECTORS = st.lists(st.integers(0, 3), min_size=N, max_size=N).map(torch.tensor)
 def test_equal_reads_mean_equal_sizes(function: OpOverload) -> None:
     known: dict[Any, list[torch.Size]] = {}
 
+    @settings(deadline=None)
     @given(VECTORS, VECTORS)
     def check(x: Tensor, y: Tensor) -> None:
         read, sizes = reads_and_sizes(function, x, y)
@@ -55,6 +56,7 @@ def test_equal_reads_mean_equal_sizes(function: OpOverload) -> None:
     assert len(known) > 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1), min_size=6, max_size=6), st.integers(0, 1))
 def test_rows_are_counted_along_the_dimension_that_is_asked_for(entries: list[int], dim: int) -> None:
     x = torch.tensor(entries).reshape(2, 3)

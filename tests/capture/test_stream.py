@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxsolve.capture.stream import Listener, split_entry
@@ -45,17 +45,20 @@ def without_numbers(value: Any) -> Any:
     return type(value).__name__, None if type(value) in (int, float, complex) else repr(value)
 
 
+@settings(deadline=None)
 @given(ARGUMENTS, ARGUMENTS)
 def test_entries_are_equal_where_arguments_are_bit_for_bit(one: list[Any], other: list[Any]) -> None:
     assert (heard(*one) == heard(*other)) == (exact(one) == exact(other))
 
 
+@settings(deadline=None)
 @given(ARGUMENTS, ARGUMENTS)
 def test_labels_are_equal_where_arguments_differ_in_numbers_alone(one: list[Any], other: list[Any]) -> None:
     labels = [split_entry(heard(*args))[0] for args in (one, other)]
     assert (labels[0] == labels[1]) == (without_numbers(one) == without_numbers(other))
 
 
+@settings(deadline=None)
 @given(ARGUMENTS)
 def test_the_numbers_of_an_entry_come_back_in_order(args: list[Any]) -> None:
     assert exact(list(split_entry(heard(*args))[1])) == exact(numbers_in(args))

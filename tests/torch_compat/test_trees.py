@@ -26,7 +26,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(TREES)
 def test_a_tree_comes_back_from_its_leaves(tree: Any) -> None:
     leaves, spec = pytree.tree_flatten(tree)
@@ -38,7 +38,7 @@ def test_a_tree_comes_back_from_its_leaves(tree: Any) -> None:
     assert spec.num_leaves == len(leaves)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(TREES)
 def test_a_map_keeps_the_form(tree: Any) -> None:
     mapped = pytree.tree_map(repr, tree)
