@@ -8,8 +8,9 @@ from fxsolve.torch_compat.tensors import negative_view
 
 def as_lazy(values: Tensor, conjugated: bool, negated: bool) -> Tensor:
     """The same values with these flags; `values` itself where it has them already."""
-    if values.is_neg() != negated:
-        values = negative_view(-values) if negated else values.resolve_neg()
-    if values.is_conj() != conjugated:
-        values = torch.conj_physical(values).conj() if conjugated else values.resolve_conj()
-    return values
+    if (values.is_conj(), values.is_neg()) == (conjugated, negated):
+        return values
+    held = values.resolve_conj().resolve_neg()  # arithmetic on a flagged tensor drops the other flag
+    held = -held if negated else held
+    held = torch.conj_physical(held).conj() if conjugated else held
+    return negative_view(held) if negated else held
