@@ -22,7 +22,7 @@ class Sweep(nn.Module):
     def forward(self, *reads: Tensor) -> tuple[Tensor, ...]:
         length = next(len(read) for position, read in enumerate(reads) if position not in self.whole)
         name = f"n{length}"
-        if name in self.windows:
+        if length > 1 or name in self.windows:
             return self.windows[name](*reads)
         rows = [self._row(position, read) for position, read in enumerate(reads)]
         return tuple(output.unsqueeze(0) for output in self.step(*rows))
