@@ -36,11 +36,14 @@ def outer(picked: tuple[int, ...] = tuple(range(L))) -> Repeat:
     call.meta["spec"] = (STACK,)
     stack = graph.call_function(operator.getitem, (call, 0))
     stack.meta["spec"] = STACK
+    for k in range(L, len(picked)):
+        add_placeholder(graph, f"u{k}", ENTRY)
     results = [graph.call_function(aten.select.int, (stack, 0, k)) for k in picked]
     for result in results:
         result.meta["spec"] = ENTRY
     graph.output(tuple(results))
-    reads = (*(Lag(k, (f"start{k}",)) for k in range(L)), Slices("x", 0, tuple(range(T))))
+    carries = [Lag(k, (f"start{k}",)) for k in range(len(picked))]
+    reads = (*carries[:L], Slices("x", 0, tuple(range(T))), *carries[L:])
     writes = (AllSteps("first", 0), LastStep("last", L - 1), LastStep("middle", 1))
     return Repeat("outer", fx.GraphModule({}, graph), T, reads, writes)
 
@@ -70,7 +73,7 @@ def test_entries_that_change_their_places_are_read_out_of_the_stack_in_their_new
 
 
 def test_a_list_in_which_one_entry_is_carried_twice_stays_as_it_is() -> None:
-    repeat = outer((0, 1, 1))
+    repeat = outer((0, 1, 2, 2))
     assert bundle_carries(repeat) == [repeat]
 
 

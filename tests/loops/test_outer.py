@@ -36,6 +36,16 @@ def side_by_side(x: Tensor) -> Tensor:
     return h
 
 
+def longer_at_first(x: Tensor) -> Tensor:
+    """A step around the inner loop fits behind the third of the twelve of its first run, but would cut it."""
+    h = torch.zeros(3)
+    for trips in (T + 3, T, T, T):
+        for _ in range(trips):
+            h = torch.tanh(h * 0.5 + x)
+        h = torch.sin(h)
+    return h
+
+
 def found(program: object, x: Tensor) -> tuple[Calls, tuple[Rolled, ...]]:
     graph: fx.Graph = capture(program, x).module.graph  # pyright: ignore[reportArgumentType]
     calls = read_calls(graph, dead_views(graph))
@@ -83,6 +93,14 @@ def test_loops_are_found_at_as_many_levels_as_there_are() -> None:
     loops = loops_around(calls, inner, ())
     check(inner, loops)
     assert max((loop.window.stop - loop.window.start, loop.window.trips) for loop in loops)[1] == LAYERS
+
+
+def test_a_loop_around_others_cuts_none_of_them() -> None:
+    calls, inner = found(longer_at_first, small.numbers(3))
+    assert [loop.window.trips for loop in inner] == [T + 3] + [T] * (LAYERS - 1)
+    loops = loops_around(calls, inner, ())
+    check(inner, loops)
+    assert [loop.window.trips for loop in loops] == [T + 3, LAYERS - 1]
 
 
 def test_a_refused_window_is_not_found_again_with_some_of_its_steps_peeled_off() -> None:
