@@ -4,8 +4,6 @@ A run of equal calls with the period of the inner loop has no rule for what its 
 or in the one before. How far back each argument lies repeats, though, after all the steps of a sweep.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from fxsolve.loops.rolling.signature import Calls
@@ -13,22 +11,26 @@ from fxsolve.structure.periods import IntArray, PeriodicRun, candidate_periods, 
 from fxsolve.structure.slots import PeriodicWindow
 
 
-def longer_runs(calls: Calls, run: PeriodicRun, min_trips: int) -> Iterator[PeriodicRun]:
-    """The parts of a run that are a run with a multiple of its period, `min_trips` of them at least."""
+def longer_runs(calls: Calls, run: PeriodicRun, min_trips: int) -> list[PeriodicRun]:
+    """The parts of a run that are a run with a multiple of its period, `min_trips` of them at least.
+
+    Of all multiples, it is the one whose longest run saves most calls.
+    """
+    distances = _distances(calls, run)
+    found = [_longer(run, distances, period, min_trips) for period in candidate_periods(distances) if period > 1]
+    return max(found, key=lambda runs: max(((one.trips - 1) * one.period for one in runs), default=0), default=[])
+
+
+def _longer(run: PeriodicRun, distances: IntArray, steps: int, min_trips: int) -> list[PeriodicRun]:
+    """The parts of a run with `steps` times its period."""
     behind = run.start
-    for steps in _long_runs(_distances(calls, run), min_trips - 1):
+    longer: list[PeriodicRun] = []
+    for equal in runs_of(distances, steps, (min_trips - 1) * steps):
         # The first sweep reads what lies in front of the loop, so its distances are others.
-        first = max(run.start + (steps.start - steps.period) * run.period, behind)
-        behind = run.start + steps.stop * run.period
-        longer = PeriodicRun(first, behind, steps.period * run.period)
-        if longer.trips >= min_trips:
-            yield longer
-
-
-def _long_runs(labels: IntArray, min_trips: int) -> list[PeriodicRun]:
-    """The runs of that period, of all above 1, that has the longest run."""
-    found = (runs_of(labels, period, min_trips * period) for period in candidate_periods(labels) if period > 1)
-    return max(found, key=lambda runs: max((run.stop - run.start for run in runs), default=0), default=[])
+        first = max(run.start + (equal.start - steps) * run.period, behind)
+        behind = run.start + equal.stop * run.period
+        longer.append(PeriodicRun(first, behind, steps * run.period))
+    return [one for one in longer if one.trips >= min_trips]
 
 
 def _distances(calls: Calls, run: PeriodicRun) -> IntArray:
