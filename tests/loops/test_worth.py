@@ -8,11 +8,15 @@ from torch import Tensor, nn
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
+from fxsolve.ir.calls import dead_views
 from fxsolve.ir.evaluate import evaluate
 from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.reads import has_carry
 from fxsolve.loops.find import find_loops
 from fxsolve.loops.partition import Partition, partition
+from fxsolve.loops.rolling.roll import MIN_CALLS, roll
+from fxsolve.loops.rolling.signature import read_calls
+from fxsolve.loops.rolling.worth import worth_rolling
 from fxsolve.stages import capture
 from tests.loops.programs import given_values
 
@@ -171,3 +175,37 @@ def test_three_steps_that_save_calls_cost_nothing_or_read_one_another_are_a_loop
     program: Callable[[Tensor], Tensor], shape: tuple[int, ...], carries: bool
 ) -> None:
     assert rolled(parted(recorded(program, *shape))) == [(T, carries)]
+
+
+class Steps:
+    """T independent steps of p calls each; with s inputs of their own, and the first `picked` of them read alone."""
+
+    def __init__(self, trips: int, calls: int, inputs: int, picked: int) -> None:
+        self.trips, self.calls, self.inputs, self.picked = trips, calls, inputs, picked
+
+    def __call__(self, *given: Tensor) -> tuple[Tensor, ...]:
+        steps = []
+        for t in range(self.trips):
+            y = given[t]
+            for k in range(1, self.inputs):
+                y = torch.add(y, given[k * self.trips + t])
+            for _ in range(self.calls - (self.inputs - 1)):
+                y = torch.sin(y)
+            steps.append(y)
+        return torch.stack(steps), *(torch.exp(step) for step in steps[: self.picked])
+
+
+@pytest.mark.parametrize("trips", [3, 4, 6])
+@pytest.mark.parametrize("calls", [2, 3, 5])
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_independent_steps_are_a_loop_where_a_batch_of_them_saves_the_calls(
+    trips: int, calls: int, inputs: int
+) -> None:
+    for picked in range(trips):
+        with torch.no_grad():
+            graph = capture(Steps(trips, calls, inputs, picked), *torch.randn(inputs * trips, 4)).module.graph
+        read = read_calls(graph, dead_views(graph))
+        (loop,) = roll(read).loops
+        assert (loop.window.trips, loop.window.period) == (trips, calls)
+        saves = (trips - 1) * calls - inputs - picked >= MIN_CALLS
+        assert worth_rolling(graph, read, (loop,)) == ((loop,) if saves else ())
