@@ -16,7 +16,7 @@ from fxsolve.lower.batch_inside import as_sweep
 
 aten = torch.ops.aten
 T, N = 4, 3
-VALUES = {"w": torch.randn(N), "x": torch.randn(N, T, 2), **{f"s{t}": torch.randn(N) for t in range(T)}}
+VALUES = {"w": torch.randn(N), "x": torch.randn(N, 2 * T, 2), **{f"s{t}": torch.randn(N) for t in range(T)}}
 
 
 def loop(read: Read) -> Repeat:
@@ -52,7 +52,14 @@ def test_a_sweep_writes_what_the_steps_write(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    "read", [Slices("x", 1, (0, 2, 1, 3)), Slices("x", 1, (1, 1, 1, 1)), Table((0.5, 1.0, 1.5, 2.0))], ids=str
+    "read",
+    [
+        Slices("x", 1, (0, 2, 1, 3)),
+        Slices("x", 1, (1, 1, 1, 1)),
+        Slices("x", 1, (0, 2, 4, 6)),
+        Table((0.5, 1.0, 1.5, 2.0)),
+    ],
+    ids=str,
 )
 def test_numbers_and_entries_in_no_plain_order_are_refused(read: Read) -> None:
     repeat = loop(read)
