@@ -32,7 +32,7 @@ VALUES: list[tuple[str, Callable[..., Tensor], list[int]]] = [
     ("p", lambda p: p.mean((1, 2)).view(1, 2, 1).squeeze(0), [1]),
     ("x", lambda x: torch.tanh(x), [1]),
     ("ab", lambda a, b: (a @ b).exp(), [1]),
-    ("ab", lambda a, b: (a @ b).reshape(15), [2]),
+    ("ab", lambda a, b: (a @ b).reshape(15), [1]),  # a view of other dimensions is read whole
 ]
 
 
