@@ -5,7 +5,10 @@ import torch
 from torch import Tensor
 
 import fxsolve
+from fxsolve.codegen.guards import Guards
+from fxsolve.codegen.values import Emission
 from fxsolve.errors import GuardError
+from fxsolve.ir.spec import System
 from fxsolve.solvers.guard import check_guards
 
 T = 12
@@ -65,3 +68,19 @@ def test_the_steps_of_a_peeled_loop_are_checked_too() -> None:
         changed[step, 0] = 100.0
         with pytest.raises(GuardError):
             module.module(changed)
+
+
+def test_a_guard_is_checked_once_and_as_soon_as_its_value_is_known() -> None:
+    guards = Guards(System(("a", "b"), (), ()), ("b", "a"), (2, (1.0, 3.0)))
+    emission = Emission()
+    checks = []
+    for name in ((), ("a",), (), ("b",), ()):
+        emission.open_values(name)
+        guards.emit(emission)
+        checks.append([node.args[2] for node in emission.graph.nodes if node.target is check_guards])
+    assert checks == [[], [(1,)], [(1,)], [(1,), (0,)], [(1,), (0,)]]
+    module = emission.finish((), "Guarded")
+    module(torch.tensor([1.0, 3.0]), torch.tensor(2))
+    for a, b in (((1.0, 4.0), 2), ((1.0, 3.0), 3)):
+        with pytest.raises(GuardError, match=f"guard {0 if b == 3 else 1}, step 1, read 4.0|guard 0 read 3"):
+            module(torch.tensor(a), torch.tensor(b))
