@@ -1,13 +1,14 @@
 """The sizes of a growing loop, step by step, against the shapes that were recorded."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, fx
 
 from fxsolve.ir.calls import dead_views
-from fxsolve.loops.growing.sizes import MIN_STEPS, AffineSize, Growing, describe_growth, find_growing, rank_and_dtype
+from fxsolve.loops.growing.sizes import MIN_STEPS, Growing, describe_growth, find_growing, rank_and_dtype
 from fxsolve.loops.rolling.signature import Calls, read_calls
 from fxsolve.stages import capture
 from tests.loops import small
@@ -50,7 +51,7 @@ def recurred(x: Tensor) -> Tensor:
     return h
 
 
-def foretold(sizes: tuple[AffineSize, ...] | None, step: int) -> tuple[int, ...] | None:
+def foretold(sizes: Any, step: int) -> tuple[int, ...] | None:
     return None if sizes is None else tuple(size.at(step) for size in sizes)
 
 
