@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.state.aliasing import Handed, common_bases, find_sharing, fresh_of
-from fxsolve.capture.state.externals import storage_of
+from fxsolve.capture.state.memory import storage_of
 from fxsolve.capture.state.routes import written_node
-from fxsolve.capture.state.stores import Stores, settle
+from fxsolve.capture.state.stores import Stores
+from fxsolve.capture.state.storing import settle
 from fxsolve.errors import SideEffectError
 from tests.capture.recording import recorder_of, run
 

@@ -12,7 +12,7 @@ from fxsolve.capture.record.changes import Changes, find_changes
 from fxsolve.capture.state.counters import CountsError
 from fxsolve.capture.state.reach import find_reach
 from fxsolve.capture.state.state import Snapshot, take_snapshot
-from fxsolve.capture.state.stores import store
+from fxsolve.capture.state.storing import store
 from fxsolve.errors import SideEffectError
 from tests.capture.recording import recorder_of, run
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.codegen.equations import Plan, emit_equations
-from fxsolve.codegen.values import Emission
+from fxsolve.codegen.values import ProgramEmission
 from fxsolve.ir.evaluate import evaluate
 from fxsolve.ir.spec import Block, outputs_of
 from fxsolve.loops.partition import partition
@@ -27,7 +27,7 @@ PROGRAMS = (small.loop, small.with_inputs_and_outputs, small.layers_over_time, s
 def test_the_emitted_equations_are_the_system(program: Callable[[Tensor], Tensor], text: str) -> None:
     recorded = capture(program, small.numbers(small.T, small.N))
     system, values = partition(recorded).system, given_values(recorded)
-    emission, known = Emission(), list[set[str]]()
+    emission, known = ProgramEmission(), list[set[str]]()
     emission.open_values(system.inputs)
     plan = Plan(parse_schedule(text, system))
     emit_equations(emission, system, plan, lambda: known.append(set(emission.values)))
@@ -48,7 +48,7 @@ def test_a_schedule_may_name_equations_that_are_not_there() -> None:
     system = partition(recorded).system
     plan = Plan(parse_schedule("gs", system))
     first = system.equations[0]
-    emission = Emission()
+    emission = ProgramEmission()
     emission.open_values((*system.inputs, *outputs_of(first)))
     part = type(system)(system.inputs, system.equations[1:], system.outputs)
     emit_equations(emission, part, plan, lambda: None)
@@ -60,5 +60,5 @@ def test_only_steps_in_order_keep_the_strides_of_the_program() -> None:
     (loop,) = system.repeats
     in_order = parse_schedule("gs", system)
     assert not Plan(in_order).chooses_strides()
-    assert Plan(in_order, {loop.name: 4}).chooses_strides()
+    assert Plan(parse_schedule(f"fused({loop.name}, unroll=4)", system)).chooses_strides()
     assert Plan(parse_schedule("jacobi", system)).chooses_strides()

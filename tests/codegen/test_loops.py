@@ -1,27 +1,29 @@
 """One emitted loop, by every way in which it may be solved, against its steps by the reference evaluator."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 
-from fxsolve.codegen.loops import emit_fused, emit_method, emit_sequential
-from fxsolve.codegen.sums import emit_sum
-from fxsolve.codegen.values import Emission
 from fxsolve.ir.evaluate import run_repeat
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Block, Repeat
 from fxsolve.loops.partition import partition
+from fxsolve.lower.emission import Emission
 from fxsolve.lower.unroll import can_unroll
-from fxsolve.plan.schedule import Jacobi, Steps
+from fxsolve.plan.complete import in_order
+from fxsolve.plan.lower import lower
+from fxsolve.plan.method import Part, Steps, whole
+from fxsolve.plan.methods.fused import Fused
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.sums import Sum
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers import compile_once
 from fxsolve.solvers.solution import Solution, observe
-from fxsolve.solvers.stop import Stop
 from tests.loops import programs, small
 from tests.loops.programs import Sample, given_values
 
@@ -44,11 +46,11 @@ def repeats_of(sample: Sample) -> Iterator[tuple[Repeat, Values]]:
             known.update(run_repeat(equation, known))
 
 
-def check(repeat: Repeat, known: Values, emit: Callable[[Emission], None], rounding: float = 0.0) -> list[Solution]:
+def check(repeat: Repeat, known: Values, parts: Sequence[Part], rounding: float = 0.0) -> list[Solution]:
     """What was solved in the emitted module, which gives what the steps give."""
     emission = Emission()
     emission.open_values(Nested(repeat).inputs)
-    emit(emission)
+    lower(repeat, parts).emit(emission)
     module = emission.finish((write.name for write in repeat.writes), repeat.name)
     wanted = run_repeat(repeat, known)
     with torch.no_grad(), observe() as solutions:
@@ -66,7 +68,7 @@ def methods(solutions: list[Solution]) -> list[str]:
 def test_in_order_a_loop_gives_the_bits_of_its_steps(sample: Sample) -> None:
     for repeat, known in repeats_of(sample):
         method = "fixed_point" if is_autonomous(repeat) else "gauss_seidel"
-        found = check(repeat, known, lambda emission, one=repeat: emit_sequential(emission, one))
+        found = check(repeat, known, (in_order(repeat),))
         assert methods(found) == [method]
 
 
@@ -76,11 +78,7 @@ def test_swept_a_loop_gives_its_steps_up_to_rounding(sample: Sample) -> None:
         cut = repeat.length // 2
         for bounds in ((0, repeat.length), (0, cut, repeat.length)):
             parts = [Jacobi(Steps(repeat.name, a, b)) for a, b in pairwise(bounds)]
-
-            def emit(emission: Emission, one: Repeat = repeat, parts: list[Jacobi] = parts) -> None:
-                emit_method(emission, one, parts, Stop(), one.length)
-
-            assert methods(check(repeat, known, emit, 1e-5)) == ["jacobi"]
+            assert methods(check(repeat, known, parts, 1e-5)) == ["jacobi"]
 
 
 @pytest.mark.parametrize("unroll", [2, 3])
@@ -90,7 +88,7 @@ def test_several_steps_in_one_call_give_the_steps(unroll: int, monkeypatch: pyte
     for sample in SAMPLES:
         for repeat, known in repeats_of(sample):
             if can_unroll(repeat):
-                fused = check(repeat, known, lambda emission, one=repeat: emit_fused(emission, one, unroll), 1e-6)
+                fused = check(repeat, known, (Fused(whole(repeat), unroll),), 1e-6)
                 assert methods(fused) == ["fused_gauss_seidel"]
 
 
@@ -98,5 +96,5 @@ def test_a_sum_is_no_loop_any_more() -> None:
     x = small.numbers(small.T, small.N)
     sample = Sample("with_a_sum", small.with_a_sum, (x,), ())
     ((repeat, known),) = [(repeat, known) for repeat, known in repeats_of(sample) if is_sum(repeat)]
-    solutions = check(repeat, known, lambda emission: emit_sum(emission, repeat), 1e-6)
+    solutions = check(repeat, known, (Sum(whole(repeat)),), 1e-6)
     assert all(solution.sweeps == 1 for solution in solutions)

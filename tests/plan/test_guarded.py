@@ -9,7 +9,9 @@ from fxsolve.capture.program import Program
 from fxsolve.ir.spec import System
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
-from fxsolve.plan.schedule import Jacobi, Steps, leaves, steps_of
+from fxsolve.plan.method import Steps, steps_of
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.schedule import leaves
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.stages import capture, partition, schedule
 

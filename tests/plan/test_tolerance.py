@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from fxsolve.ir.spec import Repeat, System
-from fxsolve.plan.schedule import Jacobi, Newton, Steps
+from fxsolve.plan.method import Steps
+from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.methods.newton import Newton
 from fxsolve.plan.text import parse_schedule
 from fxsolve.plan.tolerance import loosest_stop, state_dtype, stop_of
 from fxsolve.solvers.stop import Stop, default_stop
