@@ -20,6 +20,8 @@ BOUNDED: dict[str, Op] = {
     "between": lambda x, y, c: x.clamp(-0.5, 2),
     "at least": lambda x, y, c: x.clamp(min=0.1).clamp(max=0.05),
     "as one and minus one": lambda x, y, c: F.relu6(x) / 6 - torch.sign(y),
+    "softplus": lambda x, y, c: F.softplus(x, beta=2) - F.softplus(y, beta=-1),
+    "softplus, turned": lambda x, y, c: F.softplus(x, beta=-2),
     "root": lambda x, y, c: x.abs().sqrt() + torch.exp(y),
     "in a narrow type": lambda x, y, c: torch.sigmoid(x).bfloat16().double() + F.hardtanh(y, -0.1, 0.1).half().double(),
     "written": lambda x, y, c: torch.slice_scatter(x.sigmoid(), y.tanh()[:2], 0, 1, 3).index_copy(

@@ -10,8 +10,6 @@ from fxsolve.ops.call import Call
 from fxsolve.ops.domains.entries import NEVER, Entries, broadcast, entries, entries_of, is_free, latest_of
 from fxsolve.torch_compat.trees import pytree
 
-_KEEP_ZERO = frozenset({"sum", "nansum", "mean", "amax", "amin", "linalg_vector_norm"})  # 0 of zeros alone
-
 
 def _dims(dim: Any, count: int) -> list[int]:
     """The dimensions that are combined: all of them where none is named."""
@@ -26,8 +24,22 @@ def reduced(call: Call) -> Any:
     assert isinstance(fact, Reduced)
     values = broadcast(_tensors(call))
     dims = _dims(call[fact.dim] if fact.dim in call.arguments else _last_if_sorted(call), values[0].latest.dim())
-    zero = values[0].zero.all(dims[0], keepdim=True) if call.name in _KEEP_ZERO and len(dims) == 1 else None
+    zero = values[0].zero.all(dims[0], keepdim=True) if len(dims) == 1 and _is_zero_of_zeros(call) else None
     return _spread(call.example, _amax(latest_of(values), dims), dims, zero)
+
+
+def _is_zero_of_zeros(call: Call) -> bool:
+    """Whether the result of zeros is 0: it is computed for the smallest of them; places are no numbers to trust in."""
+    value, example = call.first, call.example
+    if not isinstance(value, Entries) or len(_tensors(call)) > 1 or not isinstance(example, Tensor):
+        return False
+    if not example.is_floating_point() or not bool(value.zero.any()):
+        return False
+    zeros = torch.zeros((1,) * value.latest.dim(), dtype=example.dtype)
+    try:
+        return bool((call.run({next(iter(call.arguments)): zeros}) == 0).all())
+    except RuntimeError:  # `glu` takes no single entry
+        return False
 
 
 def _last_if_sorted(call: Call) -> int | None:

@@ -6,7 +6,7 @@ ends is done only where every type has all of them, and results then round to no
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import isinf, isnan
+from math import inf, isinf, isnan
 from typing import Any
 
 from fxsolve.ops.access import Joined, SameEntries, Spread, Triangle
@@ -123,6 +123,12 @@ def _between(low: Any, end: float, high: Any) -> float:
     return min(end, high) if isinstance(high, (int, float)) else end
 
 
+def _softplus(call: Call) -> Interval:
+    """log(1 + exp(beta x)) / beta has the sign of beta."""
+    beta = call["beta"]
+    return Interval(0.0, inf) if isinstance(beta, (int, float)) and beta > 0 else ANYTHING
+
+
 _ENDS = (("min", "min_val"), ("max", "max_val"))
 _RULES: Mapping[str, Callable[[Call], Interval]] = {
     "clamp": _clamp,
@@ -134,4 +140,5 @@ _RULES: Mapping[str, Callable[[Call], Interval]] = {
     "sub": _difference,
     "rsub": _difference,
     "neg": _negative,
+    "softplus": _softplus,
 }
