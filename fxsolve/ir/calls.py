@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.ops.access import Joined
+from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -18,6 +20,11 @@ def arguments(node: fx.Node, *defaults: Any) -> tuple[Any, ...]:
 def join_dim(node: fx.Node) -> int:
     """The dimension along which a `cat` or `stack` joins."""
     return arguments(node, None, 0)[1] % len(node.meta["spec"].shape)
+
+
+def is_join(node: fx.Node) -> bool:
+    """Whether a call joins a list of tensors."""
+    return isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == Joined()
 
 
 def is_view(node: fx.Node) -> bool:

@@ -4,9 +4,9 @@ import torch
 from torch import fx
 
 from fxsolve.ir.builder import BlockBuilder
-from fxsolve.ir.calls import join_dim
+from fxsolve.ir.calls import is_join, join_dim
 from fxsolve.ir.steps import slice_steps
-from fxsolve.loops.rolling.live_out import JOINS, LiveOut, LoopPlace
+from fxsolve.loops.rolling.live_out import LiveOut, LoopPlace
 from fxsolve.structure.slots import Value
 
 aten = torch.ops.aten
@@ -21,7 +21,7 @@ def join_steps(wanted: LiveOut, builder: BlockBuilder, call: int) -> fx.Node | N
     out as the original was (contiguous).
     """
     node = wanted.calls.nodes[call]
-    if node.target not in JOINS:
+    if not is_join(node):
         return None
     pieces = _pieces(wanted, wanted.calls.arguments(call))
     if all(isinstance(piece, Value) for piece in pieces):

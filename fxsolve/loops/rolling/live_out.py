@@ -8,12 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import fx
 
+from fxsolve.ir.calls import is_join
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.loops.rolling.roll import MAX_PEELED, Rolled
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.structure.slots import Internal, SameValue, Value, Varying
-
-JOINS = (torch.ops.aten.stack.default, torch.ops.aten.cat.default)
 
 
 class LoopPlace(NamedTuple):
@@ -125,7 +124,7 @@ class LiveOut:
                     self._want(values, alone=not together)
 
     def _collect_call(self, call: int) -> None:
-        self._want(tuple(self.calls.arguments(call)), alone=self.calls.nodes[call].target not in JOINS)
+        self._want(tuple(self.calls.arguments(call)), alone=not is_join(self.calls.nodes[call]))
 
     def _want(self, values: tuple[Value, ...], alone: bool) -> None:
         for value in values:

@@ -3,18 +3,11 @@
 `y[t] += x` is in Python  part = y[t]; part += x; y[t] = part : the last line writes into y what is there.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-import torch
 from torch import fx
 
-aten = torch.ops.aten
-
-_SELECTED_BY: Mapping[Any, Any] = {
-    aten.select_scatter.default: aten.select.int,
-    aten.slice_scatter.default: aten.slice.Tensor,
-}
+from fxsolve.ops.access import Cut, Placed
+from fxsolve.ops.facts import FACTS, fact_of, name_of
+from fxsolve.torch_compat.operators import OpOverload
 
 
 def drop_idle_writes(graph: fx.Graph) -> fx.Graph:
@@ -32,8 +25,11 @@ def drop_idle_writes(graph: fx.Graph) -> fx.Graph:
 
 def _is_idle(node: fx.Node) -> bool:
     """Whether a call is scatter(x, x[i], i)."""
-    if node.target not in _SELECTED_BY:
+    if not isinstance(node.target, OpOverload) or not isinstance(fact_of(node.target, FACTS).access, Placed):
         return False
-    arguments: tuple[Any, ...] = node.args
-    base, part, *place = arguments
-    return part.target is _SELECTED_BY[node.target] and part.args[0] is base and list(part.args[1:]) == place
+    base, part, *place = node.args
+    if not isinstance(part, fx.Node) or not isinstance(part.target, OpOverload):
+        return False
+    is_cut = isinstance(fact_of(part.target, FACTS).access, Cut)
+    is_inverse = name_of(node.target) == f"{name_of(part.target)}_scatter"
+    return is_cut and is_inverse and part.args[0] is base and list(part.args[1:]) == place

@@ -11,6 +11,9 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.calls import arguments, is_view
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.ops.access import Expanded, Permuted, Reshaped, Same
+from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 _READERS = frozenset({aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default})
@@ -20,18 +23,6 @@ _WITHOUT_FLAGS = {
     aten.view.dtype: (aten.resolve_conj.default, aten.resolve_neg.default),
 }
 _FLAGGING = frozenset({aten._conj.default, aten._neg_view.default})
-_SAME_BEGINNING = frozenset(
-    {
-        aten.permute.default,
-        aten.transpose.int,
-        aten.t.default,
-        aten.view.default,
-        aten.unsqueeze.default,
-        aten.squeeze.dim,
-        aten.expand.default,
-        aten.detach.default,
-    }
-)
 
 
 def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
@@ -103,10 +94,19 @@ def _lies_within(node: fx.Node, roles: Mapping[str, Role]) -> bool:
 
 def _began_its_memory(node: fx.Node, roles: Mapping[str, Role]) -> bool:
     """Whether the first entry of a value was the first in its memory while recording, where offsets count from."""
-    while node.target in _SAME_BEGINNING or _reads_from_beginning(node):
+    while _begins_as_its_base(node) or _reads_from_beginning(node):
         node = node.all_input_nodes[0]
     call = node.all_input_nodes[0] if node.target is operator.getitem else node
     return roles[call.name] in ("cotangent", "noise") if call.op != "call_function" else not is_view(call)
+
+
+def _begins_as_its_base(node: fx.Node) -> bool:
+    """Whether a value is a view of all that its argument holds."""
+    is_whole = isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access in _WHOLE
+    return is_whole and is_view(node)
+
+
+_WHOLE = (Same(), Permuted(), Reshaped(), Expanded())
 
 
 def _reads_from_beginning(node: fx.Node) -> bool:

@@ -17,10 +17,12 @@ from torch import fx
 
 from fxsolve.ir.calls import arguments
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.ops.access import Permuted
+from fxsolve.ops.call import bind, order_of
+from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
-_TURNS = frozenset({aten.permute.default, aten.transpose.int, aten.t.default})
-_PARTS = _TURNS | {operator.getitem, aten.unbind.int, aten.select_scatter.default}
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,22 @@ def _below(entry: _UnboundEntry) -> _UnboundEntry | None:
 
 def _turn(entry: _UnboundEntry) -> _UnboundEntry:
     """The same entry of the tensor whose dimensions were put in another order."""
-    while entry.dim is not None and entry.node.target in _TURNS:
+    while entry.dim is not None and _is_turn(entry.node):
         order = _order(entry.node)
         rest = tuple(order[k] for k in entry.rest)
         entry = _UnboundEntry(entry.node.all_input_nodes[0], order[entry.dim], entry.index, rest)
     return entry
 
 
-def _order(turn: fx.Node) -> list[int]:
+def _is_turn(node: fx.Node) -> bool:
+    return isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == Permuted()
+
+
+def _order(turn: fx.Node) -> tuple[int, ...]:
     """The dimensions of the argument, in the order of those of the result."""
-    rank = len(turn.meta["spec"].shape)
-    order = list(range(rank))
-    if turn.target is aten.permute.default:
-        return [dim % rank for dim in turn.args[1]]  # pyright: ignore
-    one, other = turn.args[1:] if turn.target is aten.transpose.int else (0, rank - 1)
-    order[one], order[other] = order[other], order[one]  # pyright: ignore
-    return order
+    assert isinstance(turn.target, OpOverload)
+    spec: TensorSpec = turn.meta["spec"]
+    return order_of(bind(turn.target, turn.args, turn.kwargs, spec), len(spec.shape))
 
 
 def _emit(graph: fx.Graph, item: fx.Node, entry: _UnboundEntry) -> fx.Node:
@@ -129,5 +131,10 @@ def _erase_unused(graph: fx.Graph, unbound: set[fx.Node]) -> None:
     for node in reversed(graph.nodes):
         is_loose = node in loose or (node.target is operator.getitem and node.all_input_nodes[0] in unbound)
         if is_loose and not node.users:
-            loose.update(one for one in node.all_input_nodes if one.target in _PARTS)
+            loose.update(one for one in node.all_input_nodes if _is_part(one))
             graph.erase_node(node)
+
+
+def _is_part(node: fx.Node) -> bool:
+    targets = (operator.getitem, aten.unbind.int, aten.select_scatter.default)
+    return node.target in targets or _is_turn(node)
