@@ -9,24 +9,9 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ir.spec import Table
 from fxsolve.ir.tables import table_tensor
-from fxsolve.lower.numbers import WithTensors, with_tensors
+from fxsolve.lower.numbers import WithTensors, of_tensors, with_tensors
 
 aten = torch.ops.aten
-
-# Pointwise ops that take a Python number where they also take a 0-d tensor.
-_SCALAR_OPS: dict[Any, Any] = {
-    aten.add.Tensor: aten.add.Tensor,
-    aten.sub.Tensor: aten.sub.Tensor,
-    aten.mul.Tensor: aten.mul.Tensor,
-    aten.div.Tensor: aten.div.Tensor,
-    aten.eq.Scalar: aten.eq.Tensor,
-    aten.ne.Scalar: aten.ne.Tensor,
-    aten.lt.Scalar: aten.lt.Tensor,
-    aten.le.Scalar: aten.le.Tensor,
-    aten.gt.Scalar: aten.gt.Tensor,
-    aten.ge.Scalar: aten.ge.Tensor,
-    aten.pow.Tensor_Scalar: aten.pow.Tensor_Tensor,
-}
 
 
 class TakeEntry(torch.autograd.Function):
@@ -72,10 +57,10 @@ def _rewrite(graph: fx.Graph, table: fx.Node, read: Table, user: fx.Node) -> Non
             made = _take(graph, user.args[0], user.args[1], table, read)
         elif user.target is aten.slice.Tensor and table in user.args[2:4]:
             made = _take_window(graph, table, read, user)
-        elif user.target in _SCALAR_OPS and table in user.args[:2]:
+        elif table in user.args[:2] and (target := of_tensors(user.target)) is not None:
             number = _typed(graph, table, read, user.args[1 if user.args[0] is table else 0])
             args = tuple(number if value is table else value for value in user.args)
-            made = graph.call_function(_SCALAR_OPS[user.target], args, dict(user.kwargs))
+            made = graph.call_function(target, args, dict(user.kwargs))
         elif (function := with_tensors(user.target)) is not None:
             made = graph.call_function(function, user.args, dict(user.kwargs))
         else:

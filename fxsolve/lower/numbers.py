@@ -4,16 +4,18 @@ Under `vmap` such a function is run for all steps at once. The numbers come as t
 or of doubles; results have the type that the op gives for Python numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fxsolve.ops.access import ConstantFill, Made, SamePlace, Triangle
 from fxsolve.ops.call import bind
-from fxsolve.ops.facts import name_of
-from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.ops.facts import FACTS, fact_of, name_of
+from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 Arguments = Mapping[str, Any]
 
@@ -30,12 +32,53 @@ class WithTensors:
         return f"{name_of(self.target)}_with_tensors"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        return _RULES[name_of(self.target)](bind(self.target, args, kwargs, None).arguments)
+        rule = _rule_of(self.target)
+        assert rule is not None
+        return rule(bind(self.target, args, kwargs, None).arguments)
 
 
 def with_tensors(target: Any) -> WithTensors | None:
     """The function for an op, if there is one."""
-    return WithTensors(target) if isinstance(target, OpOverload) and name_of(target) in _RULES else None
+    return WithTensors(target) if isinstance(target, OpOverload) and _rule_of(target) is not None else None
+
+
+def _rule_of(target: OpOverload) -> "_Rule | None":
+    """The rule of an op, or that of all ops that read entries as it does."""
+    name, access = name_of(target), fact_of(target, FACTS).access
+    if name in _RULES:
+        return _RULES[name]
+    if isinstance(access, ConstantFill | Made):
+        number = next((one for one in ("fill_value", "value") if one in _names(target)), None)
+        return partial(_filled_with, number) if number is not None else None
+    if isinstance(access, Triangle):
+        return partial(_triangle, torch.le if name == "tril" else torch.ge)
+    return partial(_both_as_tensors, target) if of_tensors(target) is not None else None
+
+
+def of_tensors(target: Any) -> OpOverload | None:
+    """The overload of a pointwise op of two values, and of options, that takes both values as tensors."""
+    if not isinstance(target, OpOverload) or fact_of(target, FACTS).access != SamePlace():
+        return None
+    packet, names = target.overloadpacket, _names(target)
+    others: Iterator[OpOverload] = (getattr(packet, name) for name in packet.overloads())
+    return next((other for other in others if _names(other) == names and _types(other)[:2] == ["Tensor"] * 2), None)
+
+
+def _names(target: OpOverload) -> list[str]:
+    return [argument.name for argument in schema_of(target).arguments]
+
+
+def _types(target: OpOverload) -> list[str]:
+    return [str(argument.type) for argument in schema_of(target).arguments]
+
+
+def _both_as_tensors(target: OpOverload, given: Arguments) -> Tensor:
+    """The op of two values of which one was a number."""
+    names, other = _names(target), of_tensors(target)
+    x = given[next(name for name, kind in zip(names, _types(target), strict=True) if kind == "Tensor")]
+    assert other is not None
+    both = (torch.as_tensor(_beside(given[name], x)) for name in names[:2])
+    return other(*both, **{name: given[name] for name in names[2:]})
 
 
 def _beside(number: Any, x: Tensor) -> Any:
@@ -48,6 +91,12 @@ def _beside(number: Any, x: Tensor) -> Any:
 
 def _times(number: Any, x: Tensor) -> Tensor:
     return x * _beside(number, x)
+
+
+def _filled_with(name: str, given: Arguments) -> Tensor:
+    like = given.get("self")
+    shape = given["size"] if like is None or "size" in given else like.shape
+    return _filled(given[name], like, shape, given.get("dtype"))
 
 
 def _filled(number: Any, like: Tensor | None, shape: Any, dtype: torch.dtype | None) -> Tensor:
@@ -100,20 +149,14 @@ def _select_scatter(given: Arguments) -> Tensor:
     return torch.where(here.view([-1 if k == dim else 1 for k in range(x.dim())]), given["src"].unsqueeze(dim), x)
 
 
-def _triangle(compare: Callable[[Tensor, Any], Tensor]) -> Callable[[Arguments], Tensor]:
-    def rule(given: Arguments) -> Tensor:
-        x = given["self"]
-        rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
-        return torch.where(compare(columns - rows[:, None], given["diagonal"]), x, torch.zeros_like(x))
-
-    return rule
+def _triangle(compare: Callable[[Tensor, Any], Tensor], given: Arguments) -> Tensor:
+    x = given["self"]
+    rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
+    return torch.where(compare(columns - rows[:, None], given["diagonal"]), x, torch.zeros_like(x))
 
 
-_RULES: Mapping[str, Callable[[Arguments], Tensor]] = {
-    "full": lambda given: _filled(given["fill_value"], None, given["size"], given["dtype"]),
-    "full_like": lambda given: _filled(given["fill_value"], given["self"], given["self"].shape, given["dtype"]),
-    "new_full": lambda given: _filled(given["fill_value"], given["self"], given["size"], given["dtype"]),
-    "fill": lambda given: _filled(given["value"], given["self"], given["self"].shape, None),
+_Rule = Callable[[Arguments], Tensor]
+_RULES: Mapping[str, _Rule] = {
     "scalar_tensor": lambda given: _filled(given["s"], None, (), given["dtype"] or torch.get_default_dtype()),
     "add": _combined(torch.add),
     "sub": _combined(torch.sub),
@@ -123,24 +166,9 @@ _RULES: Mapping[str, Callable[[Arguments], Tensor]] = {
     "addcdiv": lambda given: given["self"] + _times(given["value"], given["tensor1"]) / given["tensor2"],
     "clamp": _clamp,
     "hardtanh": lambda given: _clamp({"self": given["self"], "min": given["min_val"], "max": given["max_val"]}),
-    "clamp_min": lambda given: _clamp({**given, "max": None}),
-    "clamp_max": lambda given: _clamp({**given, "min": None}),
     "leaky_relu": _pointwise(lambda x, slope: torch.where(x > 0, x, x * slope), "negative_slope"),
     "masked_fill": lambda given: torch.where(given["mask"], _beside(given["value"], given["self"]), given["self"]),
     "softplus": _softplus,
-    "fmod": _pointwise(torch.fmod, "other"),
-    "remainder": _pointwise(torch.remainder, "other"),
-    "floor_divide": _pointwise(torch.floor_divide, "other"),
-    "pow": lambda given: torch.pow(*(torch.as_tensor(one) for one in _power(given))),
     "roll": _roll,
     "select_scatter": _select_scatter,
-    "tril": _triangle(torch.le),
-    "triu": _triangle(torch.ge),
 }
-
-
-def _power(given: Arguments) -> tuple[Any, Any]:
-    base, exponent = given["self"], given["exponent"]
-    if isinstance(base, Tensor) and base.dim():
-        return base, _beside(exponent, base)
-    return _beside(base, exponent), exponent
