@@ -11,7 +11,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.calls import arguments, is_view
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.ops.access import Expanded, Permuted, Reshaped, Same
+from fxsolve.ops.access import Expanded, Permuted, Reshaped, SameEntries
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -106,7 +106,7 @@ def _begins_as_its_base(node: fx.Node) -> bool:
     return is_whole and is_view(node)
 
 
-_WHOLE = (Same(), Permuted(), Reshaped(), Expanded())
+_WHOLE = (SameEntries(), Permuted(), Reshaped(), Expanded())
 
 
 def _reads_from_beginning(node: fx.Node) -> bool:
