@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fxsolve
+from tests.goldens import IS_OLDER
 
 B, T, N = 2, 7, 6
 CALLS = 3
@@ -109,6 +110,8 @@ STEPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("wants", ["x and w", "x", "w"])
 @pytest.mark.parametrize("kind", STEPS)
 def test_results_that_are_missing_are_missed_by_nothing(kind: str, wants: str, schedule: str) -> None:
+    if kind == "aminmax" and IS_OLDER:
+        pytest.skip("torch before 2.13 has no derivative of aminmax")
     torch.manual_seed(1)
     w = (torch.rand(N, dtype=torch.float64) + 0.5).requires_grad_("w" in wants)
 
