@@ -304,6 +304,34 @@ def test_the_cost_in_order_counts_the_loops_inside_at_every_step() -> None:
     assert list(outer.all()) == [outer, inner]
 
 
+class Settling(nn.Module):
+    """The same map again and again, which settles, around another such map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(4):
+            for _ in range(60):
+                x = torch.cos(x) * 0.1 + torch.sin(x) * 0.2
+            x = torch.sigmoid(x) * torch.tanh(x) + 0.5
+        return x
+
+
+@pytest.mark.parametrize("text", ["gs", "loop0", "fixed_point(loop0(fixed_point(loop0_loop0)))"])
+def test_loops_that_settle_are_named_where_they_lie_in_others_and_stop_there(text: str) -> None:
+    fast = compiled(Settling(), text)
+    assert_equal_twice(fast, Settling(), B, N)
+    assert "fixed_point(loop0[0:4](fixed_point(loop0_loop0[0:60])))" in str(fast.schedule)
+    inner = [one for one in fast.report().runs if one.loop == "loop0_loop0"]
+    assert {one.method for one in inner} == {"fixed_point"}
+    assert all(one.sweeps < 60 for one in inner)
+
+
+def test_a_loop_that_settles_may_sweep_the_one_inside() -> None:
+    text = "fixed_point(loop0[0:4](jacobi(loop0_loop0[0:60], atol=0, rtol=0)))"
+    fast = compiled(Settling(), text)
+    assert_equal_twice(fast, Settling(), B, N, exact=False)
+    assert text in str(fast.schedule)
+
+
 # Random nests.
 
 

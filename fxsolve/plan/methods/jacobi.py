@@ -44,7 +44,10 @@ def _write_sizes(sizes: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Jacobi(Iterative):
-    """Sweep all steps, or chunks of steps, at once from the previous sweep's values until `stop`.
+    """Sweep all steps, or chunks of steps, at once from the previous sweep's values until `stop`: S <- F(S).
+
+    S are the carried values of all steps, (T, ...), and F is the step batched; T sweeps are exact. Song et al., ICML
+    2021 (arXiv 2002.03629), algorithms 1 to 3.
 
     With a `window`, the next so many unsolved steps only: it slides behind the steps that have settled. With `samples`,
     falling sizes of a batch, the samples that have not settled are gathered into smaller batches.

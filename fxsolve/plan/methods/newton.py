@@ -23,7 +23,11 @@ from fxsolve.solvers.window import Window
 
 @dataclass(frozen=True)
 class Newton(Iterative):
-    """Linearize all steps at once, solve the linear recurrence by a scan, and repeat until `stop`."""
+    """Linearize all steps at once, solve the linear recurrence by a scan, and repeat until `stop`.
+
+    S <- F(S + d) with d_t = J_t d_{t-1} + F(S)_t - S_t, J_t (n, n) the Jacobian of step t or its diagonal: DEER, ICLR
+    2024 (arXiv 2309.12252), and arXiv 2407.19115 for the diagonal.
+    """
 
     name: ClassVar[str] = "newton"
     requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, STATE, LINEAR)

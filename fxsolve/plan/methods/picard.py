@@ -16,7 +16,10 @@ from fxsolve.solvers.stop import Stop
 
 @dataclass(frozen=True)
 class Picard(Iterative):
-    """Newton with the identity in place of the Jacobian: sum the increments of all steps, until `stop`."""
+    """Newton with the identity in place of the Jacobian: sum the increments of all steps, until `stop`.
+
+    S <- S + cumsum(F(S) - S); Shih et al., NeurIPS 2023 (arXiv 2305.16317), section 3.
+    """
 
     name: ClassVar[str] = "picard"
     requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)

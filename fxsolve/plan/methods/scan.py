@@ -22,7 +22,10 @@ from fxsolve.solvers.stop import Stop
 
 @dataclass(frozen=True)
 class Scan(MethodNode):
-    """Solve an affine recurrence at once by a scan over its maps."""
+    """Solve an affine recurrence s_t = A_t s_{t-1} + b_t at once by a scan over its maps, A_t (n, n).
+
+    Blelloch, "Prefix sums and their applications", 1990. Exact up to rounding, so no form of it is exact to the bit.
+    """
 
     name: ClassVar[str] = "scan"
     requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, STATE, AFFINE, LINEAR)
