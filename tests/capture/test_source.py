@@ -66,7 +66,7 @@ def test_without_users_code_on_the_stack_there_is_no_line() -> None:
     ],
 )
 def test_installed_libraries_are_users_code_and_python_torch_and_fxsolve_are_not(path: str, is_users: bool) -> None:
-    assert source._is_user_code(path) == is_users
+    assert source.is_user_code(path) == is_users
 
 
 def test_a_line_that_is_met_again_is_the_same_string() -> None:

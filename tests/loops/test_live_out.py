@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.ir.builder import BlockBuilder
-from fxsolve.ir.calls import dead_views
+from fxsolve.ir.calls import dead_views, is_join
 from fxsolve.ir.spec import Block
 from fxsolve.loops.rolling.joins import join_steps, stack_values
-from fxsolve.loops.rolling.live_out import JOINS, LiveOut, LoopPlace
+from fxsolve.loops.rolling.live_out import LiveOut, LoopPlace
 from fxsolve.loops.rolling.roll import roll
 from fxsolve.loops.rolling.signature import Calls, read_calls
 from fxsolve.structure.slots import Value
@@ -120,7 +120,7 @@ def test_wanted_are_the_places_that_something_outside_reads_and_picked_the_steps
 
 def is_alone(made: Rolled, user: fx.Node) -> bool:
     """Whether a call outside of the loop reads single steps; another loop reads all of them as one stack."""
-    return user.target not in JOINS and (user.op == "output" or made.wanted.locate(made.calls.values[user]) is None)
+    return not is_join(user) and (user.op == "output" or made.wanted.locate(made.calls.values[user]) is None)
 
 
 def run(made: Rolled, block: Block) -> tuple[Tensor, ...]:
@@ -140,7 +140,7 @@ def test_a_join_of_steps_is_the_one_recorded_and_lies_in_order(sample: Sample) -
         builder, node = BlockBuilder("joined"), made.calls.nodes[call]
         result = join_steps(made.wanted, builder, call)
         reads_steps = any(made.wanted.locate(value) for value in made.calls.arguments(call))
-        assert (result is not None) == (node.target in JOINS and reads_steps)
+        assert (result is not None) == (is_join(node) and reads_steps)
         if result is not None:
             builder.outputs["joined"] = result
             (joined,) = run(made, *builder.build())

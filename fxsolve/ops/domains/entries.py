@@ -13,6 +13,11 @@ NEVER = -1
 LOW = -1e8  # masks of attention are below; no score that is meant to count is
 
 
+def is_low(number: Any) -> bool:
+    """Whether a number hides what it is added to in front of a softmax; complex numbers have no order."""
+    return not isinstance(number, complex) and number <= LOW
+
+
 @dataclass(frozen=True)
 class Entries:
     """For each entry of a value the latest step that it can depend on, `NEVER` for none, and two things about it.

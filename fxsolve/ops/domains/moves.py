@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fxsolve.ops.access import Joined, Rearranged, Reshaped
 from fxsolve.ops.call import Call
-from fxsolve.ops.domains.entries import LOW, Entries, abstract_in, entries_of
+from fxsolve.ops.domains.entries import Entries, abstract_in, entries_of, is_low
 from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
@@ -43,7 +43,7 @@ def moved(call: Call) -> Any:
     if fill != 0:
         is_filled = _map(torch.logical_not, _run(move, torch.ones_like(value.zero)))
         zero = _map(lambda part, filled: part & ~filled, zero, is_filled)
-        low = _map(torch.logical_or, low, is_filled) if fill <= LOW else low
+        low = _map(torch.logical_or, low, is_filled) if is_low(fill) else low
     return _map(Entries, latest, zero, low)
 
 

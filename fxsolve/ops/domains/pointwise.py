@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.ops.call import Call
-from fxsolve.ops.domains.entries import LOW, Entries, broadcast, entries, entries_of, latest_of, tells
+from fxsolve.ops.domains.entries import LOW, Entries, broadcast, entries, entries_of, is_low, latest_of, tells
 from fxsolve.torch_compat.trees import pytree
 
 _SLACK = 1024  # a mask that is scaled down by up to this is one still
@@ -43,7 +43,7 @@ def _through(call: Call, value: Entries) -> Entries:
     except (RuntimeError, TypeError):
         return entries(value.latest)
     zero = value.zero & (at_zero == 0)
-    low = value.zero & (at_zero <= LOW)
+    low = value.zero & is_low(at_zero)
     if at_low:
         zero = zero | (value.low & all(one == 0 for one in at_low))
         low = low | (value.low & all(one <= LOW / _SLACK for one in at_low))
