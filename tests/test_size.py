@@ -1,21 +1,15 @@
-"""What tools/size.py counts as a table of ops."""
+"""What the measures of the source must stay at."""
 
-import ast
-
-import pytest
 import size
 
+PATHS = sorted((size.ROOT / "fxsolve").rglob("*.py"))
 
-@pytest.mark.parametrize(
-    ("value", "ops"),
-    [
-        ("{aten.add.Tensor: f, aten.sub.Tensor: f}", {"add", "sub"}),
-        ("frozenset({torch.ops.aten.add.Tensor, aten.add.Scalar})", {"add"}),
-        ('{"add": f, "sub": f}', {"add", "sub"}),
-        ('{"add": f, "no op of this name": f}', set()),
-        ('Literal["full", "diag"]', set()),
-        ("{**dict.fromkeys((aten.mm.default, aten.bmm.default), f)}", {"mm", "bmm"}),
-    ],
-)
-def test_ops_are_named_as_attributes_or_as_words(value: str, ops: set[str]) -> None:
-    assert size.named_ops(ast.parse(value, mode="eval").body) == ops
+
+def test_no_two_classes_share_a_name() -> None:
+    assert size.classes_twice(PATHS) == ["0 class names defined twice"]
+
+
+def test_tables_of_ops_do_not_come_back() -> None:
+    (head, *_), last = size.said_of_ops(PATHS), size.said_of_ops(PATHS)[-1]
+    assert int(head.split()[0]) <= 25
+    assert int(last.split()[0]) <= 6

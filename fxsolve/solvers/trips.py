@@ -57,7 +57,7 @@ class Trips:
 
 
 @dataclass
-class Trial:
+class TripsTrial:
     """Loops that took numbers of steps that are not known."""
 
     tried: list[tuple[Trips, int]] = field(default_factory=list)
@@ -74,12 +74,12 @@ class Trial:
             trips.may_be_more = trips.may_be_more and count <= trips.most
 
 
-_trials: ContextVar[tuple[Trial, ...]] = ContextVar("fxsolve_trips", default=())
+_trials: ContextVar[tuple[TripsTrial, ...]] = ContextVar("fxsolve_trips", default=())
 
 
 @contextmanager
-def trying() -> Iterator[Trial]:
+def trying() -> Iterator[TripsTrial]:
     """Loops inside may take numbers of steps that are not known; the trial tells which."""
-    trial = Trial()
+    trial = TripsTrial()
     with during(_trials, (*_trials.get(), trial)):
         yield trial

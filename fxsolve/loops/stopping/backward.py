@@ -6,7 +6,7 @@ from itertools import product
 
 from fxsolve.loops.rolling.roll import Rolled, numbers_of_steps
 from fxsolve.loops.rolling.signature import Calls
-from fxsolve.loops.stopping.find import Stop
+from fxsolve.loops.stopping.find import FoundStop
 from fxsolve.structure.slots import Internal, PeriodicWindow, SameValue, Slot, Value, Varying, classify_slots
 
 MOST_BACK = 2  # steps at an end of a loop that may be read one by one
@@ -31,7 +31,7 @@ class Back:
         return divmod(value.call - self.front.start, self.front.period)
 
 
-def find_backs(calls: Calls, stop: Stop, invariant: set[int], loops: Sequence[Rolled]) -> Iterator[Back]:
+def find_backs(calls: Calls, stop: FoundStop, invariant: set[int], loops: Sequence[Rolled]) -> Iterator[Back]:
     """The loops of the backward pass that run along the steps of `stop`, whose `invariant` calls all give the same."""
     if stop.window.trips < _LEAST_STEPS:
         return

@@ -28,7 +28,7 @@ _MOST_PEELED = 2
 
 
 @dataclass(frozen=True)
-class Read:
+class StopRead:
     """Guard number `number`, about what call number `call` gave; equal `key`s are the same read in several steps."""
 
     number: int
@@ -38,7 +38,7 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Stop:
+class FoundStop:
     """The steps of one loop, as in `Rolled`, and the reads in them: `ends` of each step, and the others in the last.
 
     `before` is the read in front of the first step, and `guards` the numbers of all guards in the steps.
@@ -47,9 +47,9 @@ class Stop:
     window: PeriodicWindow
     slots: tuple[Slot, ...]
     numbers: tuple[tuple[int | float, ...], ...]
-    before: Read
-    end: Read
-    checks: tuple[Read, ...]
+    before: StopRead
+    end: StopRead
+    checks: tuple[StopRead, ...]
     guards: frozenset[int]
 
 
@@ -57,7 +57,7 @@ class Stop:
 class Stops:
     """The loops that were found, last one first, and a note for each that was not rolled."""
 
-    found: tuple[Stop, ...]
+    found: tuple[FoundStop, ...]
     notes: tuple[str, ...]
 
 
@@ -66,10 +66,10 @@ def find_stops(program: Program, calls: Calls, guards: Sequence[fx.Node]) -> Sto
     reads = _reads(program.guards, calls, guards)
     given = dependents(node for node in calls.leaves if node.name not in program.stream.literals)
     decided = {number for number, node in enumerate(guards) if node not in given}  # by numbers of the program alone
-    by_key: dict[tuple[Any, ...], list[Read]] = defaultdict(list)
+    by_key: dict[tuple[Any, ...], list[StopRead]] = defaultdict(list)
     for read in reads:
         by_key[read.key].append(read)
-    found: list[Stop] = []
+    found: list[FoundStop] = []
     notes: dict[str, None] = {}
     places = {read.number: k for one in by_key.values() for k, read in enumerate(one)}
     for read in reversed(reads):
@@ -88,21 +88,21 @@ def find_stops(program: Program, calls: Calls, guards: Sequence[fx.Node]) -> Sto
     return Stops(tuple(found), tuple(notes))
 
 
-def _reads(guards: Sequence[Guard], calls: Calls, nodes: Sequence[fx.Node]) -> list[Read]:
+def _reads(guards: Sequence[Guard], calls: Calls, nodes: Sequence[fx.Node]) -> list[StopRead]:
     """The reads in their order; those of what no call gave, an input for one, are left out."""
-    reads: list[Read] = []
+    reads: list[StopRead] = []
     for number, (guard, node) in enumerate(zip(guards, nodes, strict=True)):
         call = calls.values[node].call
         if call >= 0:
             (source,) = calls.arguments(call)[:1] or (Value(-1, -1),)
             made = int(calls.labels[source.call]) if source.call >= 0 else -1
-            reads.append(Read(number, call, (guard.source, int(calls.labels[call]), made), guard.expected))
+            reads.append(StopRead(number, call, (guard.source, int(calls.labels[call]), made), guard.expected))
     return sorted(reads, key=_call)
 
 
-def _ends(calls: Calls, reads: Sequence[Read], equal: Sequence[Read]) -> list[Read]:
+def _ends(calls: Calls, reads: Sequence[StopRead], equal: Sequence[StopRead]) -> list[StopRead]:
     """The reads that equal steps begin and end with, the last of which stops them; `equal` are those like it."""
-    best: list[Read] = []
+    best: list[StopRead] = []
     for stride in range(1, _MOST_READS + 1):
         ends = _ends_apart(calls, reads, equal[::-1][::stride])
         if len(ends) > max(len(best), MIN_STEPS):
@@ -110,7 +110,7 @@ def _ends(calls: Calls, reads: Sequence[Read], equal: Sequence[Read]) -> list[Re
     return best
 
 
-def _ends_apart(calls: Calls, reads: Sequence[Read], backwards: Sequence[Read]) -> list[Read]:
+def _ends_apart(calls: Calls, reads: Sequence[StopRead], backwards: Sequence[StopRead]) -> list[StopRead]:
     ends = [backwards[0]]
     wanted: Any = None
     for read in backwards[1:]:
@@ -126,16 +126,16 @@ def _ends_apart(calls: Calls, reads: Sequence[Read], backwards: Sequence[Read]) 
     return ends[::-1]
 
 
-def _inside(reads: Sequence[Read], low: int, high: int) -> Sequence[Read]:
+def _inside(reads: Sequence[StopRead], low: int, high: int) -> Sequence[StopRead]:
     """Those of calls low <= call < high."""
     return reads[bisect_left(reads, low, key=_call) : bisect_left(reads, high, key=_call)]
 
 
-def _call(read: Read) -> int:
+def _call(read: StopRead) -> int:
     return read.call
 
 
-def _stop(program: Program, calls: Calls, reads: Sequence[Read], ends: Sequence[Read]) -> Stop | str:
+def _stop(program: Program, calls: Calls, reads: Sequence[StopRead], ends: Sequence[StopRead]) -> FoundStop | str:
     """The loop between these reads, without the first steps where these are others; or why there is none."""
     period = ends[-1].call - ends[-2].call
     reason = ""
@@ -148,7 +148,7 @@ def _stop(program: Program, calls: Calls, reads: Sequence[Read], ends: Sequence[
         problem = next((k for k, slot in enumerate(slots) if isinstance(slot, (Irregular, Varying))), None)
         if problem is None:
             last = window.stop - period
-            return Stop(
+            return FoundStop(
                 window,
                 tuple(slots),
                 numbers_of_steps(calls, window),

@@ -22,8 +22,8 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.loops.rolling.roll import Rolled, roll
 from fxsolve.loops.rolling.signature import Calls, read_calls
 from fxsolve.loops.stopping.backward import MOST_BACK, Back, find_backs
-from fxsolve.loops.stopping.find import Stop, find_stops
-from fxsolve.loops.stopping.step import Result, Stack, Step, build_back, build_stop, invariant_calls
+from fxsolve.loops.stopping.find import FoundStop, find_stops
+from fxsolve.loops.stopping.step import Result, Stack, StoppingStep, build_back, build_stop, invariant_calls
 from fxsolve.structure.slots import Value
 
 aten = torch.ops.aten
@@ -76,11 +76,11 @@ class _Folding:
     dropped: set[int] = field(default_factory=set)
     made: dict[Hashable, Nested] = field(default_factory=dict)
 
-    def fold(self, stop: Stop) -> None:
+    def fold(self, stop: FoundStop) -> None:
         """Write one loop as a call, or note why it stays."""
         source = self.program.guards[stop.end.number].source
         try:
-            one = _Fold(self, stop, source)
+            one = _StopFold(self, stop, source)
             one.plan()
         except PartitionError as reason:
             self.notes.append(f"{stop.window.trips} steps that stop on the value read at {source} stay: {reason}")
@@ -105,22 +105,22 @@ class _Folding:
         return nested
 
 
-class _Fold:
+class _StopFold:
     """One loop, and those of the backward pass along it: planned first, for nothing is written where that fails."""
 
-    def __init__(self, folding: _Folding, stop: Stop, source: str) -> None:
+    def __init__(self, folding: _Folding, stop: FoundStop, source: str) -> None:
         self._folding, self._stop, self._source = folding, stop, source
         self._calls, self._graph = folding.calls, folding.graph
         self._invariant = invariant_calls(self._calls, stop)
         self._backs = tuple(find_backs(self._calls, stop, self._invariant, folding.loops))
-        self._steps: list[tuple[Back, Step]] = []
+        self._steps: list[tuple[Back, StoppingStep]] = []
         self._gone = self._nodes(stop) | {node for back in self._backs for node in self._nodes(back)}
         self._results: dict[Value, Result | Stack] = {}  # values of the loop that are read elsewhere
         self._firsts: dict[Value, int] = {}  # those of its first steps, by step
-        self._loop: Step
+        self._loop: StoppingStep
         self.guards = set(stop.guards)
 
-    def _nodes(self, loop: Stop | Back) -> set[fx.Node]:
+    def _nodes(self, loop: FoundStop | Back) -> set[fx.Node]:
         """What the steps compute, but for calls of the first step that all others repeat."""
         window, invariant = loop.window, invariant_calls(self._calls, loop)
         steps = {node for node, value in self._calls.values.items() if window.start <= value.call < window.stop}
@@ -156,7 +156,7 @@ class _Fold:
     def _is_own(self, value: Value) -> bool:
         return self._stop.window.start <= value.call < self._stop.window.stop
 
-    def _read_outside(self, loop: Stop | Back) -> Iterable[Value]:
+    def _read_outside(self, loop: FoundStop | Back) -> Iterable[Value]:
         """The values of a loop that calls read which stay, or that are results."""
         window, wanted = loop.window, set(self._wanted())
         for node in self._graph.nodes:
@@ -184,7 +184,7 @@ class _Fold:
             return
         self._results[value] = self._result(self._stop, value)
 
-    def _result(self, loop: Stop | Back, value: Value) -> Result:
+    def _result(self, loop: FoundStop | Back, value: Value) -> Result:
         step, position = divmod(value.call - loop.window.start, loop.window.period)
         back = loop.window.trips - 1 - step
         if back > MOST_BACK:
@@ -205,7 +205,7 @@ class _Fold:
             found |= self._write(back, step, {**stacks, **found})
         self._replace(found)
 
-    def _write(self, loop: Stop | Back, step: Step, known: dict[Any, fx.Node]) -> dict[Any, fx.Node]:
+    def _write(self, loop: FoundStop | Back, step: StoppingStep, known: dict[Any, fx.Node]) -> dict[Any, fx.Node]:
         """One loop as a call behind its first step; the nodes of its values, and of its stacks."""
         nested = self._folding.share(step.repeat)
         window, is_back = loop.window, {"backward": True} if isinstance(loop, Back) else {}
@@ -222,7 +222,7 @@ class _Fold:
             if isinstance(result, Result):
                 call_of = window.start + (window.trips - 1 - result.back) * window.period + result.position
                 found[Value(call_of, result.output)] = picked[result]
-        if isinstance(loop, Stop):
+        if isinstance(loop, FoundStop):
             found |= {value: picked[self._results[value]] for value in self._firsts}
         return found
 
@@ -232,7 +232,7 @@ class _Fold:
             value = Value(self._stop.window.start + position, value.output)
         return self._calls.node_of(value)
 
-    def _spec(self, loop: Stop | Back, result: Result | Stack) -> TensorSpec:
+    def _spec(self, loop: FoundStop | Back, result: Result | Stack) -> TensorSpec:
         value = Value(loop.window.start + result.position, result.output)
         spec: TensorSpec = self._calls.node_of(value).meta["spec"]
         if isinstance(result, Result):

@@ -13,7 +13,7 @@ from fxsolve.ir.bodies import OpenRepeat, OpenUntil, close_repeat
 from fxsolve.ir.spec import Along, Invariant, Lag, Read, Repeat, Slices, Table
 from fxsolve.loops.rolling.signature import Calls, map_arguments
 from fxsolve.loops.stopping.backward import Back
-from fxsolve.loops.stopping.find import Stop
+from fxsolve.loops.stopping.find import FoundStop
 from fxsolve.structure.slots import Internal, SameValue, Slot, Value, Varying
 
 aten = torch.ops.aten
@@ -37,7 +37,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Step:
+class StoppingStep:
     """A repeat; the values behind the names that it reads, some of them stacks; what stands behind those it writes."""
 
     repeat: Repeat
@@ -47,8 +47,8 @@ class Step:
 
 
 def build_stop(
-    calls: Calls, stop: Stop, results: Iterable[Result | Stack], fewest: int, name: str, source: str
-) -> Step:
+    calls: Calls, stop: FoundStop, results: Iterable[Result | Stack], fewest: int, name: str, source: str
+) -> StoppingStep:
     """The loop as a repeat, of which no fewer than `fewest` steps can run.
 
     Raises `PartitionError` where a result has no value in steps before the first one, which are needed.
@@ -71,7 +71,7 @@ def _read(node: fx.Node) -> fx.Node:
     return source
 
 
-def build_back(calls: Calls, back: Back, results: Iterable[Result], name: str, source: str) -> Step:
+def build_back(calls: Calls, back: Back, results: Iterable[Result], name: str, source: str) -> StoppingStep:
     """The loop along stacks as a repeat. Raises `PartitionError` as `build_stop`."""
     building = _Building(calls, back, OpenRepeat(name, back.window.trips, source, fx.Graph()))
     may_be_none = building.build(tuple(results))
@@ -79,12 +79,12 @@ def build_back(calls: Calls, back: Back, results: Iterable[Result], name: str, s
     return building.close(may_be_none)
 
 
-def invariant_calls(calls: Calls, loop: Stop | Back) -> set[int]:
+def invariant_calls(calls: Calls, loop: FoundStop | Back) -> set[int]:
     """The calls of a step, by position, that give the same in every step; not those that are read."""
     found: set[int] = set()
     slots, columns = iter(loop.slots), zip(*loop.numbers, strict=True)
     read = {-1} if isinstance(loop, Back) else {loop.window.period - 1}
-    if isinstance(loop, Stop):
+    if isinstance(loop, FoundStop):
         read |= {one.call - loop.window.stop + loop.window.period for one in loop.checks}
     for position in range(loop.window.period):
         call = loop.window.start + position
@@ -103,7 +103,7 @@ def _is_same(slot: Slot, invariant: set[int]) -> bool:
 @dataclass
 class _Building:
     calls: Calls
-    loop: Stop | Back
+    loop: FoundStop | Back
     opened: OpenRepeat
     given: dict[str, Value | Stack] = field(default_factory=dict)
     results: dict[str, Result | Stack] = field(default_factory=dict)
@@ -132,12 +132,14 @@ class _Building:
             may_be_none = self._stands_in(result, node) and may_be_none
         return may_be_none
 
-    def close(self, may_be_none: bool) -> Step:
+    def close(self, may_be_none: bool) -> StoppingStep:
         for placeholder, place in self.feeds.items():
             self.opened.feeds[placeholder] = self.made_at(*place)
         repeat = close_repeat(self.opened)
         # Writes are in the order of their kinds.
-        return Step(repeat, self.given, {one.name: self.results[one.name] for one in repeat.writes}, may_be_none)
+        return StoppingStep(
+            repeat, self.given, {one.name: self.results[one.name] for one in repeat.writes}, may_be_none
+        )
 
     def made_at(self, position: int, output: int) -> fx.Node:
         """The node of an output of a call of the step."""
