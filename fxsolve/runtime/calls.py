@@ -267,8 +267,8 @@ class Runtime:
         report = replace(report, status="left alone", reason=reason, schedule="original")
         group.retire(Variant(Entry(report)))
 
-    def _record(self, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        group = self._cache.find(call.key)
+    def _rest(self, group: Group | None, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of the original where recordings keep failing or are never used again; otherwise `_MISS`."""
         if group is None and self._unused >= self.options.max_entries and call.key != self._newest_key:
             part = changed_part(self._newest_key or call.key, call.key)
             most = self.options.max_entries
@@ -288,6 +288,13 @@ class Runtime:
             result = self._leave_alone(reason, describe_call(call), args, kwargs)
             self._went_well += 1
             return result
+        return _MISS
+
+    def _record(self, call: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        group = self._cache.find(call.key)
+        left = self._rest(group, call, args, kwargs)
+        if left is not _MISS:
+            return left
         relatives = Relatives(self._families.find(call), self._rehearsal) if group is None else Relatives()
         filed = call
 
