@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.functional.meta import META, device_of, empty_like_spec, is_dense, on_meta, replaces, scattered
+from fxsolve.capture.functional.meta import is_dense, replaces, scattered
 from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.raw_calls import changes_shape, gives_parts, is_detached, is_idle, stays_whole
 from fxsolve.capture.record.record import Record
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError
+from fxsolve.ir.meta import META, device_of, empty_like_spec, on_meta
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, schema_of

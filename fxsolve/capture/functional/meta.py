@@ -5,17 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.ir.meta import META
 from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.torch_compat.tensors import overlaps_itself
-
-META = torch.device("meta")
-
-
-def empty_like_spec(spec: Any) -> Any:
-    """A tensor without values for each spec."""
-    if isinstance(spec, TensorSpec):
-        return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=META)
-    return None if spec is None else tuple(empty_like_spec(item) for item in spec)
 
 
 def scattered(target: Tensor) -> Tensor:
@@ -23,16 +15,6 @@ def scattered(target: Tensor) -> Tensor:
     if overlaps_itself(target):
         return target.clone()
     return torch.empty_strided(target.shape, target.stride(), dtype=target.dtype, device=META)
-
-
-def device_of(spec: Any) -> torch.device:
-    """The device of a spec, or of the first one among those of several results."""
-    return spec.device if isinstance(spec, TensorSpec) else next(item.device for item in spec if item is not None)
-
-
-def on_meta(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The options of a call with the device meta in the place of every other one."""
-    return {key: META if isinstance(value, torch.device) else value for key, value in kwargs.items()}
 
 
 def is_dense(spec: Any) -> bool:
