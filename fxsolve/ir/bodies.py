@@ -8,6 +8,7 @@ from typing import Any
 from torch import fx
 
 from fxsolve.ir.spec import AllSteps, Along, Count, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Until, Write
+from fxsolve.ir.tensor_spec import UNKNOWN
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
@@ -16,7 +17,8 @@ def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
     with graph.inserting_before(first) if first is not None else nullcontext():
         node = graph.placeholder(name)
     node.target = node.name  # the generated code calls the argument by its target, which must be unique too
-    node.meta["spec"] = spec
+    if spec is not UNKNOWN:
+        node.meta["spec"] = spec
     return node
 
 

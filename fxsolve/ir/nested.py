@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor, fx
 
 from fxsolve.ir.evaluate import run_repeat
-from fxsolve.ir.spec import Repeat, System, inputs_of
+from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Repeat, System, Write, inputs_of
+from fxsolve.ir.strides import stacked
+from fxsolve.ir.tensor_spec import TensorSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +32,26 @@ class Nested:
     def inputs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(inputs_of(self.repeat)))
 
+    @property
+    def specs(self) -> tuple[TensorSpec | None, ...]:
+        """The specs of the results, None for numbers."""
+        return tuple(_spec_of(self.repeat, write) for write in self.repeat.writes)
+
     def __call__(self, *values: Any) -> tuple[Tensor, ...]:
         if self.solve is not None:
             return self.solve(*values)
         written = run_repeat(self.repeat, dict(zip(self.inputs, values, strict=True)))
         return tuple(written[write.name] for write in self.repeat.writes)
+
+
+def _spec_of(repeat: Repeat, write: Write) -> TensorSpec | None:
+    if isinstance(write, Count):
+        return None
+    if isinstance(write, FinalBuffer):
+        return repeat.body.graph.find_nodes(op="placeholder")[write.read].meta["spec"]
+    results: Any = repeat.body.graph.output_node().args[0]
+    spec = results[write.output].meta["spec"]
+    return stacked(spec, repeat.length) if isinstance(write, AllSteps) else spec
 
 
 def with_solvers(repeat: Repeat, solver_of: Callable[[Repeat], Callable[..., tuple[Tensor, ...]]]) -> Repeat:

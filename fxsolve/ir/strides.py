@@ -20,6 +20,11 @@ def contiguous(spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
     return spec._replace(shape=shape, stride=torch.empty(shape, device="meta").stride())
 
 
+def stacked(spec: TensorSpec, steps: int) -> TensorSpec:
+    """The spec of the values of so many steps, stacked along a new first dimension."""
+    return contiguous(spec, (steps, *spec.shape))
+
+
 def without_dim(spec: TensorSpec, dim: int) -> TensorSpec:
     """The spec of one entry along a dimension."""
     keep = [k for k in range(len(spec.shape)) if k != dim]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+UNKNOWN = object()  # in the place of the spec of a tensor, where all that is known of it are some of its entries
+
 
 class TensorSpec(NamedTuple):
     """Shape, stride, dtype and device of a value of the graph, kept in `node.meta["spec"]`."""

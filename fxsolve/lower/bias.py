@@ -3,6 +3,8 @@
 import torch
 from torch import fx
 
+from fxsolve.ir.builder import stand_in
+
 aten = torch.ops.aten
 _VIEWS = (aten._unsafe_view.default, aten.view.default)
 
@@ -15,10 +17,8 @@ def join_bias(graph: fx.Graph) -> None:
             continue
         bias, view, product = found
         with graph.inserting_before(node):
-            joined = graph.call_function(aten.addmm.default, (bias, *product.args))
-            joined.meta.update(product.meta)
-            shaped = graph.call_function(aten._unsafe_view.default, (joined, *view.args[1:]))
-            shaped.meta.update(node.meta)
+            joined = stand_in(graph, product, aten.addmm.default, (bias, *product.args))
+            shaped = stand_in(graph, node, aten._unsafe_view.default, (joined, *view.args[1:]))
         node.replace_all_uses_with(shaped)
         graph.erase_node(node)
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.ir.meta import empty_like_spec
 from fxsolve.ir.spec import Repeat
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.domains.entries import Entries, unknown
@@ -28,7 +29,7 @@ def with_examples(body: fx.GraphModule) -> fx.GraphModule:
             graph.output(tuple(copied[result] for result in node.args[0]))
             continue
         copied[node] = graph.node_copy(node, lambda source: copied[source])
-        copied[node].meta["val"] = _example(node.meta.get("spec"))
+        copied[node].meta["val"] = empty_like_spec(node.meta.get("spec"))
     return fx.GraphModule({}, graph)
 
 
@@ -41,9 +42,3 @@ def unlabelled(node: fx.Node, device: torch.device) -> Entries:
     """A read that carries no label, whatever it holds: no zero in it counts. Tables are single numbers."""
     example = node.meta.get("val")
     return unknown(() if example is None else example.shape, device=device)
-
-
-def _example(spec: Any) -> Any:
-    if isinstance(spec, TensorSpec):
-        return torch.empty(spec.shape, dtype=spec.dtype, device="meta")
-    return tuple(map(_example, spec)) if isinstance(spec, tuple) else None

@@ -4,6 +4,7 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
+from fxsolve.ir.builder import add_call, stand_in
 
 aten = torch.ops.aten
 
@@ -20,8 +21,6 @@ def simplify_copies(opened: OpenRepeat) -> None:
         else:
             with opened.graph.inserting_before(node):
                 shape, dtype = old.meta["spec"].shape, old.meta["spec"].dtype
-                cast = opened.graph.call_function(aten._to_copy.default, (new,), {"dtype": dtype})
-                cast.meta.update({**node.meta, "spec": new.meta["spec"]._replace(dtype=dtype)})
-                wide = opened.graph.call_function(aten.expand.default, (cast, list(shape)))
-                wide.meta.update(node.meta)
+                cast = add_call(opened.graph, aten._to_copy.default, (new,), {"dtype": dtype}, node)
+                wide = stand_in(opened.graph, node, aten.expand.default, (cast, list(shape)))
             opened.replace(node, wide)

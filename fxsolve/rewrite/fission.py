@@ -16,7 +16,7 @@ from torch import fx
 
 from fxsolve.ir.ancestors import ancestors
 from fxsolve.ir.bodies import OpenRepeat, close_repeat, open_repeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, copy_call
 from fxsolve.ir.calls import computes
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
@@ -129,9 +129,7 @@ def _tail_block(
     for node in opened.computed():
         if node in tail:
             args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: copied[source])  # pyright: ignore
-            made = builder.graph.create_node("call_function", node.target, args, kwargs, node.name)
-            made.meta.update(node.meta)
-            copied[node] = made
+            copied[node] = copy_call(builder.graph, node, args, kwargs)  # pyright: ignore[reportArgumentType]
     builder.outputs.update({name: copied[node] for name, node in lasts.items()})  # pyright: ignore
     return [*builder.build()]
 
@@ -144,7 +142,7 @@ def _last_value(opened: OpenRepeat, builder: BlockBuilder, node: fx.Node) -> fx.
         case Stacked(sources):
             return builder.read(sources[-1], spec)
         case Slices(source, dim, index):
-            return builder.call(aten.select.int, builder.read(source, None), dim, index[-1])
+            return builder.stand_in(node, aten.select.int, builder.read(source), dim, index[-1])
         case Table(values):
             return values[-1]
     name = f"{opened.name}_{node.name}_last"

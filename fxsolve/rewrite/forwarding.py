@@ -61,9 +61,7 @@ class Origins:
             case Invariant(source) | Stacked((source,)):
                 return builder.read(source, node.meta.get("spec"))
             case Slices(source, dim, (entry,)):
-                picked = builder.call(aten.select.int, builder.read(source, None), dim, entry)
-                picked.meta.update(node.meta)
-                return picked
+                return builder.stand_in(node, aten.select.int, builder.read(source), dim, entry)
         return None
 
     def _repeat(self, repeat: Repeat) -> Repeat:

@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, add_call, stand_in
 from fxsolve.ir.spec import Block, Lag, Table
 from fxsolve.ir.strides import contiguous
 
@@ -44,8 +44,7 @@ def merge_selections(opened: OpenRepeat) -> None:
         index = opened.add_read(f"{node.name}_entry", Table(entry.index), None)
         with opened.graph.inserting_before(node):
             flat = _reshape(opened.graph, entry.base, entry.shape())
-            picked = opened.graph.call_function(aten.select.int, (flat, entry.low, index))
-        picked.meta.update(node.meta)
+            picked = stand_in(opened.graph, node, aten.select.int, (flat, entry.low, index))
         opened.replace(node, picked)
 
 
@@ -79,8 +78,7 @@ def _carry_flat(
     with opened.graph.inserting_before(opened.computed()[0]):
         shaped = _reshape(opened.graph, flat, spec.shape)
     with opened.graph.inserting_before(scatter):
-        written = opened.graph.call_function(aten.select_scatter.default, (flat, value, entry.low, index))
-    written.meta.update({**scatter.meta, "spec": flat_spec})
+        written = add_call(opened.graph, aten.select_scatter.default, (flat, value, entry.low, index), like=scatter)
     for last in [last for last, node in opened.lasts.items() if node is scatter]:
         del opened.lasts[last]
         opened.lasts[f"{last}_flat"] = written
@@ -147,6 +145,4 @@ def _is_inner(node: fx.Node) -> bool:
 def _reshape(graph: fx.Graph, x: fx.Node, shape: tuple[int, ...]) -> fx.Node:
     if x.target is aten.reshape.default and x.all_input_nodes[0].meta["spec"] == contiguous(x.meta["spec"], shape):
         return x.all_input_nodes[0]
-    node = graph.call_function(aten.reshape.default, (x, list(shape)))
-    node.meta.update({**x.meta, "spec": contiguous(x.meta["spec"], shape)})
-    return node
+    return add_call(graph, aten.reshape.default, (x, list(shape)), like=x)

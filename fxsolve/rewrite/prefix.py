@@ -6,8 +6,8 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
+from fxsolve.ir.builder import add_call
 from fxsolve.ir.spec import Prefix, Table
-from fxsolve.ir.strides import without_dim
 
 aten = torch.ops.aten
 
@@ -63,8 +63,7 @@ def _slice_write(opened: OpenRepeat, buffer: fx.Node, scatter: fx.Node) -> _Writ
     if write is None:
         return None
     with opened.graph.inserting_before(scatter):
-        squeezed = opened.graph.call_function(aten.squeeze.dim, (value, dim))
-    squeezed.meta.update({**value.meta, "spec": without_dim(spec, dim)})
+        squeezed = add_call(opened.graph, aten.squeeze.dim, (value, dim), like=value)
     return _Write(squeezed, write.dim, write.index)
 
 

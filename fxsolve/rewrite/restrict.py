@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat, close_repeat, open_repeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, add_call
 from fxsolve.ir.spec import Block, Equation, Prefix, Read, Repeat, System, outputs_of
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.rewrite.prune import prune
@@ -184,7 +184,4 @@ class _RestrictedBody:
 
 
 def _zeros(graph: fx.Graph, spec: TensorSpec) -> fx.Node:
-    options = {"dtype": spec.dtype, "device": spec.device}
-    node = graph.call_function(aten.full.default, (list(spec.shape), 0), options)
-    node.meta["spec"] = spec
-    return node
+    return add_call(graph, aten.full.default, (list(spec.shape), 0), {"dtype": spec.dtype, "device": spec.device})

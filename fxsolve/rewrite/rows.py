@@ -17,7 +17,7 @@ from torch import fx
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.spec import Block, Invariant, Lag, Prefix, Read, Slices, Table
-from fxsolve.ir.strides import contiguous
+from fxsolve.ir.strides import stacked
 from fxsolve.ir.tables import as_range
 
 aten = torch.ops.aten
@@ -85,9 +85,8 @@ class _Rows:
         name = f"{self.opened.name}_{self.buffer.name}_{row}"
         if name not in self.before.outputs:
             buffer = self.before.read(self.read.initial, self.buffer.meta["spec"])
-            picked = self.before.call(aten.select.int, buffer, self.read.dim, row)
-            picked.meta.update(self.opened.feeds[self.buffer].meta)
-            self.before.outputs[name] = picked
+            like = self.opened.feeds[self.buffer]
+            self.before.outputs[name] = self.before.stand_in(like, aten.select.int, buffer, self.read.dim, row)
         return name
 
 
@@ -105,16 +104,14 @@ def _stack(opened: OpenRepeat, placeholder: fx.Node, read: Prefix, after: BlockB
     counted, value = as_range(read.index), opened.feeds[placeholder]
     if counted is None:
         return
+    rows_spec = stacked(value.meta["spec"], opened.length)
     places = counted if counted.step > 0 else counted[::-1]
-    spec = value.meta["spec"]
-    stacked = contiguous(spec, (opened.length, *spec.shape))
     for name in [name for name, node in opened.finals.items() if node is placeholder]:
         del opened.finals[name]
         opened.steps[f"{name}_rows"] = value
-        buffer, rows = after.read(read.initial, placeholder.meta["spec"]), after.read(f"{name}_rows", stacked)
+        buffer, rows = after.read(read.initial, placeholder.meta["spec"]), after.read(f"{name}_rows", rows_spec)
         rows = rows if places is counted else after.call(aten.flip.default, rows, [0])
         turned = after.call(aten.movedim.int, rows, 0, read.dim)
         end = places[-1] + 1
-        filled = after.call(aten.slice_scatter.default, buffer, turned, read.dim, places.start, end, places.step)
-        filled.meta.update(placeholder.meta)
-        after.outputs[name] = filled
+        arguments = (buffer, turned, read.dim, places.start, end, places.step)
+        after.outputs[name] = after.stand_in(placeholder, aten.slice_scatter.default, *arguments)

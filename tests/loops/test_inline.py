@@ -9,11 +9,12 @@ from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.bodies import add_placeholder
+from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.evaluate import evaluate
-from fxsolve.ir.nested import Nested, loops_inside
+from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Block, Invariant, Repeat, System
 from fxsolve.ir.tensor_spec import TensorSpec, spec_of
-from fxsolve.loops.nesting.inline import fill_specs, inline
+from fxsolve.loops.nesting.inline import inline
 from fxsolve.loops.partition import partition
 from tests.loops import programs
 from tests.loops.programs import Sample, given_values
@@ -65,13 +66,14 @@ def test_two_values_of_one_name_are_refused() -> None:
         inline(system, step_of(system, {"x": torch.zeros(2)}))
 
 
-def test_specs_are_found_for_slices_and_joins_and_left_where_they_are_known() -> None:
-    graph = fx.Graph()
-    x = add_placeholder(graph, "x", spec_of(torch.zeros(4, 3)))
-    part = graph.call_function(torch.ops.aten.slice.Tensor, (x, 0, 1, 3))
-    known = graph.call_function(torch.ops.aten.t.default, (part,))
-    known.meta["spec"] = "recorded"
-    fill_specs(graph)
-    assert part.meta["spec"] == spec_of(torch.zeros(4, 3)[1:3])
-    assert known.meta["spec"] == "recorded"
-    assert not isinstance(part.target, Nested)
+def test_specs_are_found_for_what_a_block_computes_of_unknown_tensors_and_left_where_they_are_known() -> None:
+    builder = BlockBuilder("block")
+    part = builder.call(torch.ops.aten.slice.Tensor, builder.read("x"), 0, 1, 3)
+    builder.outputs["y"] = builder.call(torch.ops.aten.t.default, part)
+    builder.outputs["y"].meta["spec"] = "recorded"
+    assert "spec" not in part.meta
+    x = torch.zeros(4, 3)
+    system = System(("x",), tuple(builder.build()), ("y",))
+    _, sliced, turned, _ = inline(system, step_of(system, {"x": x})).graph.nodes
+    assert sliced.meta["spec"] == spec_of(x[1:3])
+    assert turned.meta["spec"] == "recorded"

@@ -40,7 +40,7 @@ def check(rest: tuple[int, ...] | Tensor, x: Tensor, target: Any, arguments: Cal
     assert factors is not None
     stacks = {node: x if read is WHOLE else rest for node, read in repeat.reads.items()}
     builder = BlockBuilder("placed")
-    nodes = [builder.read(node.name, None) for node in factors]
+    nodes = [builder.read(node.name, spec_of(stacks[node])) for node in factors]
     builder.outputs["sum"] = place(builder, repeat, value, nodes)
     (block,) = builder.build()
     given = {node.name: stacks[node] for node in factors}
@@ -69,7 +69,7 @@ def test_windows_are_added_where_they_overlap(starts: tuple[int, ...]) -> None:
     value.target, value.args = aten.slice_backward.default, (read_x, [8, N], 0, read_i, 2**63 - 1, 1)
     assert placed_factors(repeat, value) == [read_x]
     builder = BlockBuilder("placed")
-    builder.outputs["sum"] = place(builder, repeat, value, [builder.read("x", None)])
+    builder.outputs["sum"] = place(builder, repeat, value, [builder.read("x", spec_of(x))])
     torch.testing.assert_close(builder.build()[0].body(x)[0], torch.stack(values).sum(0))
 
 

@@ -14,8 +14,8 @@ from collections import Counter
 import torch
 from torch import fx
 
+from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import arguments
-from fxsolve.ir.strides import contiguous, without_dim
 from fxsolve.loops.growing.chains import Chain, Part, find_chains, width_of
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -109,8 +109,7 @@ def _selected(graph: fx.Graph, chain: Chain, user: fx.Node, part: Part) -> fx.No
         return piece.args[0]  # pyright: ignore[reportReturnType]
     if user.args[2] < 0:  # pyright: ignore[reportOperatorIssue]
         index -= width_of(piece, chain.dim)  # the last entry is number -1 of every piece, however wide
-    made = graph.call_function(aten.select.int, (piece, chain.dim, index))
-    return _with_spec(made, user, without_dim(piece.meta["spec"], chain.dim))
+    return add_call(graph, aten.select.int, (piece, chain.dim, index), like=user)
 
 
 def _joined(graph: fx.Graph, chain: Chain, user: fx.Node, parts: list[Part]) -> fx.Node:
@@ -118,23 +117,13 @@ def _joined(graph: fx.Graph, chain: Chain, user: fx.Node, parts: list[Part]) -> 
     nodes = [_cut(graph, chain, user, part) for part in parts]
     if len(nodes) == 1:
         return nodes[0]
-    made = graph.call_function(aten.cat.default, (nodes, chain.dim))
-    spec = user.meta["spec"]
-    return _with_spec(made, user, contiguous(spec, spec.shape))
+    return add_call(graph, aten.cat.default, (nodes, chain.dim), like=user)
 
 
 def _cut(graph: fx.Graph, chain: Chain, user: fx.Node, part: Part) -> fx.Node:
-    spec = part.piece.meta["spec"]
-    if part.stop - part.start == spec.shape[chain.dim]:
+    if part.stop - part.start == width_of(part.piece, chain.dim):
         return part.piece
-    made = graph.call_function(aten.slice.Tensor, (part.piece, chain.dim, part.start, part.stop))
-    shape = (*spec.shape[: chain.dim], part.stop - part.start, *spec.shape[chain.dim + 1 :])
-    return _with_spec(made, user, spec._replace(shape=shape))
-
-
-def _with_spec(made: fx.Node, like: fx.Node, spec: object) -> fx.Node:
-    made.meta.update({**like.meta, "spec": spec})
-    return made
+    return add_call(graph, aten.slice.Tensor, (part.piece, chain.dim, part.start, part.stop), like=user)
 
 
 def _collapse(graph: fx.Graph, chain: Chain) -> None:

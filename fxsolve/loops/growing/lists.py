@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.ir.builder import add_call, stand_in
 from fxsolve.ir.calls import join_dim
 
 aten = torch.ops.aten
@@ -49,19 +50,10 @@ def _extend(graph: fx.Graph, before: fx.Node, node: fx.Node, pieces: list[fx.Nod
     new: list[fx.Node] = []
     with graph.inserting_before(node):
         for piece in pieces[len(_pieces(before)) :]:
-            new.append(_with_dim(graph, piece, dim) if node.target is aten.stack.default else piece)
-        made = graph.call_function(aten.cat.default, ([before, *new], dim))
-    made.meta.update({**node.meta, "pieces": pieces})
+            wide = node.target is aten.stack.default
+            new.append(add_call(graph, aten.unsqueeze.default, (piece, dim), like=piece) if wide else piece)
+        made = stand_in(graph, node, aten.cat.default, ([before, *new], dim))
+    made.meta["pieces"] = pieces
     node.replace_all_uses_with(made, propagate_meta=False)
     graph.erase_node(node)
-    return made
-
-
-def _with_dim(graph: fx.Graph, piece: fx.Node, dim: int) -> fx.Node:
-    made = graph.call_function(aten.unsqueeze.default, (piece, dim))
-    spec = piece.meta["spec"]
-    step = spec.shape[dim] * spec.stride[dim] if dim < len(spec.shape) else 1
-    shape = (*spec.shape[:dim], 1, *spec.shape[dim:])
-    stride = (*spec.stride[:dim], step, *spec.stride[dim:])
-    made.meta.update({**piece.meta, "spec": spec._replace(shape=shape, stride=stride)})
     return made

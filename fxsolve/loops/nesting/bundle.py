@@ -9,12 +9,11 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat, close_repeat, open_repeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, stand_in
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Equation, Lag, Repeat
-from fxsolve.ir.strides import contiguous, is_contiguous
+from fxsolve.ir.strides import is_contiguous, stacked
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.loops.nesting.inline import fill_specs
 from fxsolve.loops.nesting.stacked import read_slices
 
 aten = torch.ops.aten
@@ -43,7 +42,6 @@ def bundle_carries(repeat: Repeat) -> list[Equation]:
         _carry(opened, bundle, before)
         _hand_on(opened, bundle, after)
     read_slices(opened.graph)
-    fill_specs(opened.graph)
     return [*before.build(), close_repeat(opened), *after.build()]
 
 
@@ -74,7 +72,7 @@ def _stack_of(node: fx.Node) -> fx.Node | None:
 
 
 def _fits(entry: TensorSpec, stack: TensorSpec) -> bool:
-    return is_contiguous(entry) and stack == contiguous(entry, (stack.shape[0], *entry.shape))
+    return is_contiguous(entry) and stack == stacked(entry, stack.shape[0])
 
 
 def _carry(opened: OpenRepeat, bundle: _Bundle, before: BlockBuilder) -> None:
@@ -86,8 +84,7 @@ def _carry(opened: OpenRepeat, bundle: _Bundle, before: BlockBuilder) -> None:
     whole = opened.add_read(f"{bundle.stack.name}_before", Lag(0, (name,)), bundle.stack.meta["spec"])
     for entry, placeholder in enumerate(placeholders):
         with opened.graph.inserting_before(next(node for node in opened.graph.nodes if node.op != "placeholder")):
-            part = opened.graph.call_function(aten.select.int, (whole, 0, entry))
-        part.meta.update(placeholder.meta)
+            part = stand_in(opened.graph, placeholder, aten.select.int, (whole, 0, entry))
         del opened.reads[placeholder], opened.feeds[placeholder]
         opened.replace(placeholder, part)
     opened.feeds[whole] = bundle.stack
@@ -101,10 +98,12 @@ def _initial(opened: OpenRepeat, placeholder: fx.Node) -> str:
 
 def _hand_on(opened: OpenRepeat, bundle: _Bundle, after: BlockBuilder) -> None:
     """What is read of the entries outside is read out of the stack there."""
+    spec = bundle.stack.meta["spec"]
     for results, dim, suffix in ((opened.steps, 1, "all"), (opened.lasts, 0, "last")):
         picked = {name: node for name, node in results.items() if _stack_of(node) is bundle.stack}
         whole = f"{opened.name}_{bundle.stack.name}_{suffix}"
         for name, node in picked.items():
             results[whole] = bundle.stack
-            after.outputs[name] = after.call(aten.select.int, after.read(whole, None), dim, node.args[2])
+            stack = after.read(whole, stacked(spec, opened.length) if dim else spec)
+            after.outputs[name] = after.call(aten.select.int, stack, dim, node.args[2])
             del results[name]

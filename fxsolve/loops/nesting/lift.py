@@ -72,9 +72,7 @@ class _Lifting:
             self._builder.outputs[self._name(node)] = made
             return
         for user in node.users:
-            projected = self._builder.call(operator.getitem, made, user.args[1])
-            projected.meta.update(user.meta)
-            self._builder.outputs[self._name(user)] = projected
+            self._builder.outputs[self._name(user)] = self._builder.stand_in(user, operator.getitem, made, user.args[1])
 
     def _value(self, node: fx.Node) -> fx.Node:
         return self._builder.read(self._name(node), node.meta.get("spec"))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
+from fxsolve.ir.builder import add_call
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Read, Slices, Stacked
 from fxsolve.ir.strides import is_contiguous
@@ -54,7 +55,7 @@ def _joined(graph: fx.Graph, call: fx.Node, values: list[fx.Node]) -> fx.Node | 
         return None
     with graph.inserting_before(call):
         parts = [_part(graph, piece) for piece in pieces]
-        return parts[0] if len(parts) == 1 else graph.call_function(aten.cat.default, (parts, 0))
+        return parts[0] if len(parts) == 1 else add_call(graph, aten.cat.default, (parts, 0))
 
 
 def _pieces(values: list[fx.Node]) -> list[Piece]:
@@ -87,8 +88,8 @@ def _key(position: int, value: fx.Node) -> _Key | None:
 
 def _part(graph: fx.Graph, piece: Piece) -> fx.Node:
     if isinstance(piece, fx.Node):
-        return graph.call_function(aten.unsqueeze.default, (piece, 0))
+        return add_call(graph, aten.unsqueeze.default, (piece, 0))
     whole, low, high = piece
     if (low, high) == (0, whole.meta["spec"].shape[0]):
         return whole
-    return graph.call_function(aten.slice.Tensor, (whole, 0, low, high))
+    return add_call(graph, aten.slice.Tensor, (whole, 0, low, high))

@@ -4,7 +4,6 @@ A dimension is a product of factors, such as batch times length where rows were 
 step has n_t valid entries of N in the buffer.
 """
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -13,6 +12,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxsolve.errors import PartitionError
+from fxsolve.ir.infer import infer_spec
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.loops.growing.sizes import AffineSize
 from fxsolve.ops.call import Call
@@ -120,7 +121,7 @@ class Padder:
         key = (self.position, self.count)
         self.count += 1
         if key not in self._specs:  # the shapes are those of every step
-            spec = _infer_spec(node)
+            spec = _inferred(node)
             self._specs[key] = _with_types(spec, self.call.meta["spec"]) if target is self.call.target else spec
         node.meta.update({**self.call.meta, "spec": self._specs[key]})
         return node
@@ -169,25 +170,12 @@ class Padder:
         return value
 
 
-def _infer_spec(node: fx.Node) -> Any:
-    """The spec of a call, from its arguments'. NoRuleError if it cannot run on them."""
-
-    def example(source: fx.Node) -> Any:
-        spec = source.meta["spec"]
-        return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device="meta")
-
-    if node.target is operator.getitem:
-        return node.args[0].meta["spec"][node.args[1]]  # pyright: ignore
-    args, kwargs = fx.map_arg((node.args, node.kwargs), example)
-    if "device" in kwargs:
-        kwargs = {**kwargs, "device": "meta"}
+def _inferred(node: fx.Node) -> Any:
+    """The spec of a call. NoRuleError if it cannot run on buffers."""
     try:
-        with torch.no_grad():
-            result = node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
-    except Exception as error:  # meta kernels raise many types
-        raise NoRuleError(f"cannot take a buffer: {str(error).splitlines()[0]}") from error
-    device = next((s.meta["spec"].device for s in node.all_input_nodes), node.kwargs.get("device"))
-    return _spec_of(result, device)
+        return infer_spec(node)
+    except PartitionError as error:
+        raise NoRuleError(f"cannot take a buffer: {error}") from error
 
 
 def _with_types(spec: Any, recorded: Any) -> Any:
@@ -201,9 +189,3 @@ def _with_types(spec: Any, recorded: Any) -> Any:
         one if one is None or known is None else _with_types(one, known)
         for one, known in zip(spec, recorded, strict=True)
     )
-
-
-def _spec_of(result: Any, device: Any) -> Any:
-    if isinstance(result, torch.Tensor):
-        return TensorSpec(tuple(result.shape), tuple(result.stride()), result.dtype, torch.device(device))
-    return tuple(None if one is None else _spec_of(one, device) for one in result)

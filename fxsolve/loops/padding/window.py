@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from fxsolve.ir.strides import contiguous
+from fxsolve.ir.builder import add_call
 from fxsolve.loops.growing.sizes import AffineSize, Growing
 from fxsolve.loops.padding.rules import pad_call
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, as_dim
@@ -98,10 +98,9 @@ def _widened(padder: Padder, node: fx.Node, dims: Dims, first: fx.Node) -> fx.No
     for dim in reversed(dims):
         pads += [0, padder.width(dim) - padder.valid(dim)]
     with padder.graph.inserting_before(first):
-        made = padder.graph.call_function(aten.constant_pad_nd.default, (node, pads, 0))
+        made = add_call(padder.graph, aten.constant_pad_nd.default, (node, pads, 0), like=padder.call)
+    made.meta["buffer"] = True
     padder.made.append(made)
-    spec = contiguous(node.meta["spec"], tuple(padder.widths(dims)))
-    made.meta.update({**padder.call.meta, "spec": spec, "buffer": True})
     return made
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat, close_repeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, copy_call, stand_in
 from fxsolve.ir.calls import arguments
 from fxsolve.ir.spec import Block, Equation, Invariant, Lag, Read, Slices, Stacked, System, Table
 from fxsolve.ir.strides import is_contiguous, overlaps
@@ -65,13 +65,10 @@ def _block(wanted: LiveOut, name: str, span: Sequence[int]) -> list[Block]:
         if made is None:
             tensors = (builder.read(wanted.name(v), calls.node_of(v).meta.get("spec")) for v in calls.arguments(call))
             args, kwargs = map_arguments((node.args, node.kwargs), tensors, iter(calls.numbers_of(call)))
-            made = builder.graph.create_node("call_function", node.target, args, kwargs, node.name)
-        made.meta.update(node.meta)
+            made = copy_call(builder.graph, node, args, kwargs)
         builder.outputs[node.name] = made
         for user in [user for user in node.users if user.target is operator.getitem]:
-            projection = builder.call(operator.getitem, made, user.args[1])
-            projection.meta.update(user.meta)
-            builder.outputs[user.name] = projection
+            builder.outputs[user.name] = builder.stand_in(user, operator.getitem, made, user.args[1])
     return builder.build()
 
 
@@ -82,9 +79,7 @@ def _select(wanted: LiveOut, builder: BlockBuilder, call: int) -> None:
     source = builder.read(wanted.name(value), wanted.calls.node_of(value).meta.get("spec"))
     dim = arguments(node, None, 0)[1]
     for user in [user for user in node.users if user.target is operator.getitem]:
-        part = builder.call(aten.select.int, source, dim, user.args[1])
-        part.meta.update(user.meta)
-        builder.outputs[user.name] = part
+        builder.outputs[user.name] = builder.stand_in(user, aten.select.int, source, dim, user.args[1])
 
 
 def _picks(wanted: LiveOut, number: int) -> list[Block]:
@@ -93,21 +88,20 @@ def _picks(wanted: LiveOut, number: int) -> list[Block]:
     for place in wanted.places(number):
         for step in wanted.picked(place):
             value = wanted.value_at(place, step)
-            meta = wanted.calls.node_of(value).meta
-            picked = builder.call(aten.select.int, builder.read(wanted.stack_name(place), None), 0, step)
-            picked = _with_strides(builder, picked, meta["spec"])
-            picked.meta.update(meta)
-            builder.outputs[wanted.name(value)] = picked
+            builder.outputs[wanted.name(value)] = _pick(wanted, builder, place, step)
     return builder.build()
 
 
-def _with_strides(builder: BlockBuilder, contiguous: fx.Node, spec: TensorSpec) -> fx.Node:
-    """A value with the strides that it had when it was computed: they decide in which order later sums add up."""
+def _pick(wanted: LiveOut, builder: BlockBuilder, place: LoopPlace, step: int) -> fx.Node:
+    """A step with the strides that it had when it was computed: they decide in which order later sums add up."""
+    node = wanted.calls.node_of(wanted.value_at(place, step))
+    spec: TensorSpec = node.meta["spec"]
+    stack = wanted.read_stack(builder, place)
     if is_contiguous(spec) or overlaps(spec):
-        return contiguous
-    empty = builder.call(aten.new_empty_strided.default, contiguous, spec.shape, spec.stride)
-    empty.meta["spec"] = spec
-    return builder.call(aten.copy.default, empty, contiguous)
+        return builder.stand_in(node, aten.select.int, stack, 0, step)
+    entry = builder.call(aten.select.int, stack, 0, step)
+    empty = builder.call(aten.new_empty_strided.default, entry, spec.shape, spec.stride)
+    return builder.stand_in(node, aten.copy.default, empty, entry)
 
 
 class _LoopBody:
@@ -143,9 +137,7 @@ class _LoopBody:
         tensors = [self._argument(next(slots), value) for value in self.calls.arguments(call)]
         numbers = [self._number(next(columns)) for _ in self.calls.numbers_of(call)]
         args, kwargs = map_arguments((node.args, node.kwargs), iter(tensors), iter(numbers))
-        made = self.opened.graph.create_node("call_function", node.target, args, kwargs, node.name)
-        made.meta.update(node.meta)
-        self.made[position, -1] = made
+        self.made[position, -1] = copy_call(self.opened.graph, node, args, kwargs)
 
     def _write(self, place: LoopPlace) -> None:
         node = self._made(place.position, place.output)
@@ -159,10 +151,9 @@ class _LoopBody:
         """The body's node for one output of its call `position`; a `getitem` is made when first asked for."""
         if (position, output) not in self.made:
             producer = self.made[position, -1]
-            with self.opened.graph.inserting_after(producer):
-                node = self.opened.graph.call_function(operator.getitem, (producer, output))
             original = self.calls.node_of(Value(self.loop.window.start + position, output))
-            node.meta.update(original.meta)
+            with self.opened.graph.inserting_after(producer):
+                node = stand_in(self.opened.graph, original, operator.getitem, (producer, output))
             self.made[position, output] = node
         return self.made[position, output]
 

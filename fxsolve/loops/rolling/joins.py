@@ -30,7 +30,7 @@ def join_steps(wanted: LiveOut, builder: BlockBuilder, call: int) -> fx.Node | N
     dim = join_dim(node)
     parts = [_part(wanted, builder, piece, dim, stacking) for piece in pieces]
     joined = parts[0] if len(parts) == 1 else builder.call(aten.cat.default, parts, dim)
-    return builder.call(aten.contiguous.default, joined)
+    return builder.stand_in(node, aten.contiguous.default, joined)
 
 
 def stack_values(wanted: LiveOut, builder: BlockBuilder, values: list[Value]) -> fx.Node:
@@ -64,8 +64,8 @@ def _part(wanted: LiveOut, builder: BlockBuilder, piece: Piece, dim: int, stacki
         node = builder.read(wanted.name(piece), wanted.calls.node_of(piece).meta.get("spec"))
         return builder.call(aten.unsqueeze.default, node, dim) if stacking else node
     place, steps = piece
-    stack = builder.read(wanted.stack_name(place), None)
-    moved = builder.call(torch.movedim, slice_steps(builder, stack, steps), 0, dim)
+    stack = slice_steps(builder, wanted.read_stack(builder, place), steps)
+    moved = builder.call(torch.movedim, stack, 0, dim)
     if stacking:
         return moved
     return builder.call(torch.flatten, moved, dim, dim + 1)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import fx
 
+from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.calls import is_join
-from fxsolve.ir.strides import is_contiguous
+from fxsolve.ir.strides import is_contiguous, stacked
 from fxsolve.loops.rolling.roll import MAX_PEELED, Rolled
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.structure.slots import Internal, SameValue, Value, Varying
@@ -95,6 +96,11 @@ class LiveOut:
     def name(self, value: Value) -> str:
         """The name of one value."""
         return self.calls.node_of(value).name
+
+    def read_stack(self, builder: BlockBuilder, place: LoopPlace) -> fx.Node:
+        """All steps of a place, stacked, as a block reads them."""
+        spec = self.calls.node_of(self.value_at(place, 0)).meta["spec"]
+        return builder.read(self.stack_name(place), stacked(spec, self.windows[place.loop].trips))
 
     def stack_name(self, place: LoopPlace) -> str:
         """The name of all steps of a place, stacked."""

@@ -8,6 +8,7 @@ from torch import fx
 
 from fxsolve.capture.program import Role
 from fxsolve.errors import PartitionError
+from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import arguments, is_view
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
@@ -57,8 +58,7 @@ def resolve_flags(graph: fx.Graph) -> fx.Graph:
     for node in copied.nodes:
         for resolve in _WITHOUT_FLAGS.get(node.target, ()):
             with copied.inserting_before(node):
-                resolved = copied.call_function(resolve, node.args[:1])
-            resolved.meta.update({**node.meta, "spec": node.args[0].meta["spec"]})
+                resolved = add_call(copied, resolve, node.args[:1], like=node)
             node.args = (resolved, *node.args[1:])
     return copied
 
@@ -75,10 +75,8 @@ def _pin(graph: fx.Graph, node: fx.Node, roles: Mapping[str, Role], is_shared: b
         raise PartitionError(f"as_strided at {where} reads memory that is not in its argument alone; index instead")
     with graph.inserting_before(node):
         if is_turned:
-            base = graph.call_function(aten.permute.default, (base, order))
-            base.meta.update({**node.meta, "spec": turned})
-        copy = graph.call_function(aten.clone.default, (base,), {"memory_format": torch.contiguous_format})
-        copy.meta.update({**node.meta, "spec": turned})
+            base = add_call(graph, aten.permute.default, (base, order), like=node)
+        copy = add_call(graph, aten.clone.default, (base,), {"memory_format": torch.contiguous_format}, node)
     node.args = (copy, *node.args[1:])
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import fx
 
+from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import arguments
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Permuted
@@ -106,23 +107,15 @@ def _order(turn: fx.Node) -> tuple[int, ...]:
 
 def _emit(graph: fx.Graph, item: fx.Node, entry: _UnboundEntry) -> fx.Node:
     """Write what stands for `item`."""
-    node, rest, spec = entry.node, entry.rest, entry.node.meta["spec"]
+    node, rest = entry.node, entry.rest
     with graph.inserting_before(item):
         if entry.dim is not None:
             kept = sorted(rest)
-            node = graph.call_function(aten.select.int, (node, entry.dim, entry.index))
-            spec = spec._replace(shape=_pick(spec.shape, kept), stride=_pick(spec.stride, kept))
-            node.meta.update({**item.meta, "spec": spec})
+            node = add_call(graph, aten.select.int, (node, entry.dim, entry.index), like=item)
             rest = tuple(kept.index(k) for k in rest)
         if list(rest) != sorted(rest):
-            node = graph.call_function(aten.permute.default, (node, list(rest)))
-            spec = spec._replace(shape=_pick(spec.shape, rest), stride=_pick(spec.stride, rest))
-            node.meta.update({**item.meta, "spec": spec})
+            node = add_call(graph, aten.permute.default, (node, list(rest)), like=item)
     return node
-
-
-def _pick(values: tuple[int, ...], places: tuple[int, ...] | list[int]) -> tuple[int, ...]:
-    return tuple(values[k] for k in places)
 
 
 def _erase_unused(graph: fx.Graph, unbound: set[fx.Node]) -> None:

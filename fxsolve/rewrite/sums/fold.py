@@ -15,9 +15,10 @@ from torch import fx
 
 from fxsolve.ir.ancestors import ancestors
 from fxsolve.ir.bodies import OpenRepeat, close_repeat, open_repeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, add_call
 from fxsolve.ir.spec import Equation, Invariant, LastStep, Repeat, Slices, Table
 from fxsolve.ir.steps import slice_steps
+from fxsolve.ir.strides import stacked
 from fxsolve.rewrite.sums.accumulate import Accumulator, Term, accumulators
 from fxsolve.rewrite.sums.contract import Contraction, Factor, contract
 from fxsolve.rewrite.sums.scatter_sum import place, placed_factors
@@ -129,9 +130,8 @@ class _Fold:
         dims = [k + steps for k, label in enumerate(factor.labels) if label not in output]
         dims = [0, *dims] if steps else dims
         if dims:
-            stack = self.builder.graph.call_function(
-                aten.sum.dim_IntList, (stack, dims), {"dtype": one.carry.meta["spec"].dtype}
-            )
+            dtype = one.carry.meta["spec"].dtype
+            stack = add_call(self.builder.graph, aten.sum.dim_IntList, (stack, dims), {"dtype": dtype})
         kept = [label for label in factor.labels if label in output]
         order = [kept.index(label) for label in output]
         return stack if order == sorted(order) else self.builder.call(aten.permute.default, stack, order)
@@ -150,12 +150,12 @@ class _Fold:
         if isinstance(read, Invariant):
             return self.builder.read(read.source, node.meta.get("spec"))
         if isinstance(read, Slices) and len({b - a for a, b in pairwise(read.index)}) < 2:
-            source = self.builder.read(read.source, None)
+            source = self.builder.read(read.source)
             moved = self.builder.call(torch.movedim, source, read.dim, 0) if read.dim else source
             return slice_steps(self.builder, moved, list(read.index))
         name = f"{self.opened.name}_{node.name}_terms"
         self.wanted[name] = node
-        return self.builder.read(name, None)
+        return self.builder.read(name, stacked(node.meta["spec"], self.opened.length))
 
 
 def _equation(factors: tuple[Factor, ...], steps: list[bool], output: list[int]) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, add_call
 from fxsolve.ir.spec import Invariant, Table
 from fxsolve.ir.tables import as_range
 
@@ -76,5 +76,5 @@ def _zeros(builder: BlockBuilder, like: fx.Node, value: fx.Node) -> fx.Node:
 def _index(builder: BlockBuilder, entries: list[int], value: fx.Node) -> fx.Node:
     device = {"device": value.meta["spec"].device}
     if counted := as_range(entries):
-        return builder.graph.call_function(torch.arange, (counted.start, counted.stop, counted.step), device)
-    return builder.graph.call_function(torch.tensor, (entries,), device)
+        return add_call(builder.graph, torch.arange, (counted.start, counted.stop, counted.step), device)
+    return add_call(builder.graph, torch.tensor, (entries,), device)
