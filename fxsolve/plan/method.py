@@ -3,16 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from fxsolve.ir.spec import Repeat
 from fxsolve.plan.proofs import Proofs, Requirement
 from fxsolve.plan.reader import TextReader
 from fxsolve.plan.solver import Solver
 from fxsolve.solvers.stop import Stop
-
-if TYPE_CHECKING:
-    from fxsolve.plan.trial import Situation, Trial, Weighed
 
 
 @dataclass(frozen=True)
@@ -108,15 +105,6 @@ class MethodNode(ABC):
         Raises `PartitionError` where its options do not fit the repeat.
         """
         return self
-
-    @classmethod
-    def price(cls, situation: "Situation", weighed: "Weighed") -> "list[Trial]":
-        """What it costs to solve a recurrence so, measured, or why that is ruled out; nothing where nobody asks."""
-        return []
-
-    def refine(self, situation: "Situation", best: "Trial") -> "Trial | None":
-        """The `best` trial of all, which is of this method, with other options, where these may be faster."""
-        return None
 
     @abstractmethod
     def lower(self, repeat: Repeat, parts: Sequence["Part"], stop: Stop | None) -> Solver:

@@ -32,12 +32,13 @@ from fxsolve.ir.reads import has_carry, is_autonomous
 from fxsolve.ir.spec import Repeat, Stacked
 from fxsolve.plan.complete import in_order, in_order_around
 from fxsolve.plan.decision import Candidate, Choice
-from fxsolve.plan.method import MethodNode, whole
+from fxsolve.plan.method import whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.nests import choose_inside
+from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import ProbeRun, first_window, run_parts, shorten, step_seconds, sweep_seconds
 from fxsolve.plan.proofs import CAUSAL
 from fxsolve.plan.schedule import text_of
@@ -181,7 +182,7 @@ def _trials(situation: Situation, step: float) -> tuple[Trial, ...]:
     if obstacle is not None:
         weighed = replace(weighed, trials=(ruled_out((Jacobi(whole(situation.repeat)),), obstacle),))
     for method in situation.methods:
-        if obstacle is None or CAUSAL not in method.requires:
+        if issubclass(method, Priced) and (obstacle is None or CAUSAL not in method.requires):
             weighed = replace(weighed, trials=(*weighed.trials, *method.price(situation, weighed)))
     return weighed.trials
 
@@ -189,7 +190,7 @@ def _trials(situation: Situation, step: float) -> tuple[Trial, ...]:
 def _refined(situation: Situation, best: Trial) -> Trial | None:
     """The best trial with other options of its method, where these may be faster."""
     method = best.parts[0]
-    return method.refine(situation, best) if isinstance(method, MethodNode) else None
+    return method.refine(situation, best) if isinstance(method, Priced) else None
 
 
 def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, ProbeRun]:

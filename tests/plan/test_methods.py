@@ -15,6 +15,7 @@ from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Iterative, Option, Part, Steps, whole
 from fxsolve.plan.methods import METHODS
+from fxsolve.plan.priced import Priced
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Requirement
 from fxsolve.plan.schedule import parts_of
 from fxsolve.plan.solver import LoopSolver, Solver
@@ -77,7 +78,7 @@ def damped(
 
 
 @dataclass(frozen=True)
-class Damped(Iterative):
+class Damped(Iterative, Priced):
     """Sweeps that go half of the way."""
 
     name: ClassVar[str] = "damped"

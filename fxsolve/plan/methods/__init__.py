@@ -20,12 +20,12 @@ and the leaves of a schedule that name it, what goes out a `Solver`, which runs 
    step, terminate) and hand it to `solve_windows`: stopping, finishing in order and certificates are done there.
 2. `plan/methods/damped.py`: a frozen dataclass
 
-       class Damped(Iterative):
+       class Damped(Iterative, Priced):
            name = "damped"                     # damped(cell[0:784], atol=1e-06, rtol=0)
            requires = (CAUSAL, BATCHED)        # facts by name, from `proofs` or a new one
            child: Steps
            stop: Stop | None = None
-           def price(cls, situation, weighed)  # trials for an automatic choice; leave it out to be asked for by name
+           def price(cls, situation, weighed)  # trials for an automatic choice; without `Priced`, by name alone
            def lower(self, repeat, parts, stop):
                bounds = window_bounds(parts)
                options = (*strictest(repeat, parts, stop), short(bounds))

@@ -14,6 +14,7 @@ from fxsolve.plan.budget import most_ops
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import MethodNode, Option, Part, Steps, whole
+from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import PROBED_STEPS, least_seconds, shorten
 from fxsolve.plan.proofs import UNROLLED, Requirement
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
@@ -33,7 +34,7 @@ MEASUREMENTS = 3  # behind seconds of compilation, milliseconds that other progr
 
 
 @dataclass(frozen=True)
-class Fused(MethodNode):
+class Fused(MethodNode, Priced):
     """The steps in order, `unroll` of them in one call that inductor compiles; these round in their own way."""
 
     name: ClassVar[str] = "fused"

@@ -10,6 +10,7 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.facts import find_facts
 from fxsolve.plan.jacobians import count_steps, longest_window, open_linear
 from fxsolve.plan.method import Iterative, Option, Part, Steps
+from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import CAUSAL, LINEAR, STATE, Requirement
 from fxsolve.plan.schedule import text_of
@@ -22,7 +23,7 @@ from fxsolve.solvers.window import Window
 
 
 @dataclass(frozen=True)
-class Newton(Iterative):
+class Newton(Iterative, Priced):
     """Linearize all steps at once, solve the linear recurrence by a scan, and repeat until `stop`.
 
     S <- F(S + d) with d_t = J_t d_{t-1} + F(S)_t - S_t, J_t (n, n) the Jacobian of step t or its diagonal: DEER, ICLR

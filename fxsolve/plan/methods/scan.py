@@ -9,6 +9,7 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.jacobians import LinearWindow, count_steps, open_linear
 from fxsolve.plan.method import MethodNode, Part, Steps, whole
+from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import AFFINE, CAUSAL, LINEAR, STATE, Requirement
 from fxsolve.plan.schedule import text_of
@@ -21,7 +22,7 @@ from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class Scan(MethodNode):
+class Scan(MethodNode, Priced):
     """Solve an affine recurrence s_t = A_t s_{t-1} + b_t at once by a scan over its maps, A_t (n, n).
 
     Blelloch, "Prefix sums and their applications", 1990. Exact up to rounding, so no form of it is exact to the bit.

@@ -12,6 +12,7 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import MethodNode, Part, Steps, whole
 from fxsolve.plan.methods.jacobi import Jacobi
+from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import TERMS, Requirement
 from fxsolve.plan.schedule import text_of
@@ -25,7 +26,7 @@ _MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
-class Sum(MethodNode):
+class Sum(MethodNode, Priced):
     """acc_T = acc_0 + sum over t of v_t: all terms in one sweep, and one sum or one matrix product of them.
 
     Integers are exact; other sums differ by the rounding of additions in another order.
