@@ -35,11 +35,6 @@ from fxsolve.plan.examples import with_examples
 Known = Mapping[str, Tensor | Entries]
 
 
-def structural_values(program: Program, system: System, facts: Facts = FACTS) -> Known:
-    """What is the same in every run of the program: the values of its buffers and constants, and what comes of them."""
-    return known_values(system, constants_of(program), facts)
-
-
 def constants_of(program: Program) -> dict[str, Tensor]:
     """The values of the buffers and constants of a program that stay as they are, by name."""
     values: dict[str, Tensor] = {}

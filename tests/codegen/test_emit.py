@@ -21,7 +21,7 @@ from fxsolve.ir.spec import Repeat, System
 from fxsolve.lower.unroll import can_unroll
 from fxsolve.plan.legalize import legalize_unproved
 from fxsolve.plan.schedule import Apply, GaussSeidel
-from fxsolve.plan.structural import structural_values
+from fxsolve.plan.structural import constants_of, known_values
 from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.solvers.stop import Stop
@@ -34,7 +34,7 @@ EXACT = Stop(0.0, 0.0)
 
 def emitted(program: Program, text: str, stop: Stop | None = None) -> Emitted:
     system = partition(program).system
-    safe = legalize_unproved(system, parse_schedule(text, system), structural_values(program, system))
+    safe = legalize_unproved(system, parse_schedule(text, system), known_values(system, constants_of(program)))
     return emit(program, system, safe.schedule, stop)
 
 

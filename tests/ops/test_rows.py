@@ -13,7 +13,7 @@ from fxsolve.ops.facts import FACTS, Fact
 from fxsolve.plan.affine import is_affine
 from fxsolve.plan.causality import judge
 from fxsolve.plan.independence import find_layout
-from fxsolve.plan.structural import structural_values
+from fxsolve.plan.structural import constants_of, known_values
 
 T, N = 5, 4
 MASK = torch.rand(T, T).tril(-1)
@@ -37,7 +37,7 @@ def test_a_row_that_is_added_from_outside_proves_causality() -> None:
         return y
 
     captured, parts, repeat = loop_of(program, torch.randn(T, 3))
-    known = structural_values(captured, parts.system)
+    known = known_values(parts.system, constants_of(captured))
     assert judge(repeat, known).found.startswith("not shown")
     assert judge(repeat, known, {**FACTS, **CROSS}).found == "proved"
     assert "linalg_cross" not in FACTS

@@ -9,7 +9,7 @@ from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, inputs_of, outputs_of
 from fxsolve.lower.arguments import Values
 from fxsolve.plan.methods import METHODS
-from fxsolve.plan.structural import structural_values
+from fxsolve.plan.structural import constants_of, known_values
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers.stop import default_stop
 from fxsolve.stages import partition
@@ -24,7 +24,7 @@ def situation(sample: Sample, name: str | None = None, backend: str = "eager") -
     for equation in system.equations:
         wanted = equation.name == name if name else isinstance(equation, Repeat) and has_carry(equation)
         if isinstance(equation, Repeat) and wanted:
-            structural = structural_values(program, system)
+            structural = known_values(system, constants_of(program))
             return Situation(equation, Values(named), structural, default_stop(torch.float32), backend, methods=METHODS)
         part = replace(system, inputs=inputs_of(equation), equations=(equation,), outputs=outputs_of(equation))
         named.update(zip(outputs_of(equation), evaluate(part, named), strict=True))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import fxsolve
 from fxsolve.ir.reads import has_carry
 from fxsolve.plan.causality import judge
-from fxsolve.plan.structural import structural_values
+from fxsolve.plan.structural import constants_of, known_values
 from fxsolve.stages import capture, partition
 
 D, HIDDEN, B = 6, 12, 3
@@ -63,7 +63,7 @@ def found_of(program: Callable[..., Tensor], *inputs: Tensor) -> str:
         captured = capture(program, *(inputs or (torch.rand(B, D),)))
     system = partition(captured).system
     (repeat,) = [repeat for repeat in system.repeats if has_carry(repeat)]
-    return judge(repeat, structural_values(captured, system)).found
+    return judge(repeat, known_values(system, constants_of(captured))).found
 
 
 @torch.no_grad()

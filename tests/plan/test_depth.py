@@ -11,7 +11,7 @@ import fxsolve
 from fxsolve.ir.spec import Prefix
 from fxsolve.plan.causality import judge
 from fxsolve.plan.depth import dependency_depth, longest_chain
-from fxsolve.plan.structural import structural_values
+from fxsolve.plan.structural import constants_of, known_values
 from fxsolve.solvers.solution import observe
 from fxsolve.structure.levels import depth_of_prefixes
 
@@ -48,7 +48,7 @@ def depths(mask: Tensor) -> tuple[int, int]:
         program = fxsolve.capture(Sampler(mask), noise)
         system = fxsolve.partition(program).system
     (repeat,) = (one for one in system.repeats if any(isinstance(read, Prefix) for read in one.reads))
-    structural = structural_values(program, system)
+    structural = known_values(system, constants_of(program))
     bound = judge(repeat, structural).depth
     assert bound is not None
     return bound, dependency_depth(repeat, structural)
