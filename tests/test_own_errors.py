@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import fxsolve
-from fxsolve.runtime import calls, entry
+from fxsolve.runtime import entry, patience
 from fxsolve.runtime.compiled import Compiled
 from tests.test_compile import numbers
 
@@ -232,13 +232,13 @@ def test_a_program_that_always_raises_is_recorded_a_few_times_only(recorded: lis
         for rows in range(1, 30):
             bad = torch.full((B, T), WORDS + rows)
             assert error_of(fast, bad) == error_of(own, bad)
-        assert len(recorded) == calls._MAX_LOST
+        assert len(recorded) == patience._MAX_LOST
         assert torch.equal(fast(x := tokens(True)), own(x))
         assert "4 recordings in a row ended in an error of the program" in fast.report().reason
         for _ in range(2):
             assert torch.equal(fast(x := tokens(True)), own(x))
     assert fast.report().status == "emitted"
-    assert len(recorded) == calls._MAX_LOST + 1
+    assert len(recorded) == patience._MAX_LOST + 1
 
 
 def test_the_more_recordings_are_lost_the_more_calls_must_go_well_first(recorded: list[Any]) -> None:

@@ -2,8 +2,9 @@
 
 In come the arguments of a call, out come the program's own results. At each call `guard_keys` tells whether a
 recording may be used again, from the values of arguments (`tokens`), what lies in the program's places (`live`,
-`snapshot`, `watch`) and torch's modes. `cache` has the recordings by that key; `calls` takes one of them, or has one
-made: `entry` records, `relatives` and `family` derive one at a new length from two others, `compilation` chooses,
-emits and checks, `ready` is the result. `nodes` and `differentiation` are its backward pass, `changed`, `faults`
-and `agreement` the ways in which a call goes back to the original.
+`snapshot`, `watch`) and torch's modes. `cache` has the recordings by that key; `calls` has one of them answer
+(`attempts`), or one made, unless that was of no use before (`patience`): `entry` records, `relatives` and `family`
+derive one at a new length from two others, `compilation` chooses, emits and checks, `ready` is the result. `nodes` and
+`differentiation` are its backward pass, `changed`, `faults` and `agreement` the ways in which a call goes back to the
+original.
 """

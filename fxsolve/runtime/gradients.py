@@ -40,6 +40,10 @@ class Original:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
+    def run(self) -> Any:
+        """What the program returns."""
+        return self.program(*self.args, **self.kwargs)
+
     def differentiate(
         self, backward: Backward, attributes: Mapping[str, Tensor], cotangents: Gradients, create_graph: bool
     ) -> tuple[Derivatives, Tensors]:
