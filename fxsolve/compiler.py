@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, Never
 
 from fxsolve.report.report import Report
-from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.compiled import Compiled, compile_again, recompile
 from fxsolve.runtime.declaration import read_shapes
+from fxsolve.runtime.entries import Options
 from fxsolve.runtime.usable import check_inputs, check_names, check_program
 from fxsolve.stages import as_stop, check_backend, check_max_entries, check_schedule, check_verify
 

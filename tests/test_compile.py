@@ -579,6 +579,7 @@ def test_results_do_not_share_memory_with_later_calls() -> None:
 
 def test_an_automatic_choice_that_differs_is_dropped_for_running_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     from fxsolve.report.data import Check
+    from fxsolve.runtime import checks as checking
     from fxsolve.runtime import compilation
 
     checks: list[bool] = []
@@ -587,7 +588,7 @@ def test_an_automatic_choice_that_differs_is_dropped_for_running_in_order(monkey
         checks.append(True)
         return Check(1.0, False, 1e-6) if len(checks) < 3 else Check(0.0, True, 1e-6)
 
-    monkeypatch.setattr(compilation, "check", first_ones_differ)
+    monkeypatch.setattr(checking, "check", first_ones_differ)
     monkeypatch.setattr(compilation.Compilation, "_race", lambda *_: None)
 
     def program(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from fxsolve.capture.capture import name_of
 from fxsolve.report.report import Report
 from fxsolve.runtime.cache import EntryInfo, Variant
 from fxsolve.runtime.calls import Runtime
-from fxsolve.runtime.compilation import Options
+from fxsolve.runtime.entries import Options
 from fxsolve.runtime.guard_keys import is_observed
 from fxsolve.torch_compat.trees import pytree
 

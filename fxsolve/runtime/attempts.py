@@ -15,7 +15,7 @@ from fxsolve.report.difference import compare, within
 from fxsolve.report.report import Report
 from fxsolve.runtime.agreement import tolerance_of
 from fxsolve.runtime.cache import MAX_MISSES, MAX_RECORDINGS, MAX_VARIANTS, Cache, Group, Variant
-from fxsolve.runtime.compilation import Entry
+from fxsolve.runtime.entries import Entry
 from fxsolve.runtime.faults import stray_error
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import CallKey

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fxsolve.plan.schedule import Schedule
 from fxsolve.report.report import Report
-from fxsolve.runtime.compilation import Entry
+from fxsolve.runtime.entries import Entry
 from fxsolve.runtime.family import Member
 from fxsolve.runtime.guard_keys import CallKey, family_of
 

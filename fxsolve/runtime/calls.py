@@ -12,7 +12,7 @@ from fxsolve.errors import CaptureError, FxSolveError
 from fxsolve.report.report import Report
 from fxsolve.runtime.attempts import MISS, Attempts, noted, run_of
 from fxsolve.runtime.cache import Cache, EntryInfo, Families, Group, Variant
-from fxsolve.runtime.compilation import Entry, Options
+from fxsolve.runtime.entries import Entry, Options
 from fxsolve.runtime.entry import build
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.gradients import Original

@@ -9,86 +9,28 @@ from torch import Tensor
 from fxsolve.capture.program import Program
 from fxsolve.capture.state.mutations import note_mutations
 from fxsolve.codegen.emit import Emitted
-from fxsolve.errors import FxSolveError, GuardError, InputError, ScheduleError
+from fxsolve.errors import FxSolveError, InputError, ScheduleError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
-from fxsolve.loops.stopping.counts import Folded, folded
+from fxsolve.loops.stopping.counts import folded
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
-from fxsolve.plan.schedule import is_iterative
 from fxsolve.plan.tolerance import loosest_stop
-from fxsolve.report.data import Check
-from fxsolve.report.difference import within
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
-from fxsolve.runtime.agreement import check, check_gradients
-from fxsolve.runtime.declaration import Shapes
-from fxsolve.runtime.family import Member, member
-from fxsolve.runtime.faults import internal_error, stray_error
+from fxsolve.runtime.checks import check_example
+from fxsolve.runtime.entries import Entry, Options
+from fxsolve.runtime.family import member
+from fxsolve.runtime.faults import DiffersError, LeftAloneError, NoLoopError, internal_error
 from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
 from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch
-from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
-from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
-from fxsolve.solvers.requests import certificates, unasked
+from fxsolve.runtime.ready import generators_of, make_ready, rewinder
+from fxsolve.runtime.trial import race, run_original, time_emitted
+from fxsolve.solvers.requests import unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
 from fxsolve.torch_compat.trees import pytree
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user of `compile` may set."""
-
-    schedule: str = "auto"
-    backend: str = "inductor"
-    tolerance: float | None = None
-    verify: str | int = "first"
-    max_entries: int = 16
-    dynamic_shapes: Shapes = None
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The program could not be recorded; `wrote` says whether the call changed values of its own tensors."""
-
-    wrote: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The module of one signature, or None where the original runs; and the decision behind it.
-
-    `has_communicated` tells that its recording ended because the program communicates with other processes, and
-    `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
-    kept of a program with loops that stop on a value.
-    """
-
-    report: Report
-    ready: Ready | None = None
-    decision: Decision | None = None
-    member: Member | None = None
-    has_communicated: bool = False
-    refusal: Refusal | None = None
-    is_undecided: bool = False
-    folded: Folded | None = None
-
-
-class _LeftAloneError(Exception):
-    """The original is to run; the message is the reason."""
-
-
-class _NoLoopError(_LeftAloneError):
-    """There is nothing to roll."""
-
-
-class _DiffersError(_LeftAloneError):
-    """The emitted module does not reproduce the recorded run; `guard` is the number of the guard that failed."""
-
-    def __init__(self, message: str, guard: int | None = None) -> None:
-        super().__init__(message)
-        self.guard = guard
-
 
 _Made = tuple[Decision, Emitted | Differentiable]
 _WORTH = 1.2
@@ -117,9 +59,9 @@ class Compilation:
         try:
             with unasked():
                 return self._entry()
-        except _NoLoopError as reason:
+        except NoLoopError as reason:
             return replace(self._left_alone(str(reason)), is_undecided=True)
-        except _LeftAloneError as reason:
+        except LeftAloneError as reason:
             return self._left_alone(str(reason))
         except (ScheduleError, InputError) as error:
             if self.options.schedule != "auto":
@@ -158,7 +100,7 @@ class Compilation:
         if verdict.note:
             self.report = replace(self.report, notes=(*self.report.notes, verdict.note))
         if made is None:
-            raise _LeftAloneError(verdict.reason)
+            raise LeftAloneError(verdict.reason)
         return made
 
     def _own(self, parts: Partition) -> tuple[Verdict, _Made | None]:
@@ -167,7 +109,7 @@ class Compilation:
             with plain_torch():
                 decision, emitted = self._checked(parts)
             self._race(emitted, decision)
-        except _LeftAloneError as error:
+        except LeftAloneError as error:
             return Verdict("", reason=str(error)), None
         return Verdict(str(decision.schedule), self.tolerance), (decision, emitted)
 
@@ -180,7 +122,7 @@ class Compilation:
             with plain_torch():
                 return self._solve(parts, verdict)
         except ScheduleError as error:
-            raise _LeftAloneError(f"the schedule of the group does not fit what this process runs: {error}") from error
+            raise LeftAloneError(f"the schedule of the group does not fit what this process runs: {error}") from error
 
     def _checked(self, parts: Partition) -> _Made:
         """A decision, and its module that reproduces the recorded run; a safer one where the automatic one does not."""
@@ -189,7 +131,7 @@ class Compilation:
         for tolerance in (self.options.tolerance, _TIGHT):
             try:
                 return self._solve(parts, Verdict("auto", tolerance))
-            except _DiffersError as error:
+            except DiffersError as error:
                 parts = replace(parts, notes=(*parts.notes, f"{self.report.schedule} was dropped: {error}"))
         return self._solve(parts, Verdict("gs"))
 
@@ -200,7 +142,7 @@ class Compilation:
         while True:
             try:
                 return decision, self._try(parts, decision, tolerance)
-            except _DiffersError as error:
+            except DiffersError as error:
                 safer = None
                 if error.guard is not None:
                     safer = exact_for(self.captured, parts.system, decision, error.guard)
@@ -229,9 +171,7 @@ class Compilation:
     def _refuse_gradients(self, parts: Partition) -> NoReturn:
         found = (f"{one.name}: {one.length} steps at {one.source} were rolled" for one in parts.system.repeats)
         self.report = replace(self.report, notes=(*parts.notes, *found))
-        raise _LeftAloneError(
-            "the result wants gradients, which only the original gives; call it under torch.no_grad()"
-        )
+        raise LeftAloneError("the result wants gradients, which only the original gives; call it under torch.no_grad()")
 
     def _partition(self) -> Partition:
         parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
@@ -239,32 +179,17 @@ class Compilation:
         self.report = replace(self.report, notes=notes)
         if not parts.system.repeats:
             nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
-            raise _NoLoopError(notes[0] if notes else nothing)
+            raise NoLoopError(notes[0] if notes else nothing)
         return parts
 
     def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:
-        """The emitted module must reproduce the recorded run, within rounding and what its stop tests leave behind."""
-        try:
-            with certificates() as proved:
-                outputs, _ = run_example(emitted, self.captured)
-        except GuardError as error:  # a number that the program reads is not the same to the last bit
-            reason = f"the emitted module differs where the program reads a number: {error}"
-            raise _DiffersError(reason, error.number) from error
-        except Exception as error:
-            if not is_iterative(decision.schedule):
-                raise
-            raise _DiffersError(stray_error(error, decision.schedule)) from error
-        recorded = self.captured.example.outputs
-        count = emitted.passes.results if isinstance(emitted, Differentiable) else len(recorded)
-        found = check(outputs[:count], recorded[:count], stop)
-        self.report = replace(self.report, check=found, certificates=tuple(proved))
-        if not within(found):
-            raise _DiffersError(f"the emitted module {_differs(found)}")
-        if outputs[count:]:
-            found = check_gradients(outputs[count:], recorded[count:], stop)
-            self.report = replace(self.report, gradient_check=found)
-            if not within(found):
-                raise _DiffersError(f"the emitted backward pass, relative to the largest entries, {_differs(found)}")
+        """The emitted module must reproduce the recorded run."""
+        found = check_example(emitted, self.captured, decision, stop)
+        self.report = replace(self.report, check=found.results, certificates=found.certificates)
+        if found.gradients is not None:
+            self.report = replace(self.report, gradient_check=found.gradients)
+        if found.fault:
+            raise DiffersError(found.fault)
 
     def _race(self, emitted: Emitted | Differentiable, decision: Decision) -> None:
         """Time the module against the original; the faster one stays, unless the user named a schedule."""
@@ -283,7 +208,7 @@ class Compilation:
         if times.emitted * worth + besides > times.original:
             ratio = times.emitted / times.original
             cost = ", and each call costs something besides" if ratio < 1 else ""
-            raise _LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long{cost}")
+            raise LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long{cost}")
 
     def _run_original(self) -> float:
         """Run the program once more as if for the first time; returns the seconds."""
@@ -294,10 +219,6 @@ class Compilation:
         try:
             return run_original(Original(self.program, self.args, self.kwargs), self.captured, inputs)
         except Exception as error:
-            raise _LeftAloneError(
+            raise LeftAloneError(
                 f"the program raised {type(error).__name__} when it ran a second time on these arguments"
             ) from error
-
-
-def _differs(found: Check) -> str:
-    return f"differs from the recorded run by {found.max_difference:.3g}, more than {found.tolerance:.3g}"

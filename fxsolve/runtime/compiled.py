@@ -16,7 +16,7 @@ from fxsolve.report.report import Report
 from fxsolve.runtime.around import AroundRuntime, is_around
 from fxsolve.runtime.cache import ORIGINAL, EntryInfo, OriginalSchedule
 from fxsolve.runtime.calls import Runtime
-from fxsolve.runtime.compilation import Options
+from fxsolve.runtime.entries import Options
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.torch_compat.dispatch import is_exporting
 

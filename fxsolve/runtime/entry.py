@@ -20,8 +20,9 @@ from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
-from fxsolve.runtime.compilation import Compilation, Entry, Options, Refusal
+from fxsolve.runtime.compilation import Compilation
 from fxsolve.runtime.contents import contents_of
+from fxsolve.runtime.entries import Entry, Options, Refusal
 from fxsolve.runtime.family import Member, grow
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.gradients import Original

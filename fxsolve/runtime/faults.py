@@ -1,6 +1,22 @@
-"""Reasons to leave a program alone after an error that it does not raise itself."""
+"""Reasons to leave a program alone, among them errors that it does not raise itself."""
 
 from fxsolve.plan.schedule import Schedule, is_iterative
+
+
+class LeftAloneError(Exception):
+    """The original is to run; the message is the reason."""
+
+
+class NoLoopError(LeftAloneError):
+    """There is nothing to roll."""
+
+
+class DiffersError(LeftAloneError):
+    """The emitted module does not reproduce the recorded run; `guard` is the number of the guard that failed."""
+
+    def __init__(self, message: str, guard: int | None = None) -> None:
+        super().__init__(message)
+        self.guard = guard
 
 
 def internal_error(stage: str, error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 
-from fxsolve.runtime.compilation import Entry
+from fxsolve.runtime.entries import Entry
 from fxsolve.runtime.guard_keys import CallKey, changed_part
 from fxsolve.runtime.tokens import HashedState
 

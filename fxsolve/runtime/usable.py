@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fxsolve.errors import InputError
-from fxsolve.runtime.compilation import Options
+from fxsolve.runtime.entries import Options
 
 _OPTIONS = ("example_inputs", *(field.name for field in fields(Options)))
 # Options of torch.compile, and what there is here instead.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from fxsolve.report.report import Report
 from fxsolve.runtime.around import AroundRuntime, is_around
 from fxsolve.runtime.calls import Runtime
-from fxsolve.runtime.compilation import Options
 from fxsolve.runtime.compiled import CompiledModule
+from fxsolve.runtime.entries import Options
 
 X = torch.rand(2, 3)
 

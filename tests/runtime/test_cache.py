@@ -6,7 +6,7 @@ import pytest
 
 from fxsolve.report.report import Report
 from fxsolve.runtime.cache import MAX_FAMILIES, MAX_MEMBERS, ORIGINAL, Cache, Families, Group, Variant
-from fxsolve.runtime.compilation import Entry
+from fxsolve.runtime.entries import Entry
 from fxsolve.runtime.guard_keys import Reader
 from tests.runtime.building import member_of, numbers, recurrence
 

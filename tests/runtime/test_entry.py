@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fxsolve.capture.program import Program
 from fxsolve.capture.state.stores import NO_LIVE
-from fxsolve.runtime.compilation import Entry, Options
+from fxsolve.runtime.entries import Entry, Options
 from fxsolve.runtime.entry import build
 from fxsolve.runtime.relatives import Relatives
 from tests.runtime.building import member_of, numbers, recurrence

@@ -1,0 +1,55 @@
+"""Whether an emitted module reproduces the recorded run, within rounding and what its stop tests leave behind."""
+
+from dataclasses import dataclass
+
+from fxsolve.capture.program import Program
+from fxsolve.codegen.emit import Emitted
+from fxsolve.errors import GuardError
+from fxsolve.plan.decision import Decision
+from fxsolve.plan.schedule import is_iterative
+from fxsolve.report.data import Check
+from fxsolve.report.difference import within
+from fxsolve.runtime.agreement import check, check_gradients
+from fxsolve.runtime.faults import DiffersError, stray_error
+from fxsolve.runtime.gradients import Differentiable
+from fxsolve.runtime.trial import run_example
+from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.requests import certificates
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How far the module is from the recorded run; `fault` is the reason not to use it, "" where there is none."""
+
+    results: Check
+    gradients: Check | None
+    certificates: tuple[Certificate, ...]
+    fault: str = ""
+
+
+def check_example(emitted: Emitted | Differentiable, captured: Program, decision: Decision, stop: float) -> Checked:
+    """Compare one run on the recorded inputs with what was recorded. Raises `DiffersError` where that run fails."""
+    try:
+        with certificates() as proved:
+            outputs, _ = run_example(emitted, captured)
+    except GuardError as error:  # a number that the program reads is not the same to the last bit
+        reason = f"the emitted module differs where the program reads a number: {error}"
+        raise DiffersError(reason, error.number) from error
+    except Exception as error:
+        if not is_iterative(decision.schedule):
+            raise
+        raise DiffersError(stray_error(error, decision.schedule)) from error
+    recorded = captured.example.outputs
+    count = emitted.passes.results if isinstance(emitted, Differentiable) else len(recorded)
+    results = check(outputs[:count], recorded[:count], stop)
+    if not within(results):
+        return Checked(results, None, tuple(proved), f"the emitted module {_differs(results)}")
+    if not outputs[count:]:
+        return Checked(results, None, tuple(proved))
+    gradients = check_gradients(outputs[count:], recorded[count:], stop)
+    what = "the emitted backward pass, relative to the largest entries,"
+    return Checked(results, gradients, tuple(proved), "" if within(gradients) else f"{what} {_differs(gradients)}")
+
+
+def _differs(found: Check) -> str:
+    return f"differs from the recorded run by {found.max_difference:.3g}, more than {found.tolerance:.3g}"

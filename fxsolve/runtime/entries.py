@@ -1,0 +1,48 @@
+"""What the user sets for a compilation, and what comes of it for one signature."""
+
+from dataclasses import dataclass
+
+from fxsolve.loops.stopping.counts import Folded
+from fxsolve.plan.decision import Decision
+from fxsolve.report.report import Report
+from fxsolve.runtime.declaration import Shapes
+from fxsolve.runtime.family import Member
+from fxsolve.runtime.ready import Ready
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user of `compile` may set."""
+
+    schedule: str = "auto"
+    backend: str = "inductor"
+    tolerance: float | None = None
+    verify: str | int = "first"
+    max_entries: int = 16
+    dynamic_shapes: Shapes = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The program could not be recorded; `wrote` says whether the call changed values of its own tensors."""
+
+    wrote: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The module of one signature, or None where the original runs; and the decision behind it.
+
+    `has_communicated` tells that its recording ended because the program communicates with other processes, and
+    `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
+    kept of a program with loops that stop on a value.
+    """
+
+    report: Report
+    ready: Ready | None = None
+    decision: Decision | None = None
+    member: Member | None = None
+    has_communicated: bool = False
+    refusal: Refusal | None = None
+    is_undecided: bool = False
+    folded: Folded | None = None
