@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.ir.spec import AllSteps, Along, Count, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Until, Write
+from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Write
 from fxsolve.ir.tensor_spec import UNKNOWN
+from fxsolve.ir.until import Along, Until
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from fxsolve.ir.spec import (
     AllSteps,
-    Along,
     Block,
     Count,
     FinalBuffer,
@@ -23,9 +22,9 @@ from fxsolve.ir.spec import (
     Stacked,
     System,
     Table,
-    Until,
     Write,
 )
+from fxsolve.ir.until import Along, Until
 
 Values = Mapping[str, Tensor]
 Steps = list[tuple[Tensor, ...]]

@@ -8,7 +8,6 @@ from torch import fx
 from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.spec import (
     AllSteps,
-    Along,
     Block,
     Count,
     Equation,
@@ -23,11 +22,11 @@ from fxsolve.ir.spec import (
     Stacked,
     System,
     Table,
-    Until,
     Write,
     inputs_of,
     outputs_of,
 )
+from fxsolve.ir.until import Along, Until
 
 _MOST = 6
 

@@ -8,7 +8,6 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import Nested, every_repeat
 from fxsolve.ir.spec import (
     AllSteps,
-    Along,
     Block,
     Count,
     Equation,
@@ -23,11 +22,11 @@ from fxsolve.ir.spec import (
     Stacked,
     System,
     Table,
-    Until,
     Write,
     inputs_of,
     outputs_of,
 )
+from fxsolve.ir.until import Along, Until
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _KEYWORDS = ("gs", "jacobi", "newton", "picard", "scan", "levels", "while")

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from fxsolve.ir.nested import loops_inside
-from fxsolve.ir.spec import Repeat, System, Until
+from fxsolve.ir.spec import Repeat, System
 from fxsolve.ir.text import count_ops
+from fxsolve.ir.until import Until
 from fxsolve.plan import decision
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.depth import longest_chain

@@ -9,8 +9,9 @@ from torch import Tensor, fx
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.evaluate import evaluate
-from fxsolve.ir.spec import AllSteps, Along, Count, Invariant, Lag, LastStep, Repeat, Slices, System, Until
+from fxsolve.ir.spec import AllSteps, Count, Invariant, Lag, LastStep, Repeat, Slices, System
 from fxsolve.ir.text import system_text
+from fxsolve.ir.until import Along, Until
 from fxsolve.ir.verify import verify_system
 from fxsolve.plan.method import Steps
 from fxsolve.plan.methods.stopping import While

@@ -9,8 +9,9 @@ from torch import fx
 
 from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.nested import Nested, every_repeat
-from fxsolve.ir.spec import Block, Equation, Repeat, System, Until
+from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.ir.until import Until
 
 
 def lift_loops(system: System) -> System:
