@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from io import IOBase
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.bits import same_bits
 from fxsolve.capture.communication import HappenedError, Line, Outcome, refuse_communication
 from fxsolve.capture.numbers import NumberWatch, Places
 from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
-from fxsolve.capture.randomness.generators import find_generators, restore_generators
+from fxsolve.capture.randomness.generators import find_generators
 from fxsolve.capture.record.arguments import unchanged
 from fxsolve.capture.record.as_written import as_written
 from fxsolve.capture.record.backward import Pass, record_backward
@@ -26,6 +24,7 @@ from fxsolve.capture.record.feeds import feed
 from fxsolve.capture.record.output import flatten_result
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
+from fxsolve.capture.record.redraw import check_randomness, restore_randomness
 from fxsolve.capture.record.watched import watched
 from fxsolve.capture.state.externals import find_aliases
 from fxsolve.capture.state.held import NOTHING_HELD, Held
@@ -83,14 +82,14 @@ def record(
         After the other two, and what the program itself raises, attributes, tensors and generators are as before.
     """
     _refuse_nesting()
-    others = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if not isinstance(leaf, Tensor))
+    leaves = pytree.tree_leaves((args, kwargs))
+    inputs = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+    others = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
     reach = find_reach(program, others)
     _refuse_iterators(reach)
     refuse_communication(reach)
-    names = name_tensors(reach)
-    inputs = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
     snapshot, randomness = take_snapshot(reach), read_random_state()
-    recorder = Dispatcher(names, find_generators(reach, others), line)
+    recorder = Dispatcher(name_tensors(reach), find_generators(reach, others), line)
     rewind = functools.partial(_rewind, recorder, randomness)
     state = tuple((read, read.value()) for read in live.reads)
     try:
@@ -109,12 +108,11 @@ def record(
             recorder.externals.check()
             backward = record_backward(recorder, outputs, changes.stores.handed, reach)
             counters.check()
-        _check_randomness(recorder, randomness)
+        check_randomness(recorder, randomness)
         # A program that draws nothing leaves the generators to other threads.
         drawn = randomness if recorder.draws else None
         back = functools.partial(_rewind, recorder, drawn, changes.before)
-        found = _finish(recorder, inputs, output, outputs, backward, back)
-        return _with_state(found, changes)
+        return _with_state(_finish(recorder, inputs, output, outputs, backward, back), changes)
     except HappenedError:
         raise
     except Exception as error:
@@ -166,42 +164,7 @@ def _rewind(recorder: Recorder, randomness: RandomState | None, before: Held = N
     before.put_back()
     recorder.externals.undo()
     if randomness is not None:
-        _restore_randomness(recorder, randomness)
-
-
-def _restore_randomness(recorder: Recorder, randomness: RandomState) -> None:
-    randomness.restore()
-    restore_generators(recorder.generators.values())
-
-
-def _states(recorder: Recorder) -> list[Tensor]:
-    return [generator.get_state() for generator, _ in recorder.generators.values()]
-
-
-def _check_randomness(recorder: Recorder, before: RandomState) -> None:
-    """Make all draws again from the state before the run: same bits, and the state after the run."""
-    if not before.is_python_unchanged():
-        raise CaptureError(
-            "the program, or another thread meanwhile, draws random numbers from Python or NumPy; draw them with torch."
-        )
-    recorder.fresh.check()
-    if not (_draws_again(recorder, before) if recorder.draws else _drew_nothing(recorder, before)):
-        raise CaptureError(
-            "the program uses random numbers that fxsolve did not see being drawn, or another thread drew some "
-            "meanwhile."
-        )
-
-
-def _draws_again(recorder: Recorder, before: RandomState) -> bool:
-    after, explicit = read_random_state(), _states(recorder)
-    _restore_randomness(recorder, before)
-    same = all(same_bits(draw.sample(), noise) for draw, noise in zip(recorder.draws, recorder.noise, strict=True))
-    return same and after.is_torch_unchanged() and all(map(torch.equal, _states(recorder), explicit))
-
-
-def _drew_nothing(recorder: Recorder, before: RandomState) -> bool:
-    known = (state for _, state in recorder.generators.values())
-    return before.is_torch_unchanged() and all(map(torch.equal, _states(recorder), known))
+        restore_randomness(recorder, randomness)
 
 
 def _finish(
