@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.errors import InputError
-from fxsolve.runtime import watch
 from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule
 from fxsolve.runtime.guard_keys import Reader
+from fxsolve.state import watch
 
 T, B, N = 7, 2, 3
 FACTOR = 0.5

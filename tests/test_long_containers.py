@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
-from fxsolve.capture.state.places import MAX_NESTED
+from fxsolve.state.places import MAX_NESTED
 
 B, N, T = 2, 3, 100
 State = collections.namedtuple("State", ["h", "sum"])

@@ -2,6 +2,6 @@
 
 `capture` is the way through it: `record` runs the program once and writes down its ATen calls, those of its backward
 pass behind them; `functional` makes of that a graph that writes into nothing; `program` is the result, `verify` its
-law. `state` knows the places where Python keeps what outlives a call, `randomness` the generators, `backward` the
+law. `effects` says what a run leaves behind, in the terms of the package `fxsolve.state`, and `backward` knows the
 graph that autograd keeps.
 """

@@ -7,16 +7,16 @@ from typing import Any
 from torch import fx
 
 from fxsolve.capture.communication import Line
+from fxsolve.capture.effects.counters import CountsError
 from fxsolve.capture.functional.functionalize import functionalize
 from fxsolve.capture.functional.needed import find_needed
 from fxsolve.capture.functional.phases import bring_forward
 from fxsolve.capture.numbers import Places, UnfollowedError
 from fxsolve.capture.program import Program
 from fxsolve.capture.record.record import Record, record
-from fxsolve.capture.state.counters import CountsError
-from fxsolve.capture.state.reach import find_reach
-from fxsolve.capture.state.state import take_snapshot
-from fxsolve.capture.state.stores import NO_LIVE, Live
+from fxsolve.state.reach import find_reach
+from fxsolve.state.snapshot import take_snapshot
+from fxsolve.state.stores import NO_LIVE, Live
 from fxsolve.torch_compat.graphs import LazyGraphModule
 from fxsolve.torch_compat.trees import pytree
 

@@ -1,4 +1,4 @@
-"""Communication with other processes: which operators and parts of a program do it, and how a recording treats it.
+"""Communication with other processes: which operators do it, and how a recording treats it.
 
 What communicates must happen once at each call, in step with the other processes: a second run of it waits for partners
 that do not come, or adds up something else.
@@ -10,26 +10,15 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.reach import Reach, ReachedObjects, name_tensors, walk
 from fxsolve.errors import CommunicationError
+from fxsolve.state.processes import PARTS_ALONE, communicating_part
+from fxsolve.state.reach import Reach, walk
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 _NAMESPACES = frozenset(
     {"c10d", "c10d_functional", "_c10d_functional", "_c10d_functional_autograd", "_dtensor", "symm_mem"}
 )
-# Classes of modules and tensors that communicate; those of the last package only wrap a module.
-_PLACES = ("torch.distributed.", "torch.nn.parallel.distributed")
-_SILENT = "torch.distributed.algorithms."
-_PARTS_ALONE = "compile the parts of the program that do not communicate"
-_PLAIN = (Tensor, nn.Parameter)
-_ORDERS = {
-    "DistributedDataParallel": "compile the module inside of it: DistributedDataParallel(fxsolve.compile(module))",
-    "FSDPModule": "compile modules inside of it that are not sharded by themselves, before fully_shard is called",
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,7 @@ def called(what: str) -> str:
     """Why a program that calls `what` runs as it was written."""
     return (
         f"{user_line()}: {what} communicates with other processes, which must happen exactly once at each call; "
-        f"{_PARTS_ALONE}."
+        f"{PARTS_ALONE}."
     )
 
 
@@ -99,36 +88,7 @@ def is_inside_distributed() -> bool:
     return False
 
 
-def communicating_part(reach: Reach, found: ReachedObjects) -> str:
-    """Why a program runs as it was written if a module or tensor that it reaches communicates by itself, or ""."""
-    tensors = ((name, tensor) for tensor, name, _ in name_tensors(reach).values() if type(tensor) not in _PLAIN)
-    return next((why for name, one in (*found.modules, *tensors) if (why := communicates(one, name))), "")
-
-
 def refuse_communication(reach: Reach) -> None:
     """Raise CommunicationError for a program that reaches a module or tensor that communicates by itself."""
     if reason := communicating_part(reach, walk(reach)):
         raise CommunicationError(reason)
-
-
-def communicates(value: Any, name: str) -> str:
-    """Why what has this name communicates by itself, a tensor that is spread over processes for example, or ""."""
-    kind = _distributed_kind(type(value))
-    if not kind:
-        return ""
-    order = _ORDERS.get(kind, _PARTS_ALONE)
-    return f"{name or 'the program'} is a {kind}, which communicates between processes by itself; {order}."
-
-
-@cache
-def _distributed_kind(kind: type) -> str:
-    """The name of the class behind `kind` that communicates, or ""."""
-    places = ((base.__name__, f"{base.__module__}.") for base in kind.__mro__)
-    names = [name for name, place in places if place.startswith(_PLACES) and not place.startswith(_SILENT)]
-    return next((name for name in names if name in _ORDERS), "".join(names[:1]))
-
-
-def in_group() -> bool:
-    """Whether this process is one of several in a group."""
-    distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.communication import communicates
 from fxsolve.errors import CaptureError, CommunicationError
+from fxsolve.state.processes import communicates
 
 
 def refuse_unusual(tensor: Tensor, what: str) -> None:

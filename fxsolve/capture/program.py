@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.state.held import NOTHING_HELD, Held
-from fxsolve.capture.state.stores import NO_STORES, Stores, View
 from fxsolve.capture.stream import NO_STREAM, Stream
+from fxsolve.state.held import NOTHING_HELD, Held
+from fxsolve.state.stores import NO_STORES, Stores, View
 from fxsolve.torch_compat.trees import TreeSpec
 
 Role = Literal["input", "param", "buffer", "constant", "noise", "cotangent"]

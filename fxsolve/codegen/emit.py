@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.program import Draw, Program
-from fxsolve.capture.state.memory import storage_of
 from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
@@ -19,6 +18,7 @@ from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.solvers.stop import Stop
+from fxsolve.state.memory import storage_of
 
 Flags = Mapping[str, tuple[bool, bool]]  # of named values: conjugated, negated
 

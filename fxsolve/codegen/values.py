@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxsolve.capture.names import Names
 from fxsolve.capture.program import Program, attribute_of
 from fxsolve.codegen.picks import take_apart
 from fxsolve.ir.spec import Block, Equation, Stacked, System, inputs_of
 from fxsolve.lower.emission import Emission
 from fxsolve.solvers.owned import Owned
+from fxsolve.state.names import Names
 
 
 @dataclass(frozen=True)

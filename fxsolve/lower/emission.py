@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import GraphAppendingTracer
 
-from fxsolve.capture.names import Names
 from fxsolve.ir.spec import Block
 from fxsolve.lower.arguments import Values
 from fxsolve.lower.in_place import writes_of
 from fxsolve.lower.readable import readable_target
 from fxsolve.solvers.guard import check_guards
+from fxsolve.state.names import Names
 from fxsolve.torch_compat.trees import pytree
 
 

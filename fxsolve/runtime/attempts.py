@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from fxsolve.capture.capture import name_of
-from fxsolve.capture.state.mutations import Kept, copy_result, is_apart, is_laid_out, keep
+from fxsolve.capture.effects.mutations import Kept, copy_result, is_apart, is_laid_out, keep
 from fxsolve.errors import GuardError
 from fxsolve.report.data import Check, SolveReport
 from fxsolve.report.difference import compare, within

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from fxsolve.capture.capture import name_of
+from fxsolve.capture.effects.mutations import as_before, is_read_live
 from fxsolve.capture.program import Program
-from fxsolve.capture.state.mutations import as_before, is_read_live
 from fxsolve.errors import CaptureError, FxSolveError
 from fxsolve.report.report import Report
 from fxsolve.runtime.attempts import MISS, Attempts, noted, run_of

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from fxsolve.capture.state.memory import version_of
-from fxsolve.capture.state.mutations import Effects
-from fxsolve.capture.state.reach import Reach, find_reach, name_tensors
-from fxsolve.capture.state.state import take_snapshot
+from fxsolve.capture.effects.mutations import Effects
 from fxsolve.runtime.gradients import Original
+from fxsolve.state.memory import version_of
+from fxsolve.state.reach import Reach, find_reach, name_tensors
+from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.trees import pytree
 
 _MOST = 8  # names in a message

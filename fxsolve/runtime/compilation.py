@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
+from fxsolve.capture.effects.mutations import note_mutations
 from fxsolve.capture.program import Program
-from fxsolve.capture.state.mutations import note_mutations
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, InputError, ScheduleError
 from fxsolve.ir.nested import every_repeat

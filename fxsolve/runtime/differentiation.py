@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.capture.state.memory import version_of
-from fxsolve.capture.state.mutations import counting_nothing
+from fxsolve.capture.effects.mutations import counting_nothing
 from fxsolve.errors import FxSolveError, GradientError
 from fxsolve.report.difference import compare, within
 from fxsolve.runtime.agreement import tolerance_of
@@ -22,6 +21,7 @@ from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.partial_gradients import choose, differentiate_some
 from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
+from fxsolve.state.memory import version_of
 from fxsolve.torch_compat.gradients import current_pass
 from fxsolve.torch_compat.tensors import write_count_of
 

@@ -9,9 +9,7 @@ import torch
 from fxsolve.capture.capture import capture, name_of
 from fxsolve.capture.communication import HappenedError, Outcome
 from fxsolve.capture.program import Program
-from fxsolve.capture.randomness.rewind import rewinder_of
 from fxsolve.capture.record.output import rebuild
-from fxsolve.capture.state.stores import Live
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.loops.partition import Partition
@@ -21,7 +19,6 @@ from fxsolve.report.difference import within
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
 from fxsolve.runtime.compilation import Compilation
-from fxsolve.runtime.contents import contents_of
 from fxsolve.runtime.entries import Entry, Options, Refusal
 from fxsolve.runtime.family import Member, grow
 from fxsolve.runtime.faults import internal_error
@@ -30,6 +27,9 @@ from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.set_first import find_made
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
+from fxsolve.state.contents import contents_of
+from fxsolve.state.rewind import rewinder_of
+from fxsolve.state.stores import Live
 from fxsolve.torch_compat.trees import pytree
 
 

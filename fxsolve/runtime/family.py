@@ -7,12 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.effects.aliasing import fresh_of
+from fxsolve.capture.effects.mutations import effects_of
 from fxsolve.capture.program import Draw, Example, Program, attribute_of
-from fxsolve.capture.state.aliasing import fresh_of
-from fxsolve.capture.state.mutations import effects_of
-from fxsolve.capture.state.state import read_random_state
-from fxsolve.capture.state.stores import Stores
-from fxsolve.capture.state.storing import are_handed
 from fxsolve.capture.stream import Stream
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import System
@@ -21,6 +18,9 @@ from fxsolve.loops.generalize.blend import Blend, Series, numbered_name
 from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.loops.generalize.numbers import read_numbers
 from fxsolve.runtime.visit import Seen, Visit, see
+from fxsolve.state.random_state import read_random_state
+from fxsolve.state.stores import Stores
+from fxsolve.state.storing import are_handed
 
 
 @dataclass(frozen=True)

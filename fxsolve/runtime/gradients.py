@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.backward.boundary import BoundedResults
+from fxsolve.capture.effects.mutations import Effects, effects_of, separate
 from fxsolve.capture.program import Backward, Draw, Program
 from fxsolve.capture.record.output import flatten_result
-from fxsolve.capture.state.mutations import Effects, effects_of, separate
 from fxsolve.codegen.passes import EmittedPasses
 from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.runtime.modes import as_written

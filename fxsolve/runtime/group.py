@@ -13,9 +13,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fxsolve.capture.communication import in_group
 from fxsolve.capture.program import Program
 from fxsolve.capture.stream import split_entry
+from fxsolve.state.processes import in_group
 from fxsolve.torch_compat.processes import default_store
 
 Made = TypeVar("Made")

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.communication import communicates
-from fxsolve.capture.state.memory import storage_of
-from fxsolve.capture.state.places import is_container
-from fxsolve.capture.state.stores import Stores
 from fxsolve.errors import CaptureError, CommunicationError
-from fxsolve.runtime.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
-from fxsolve.runtime.tokens import PLAIN, HashedState, callable_token, token_of
-from fxsolve.runtime.watch import Watch
+from fxsolve.state.live import NO_STATE, LiveSet, LiveState, read_live
+from fxsolve.state.memory import storage_of
+from fxsolve.state.places import is_container
+from fxsolve.state.processes import communicates
+from fxsolve.state.stores import Stores
+from fxsolve.state.tokens import PLAIN, HashedState, callable_token, token_of
+from fxsolve.state.watch import Watch
 from fxsolve.torch_compat.dispatch import (
     DeviceContext,
     count_dispatch_modes,

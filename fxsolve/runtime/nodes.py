@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from fxsolve.capture.state.memory import storage_of, storages_of, version_of
 from fxsolve.runtime.differentiation import DifferentiatedCall
 from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tensors, read_by
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.solvers.lazy import as_lazy
+from fxsolve.state.memory import storage_of, storages_of, version_of
 from fxsolve.torch_compat.gradients import will_run
 from fxsolve.torch_compat.tensors import hooks_of, is_view
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 
 from fxsolve.runtime.entries import Entry
 from fxsolve.runtime.guard_keys import CallKey, changed_part
-from fxsolve.runtime.tokens import HashedState
+from fxsolve.state.tokens import HashedState
 
 _MAX_LOST = 4  # recordings in a row that errors of the program end
 _MAX_UNDECIDED = 4  # recordings of one signature that show no loop, where values are read

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fxsolve.capture.effects.mutations import Effects, counting_nothing, effects_of, hand_on, write
 from fxsolve.capture.program import Counted, Draw, Guard, Output, Program, attribute_of
-from fxsolve.capture.randomness.generators import Known, restore_generators
 from fxsolve.capture.record.backward import draw_cotangent
 from fxsolve.capture.record.noise import generator_of
 from fxsolve.capture.record.output import rebuild
-from fxsolve.capture.state.mutations import Effects, counting_nothing, effects_of, hand_on, write
 from fxsolve.codegen.emit import Emitted
 from fxsolve.plan.decision import Decision
 from fxsolve.report.difference import within
@@ -22,6 +21,7 @@ from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.nodes import run
 from fxsolve.solvers.solution import Solution, observe
+from fxsolve.state.generators import Known, restore_generators
 from fxsolve.torch_compat.tensors import address_of_generator, write_count_of
 
 

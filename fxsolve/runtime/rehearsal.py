@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.capture.capture import rehearse
-from fxsolve.capture.state.memory import storage_of
 from fxsolve.errors import InputError
 from fxsolve.loops.partition import partition
 from fxsolve.runtime.declaration import Shapes, Size, map_declared
 from fxsolve.runtime.family import Member, member
 from fxsolve.runtime.modes import plain_torch
+from fxsolve.state.memory import storage_of
 from fxsolve.torch_compat.trees import pytree
 
 # The second base is for programs whose first steps differ from the others.

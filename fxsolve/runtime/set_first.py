@@ -4,11 +4,11 @@ from torch import Tensor
 
 from fxsolve.capture.program import Program
 from fxsolve.capture.record.watched import watched_firsts
-from fxsolve.capture.state.places import Place
-from fxsolve.capture.state.reach import find_reach
-from fxsolve.capture.state.stores import has_tensor
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.trial import run_original
+from fxsolve.state.places import Place
+from fxsolve.state.reach import find_reach
+from fxsolve.state.stores import has_tensor
 from fxsolve.torch_compat.trees import pytree
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.backward.boundary import BoundedResults
+from fxsolve.capture.effects.mutations import effects_of, rewound, separate, write
 from fxsolve.capture.program import Program
-from fxsolve.capture.state.mutations import effects_of, rewound, separate, write
 from fxsolve.codegen.emit import Emitted
 from fxsolve.plan.probe import synchronize
 from fxsolve.runtime.gradients import Differentiable, Original

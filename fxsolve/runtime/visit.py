@@ -10,20 +10,20 @@ from torch import Tensor
 from fxsolve.capture.backward.boundary import BoundedResults
 from fxsolve.capture.backward.gradient_paths import find_ways
 from fxsolve.capture.communication import Line
+from fxsolve.capture.effects.aliasing import common_bases
+from fxsolve.capture.effects.counters import Counters
 from fxsolve.capture.program import Output, Program, attribute_of
 from fxsolve.capture.record.backward import draw_cotangent
 from fxsolve.capture.record.output import flatten_result
 from fxsolve.capture.record.watched import watched
 from fxsolve.capture.record.witness import Witness
-from fxsolve.capture.state.aliasing import common_bases
-from fxsolve.capture.state.counters import Counters
-from fxsolve.capture.state.held import Held, hold
-from fxsolve.capture.state.reach import Reach, find_reach
-from fxsolve.capture.state.state import take_snapshot
-from fxsolve.capture.state.stores import Store
 from fxsolve.capture.stream import Entry
 from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.runtime.modes import plain_autograd
+from fxsolve.state.held import Held, hold
+from fxsolve.state.reach import Reach, find_reach
+from fxsolve.state.snapshot import take_snapshot
+from fxsolve.state.stores import Store
 from fxsolve.torch_compat.trees import pytree
 
 

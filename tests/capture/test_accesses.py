@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from torch import nn
 
-from fxsolve.capture.state.accesses import default_of, watching
-from fxsolve.capture.state.places import MISSING
+from fxsolve.capture.effects.accesses import default_of, watching
+from fxsolve.state.places import MISSING
 
 
 class Log:

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fxsolve.capture.state.aliasing import Handed, common_bases, find_sharing, fresh_of
-from fxsolve.capture.state.memory import storage_of
-from fxsolve.capture.state.routes import written_node
-from fxsolve.capture.state.stores import Stores
-from fxsolve.capture.state.storing import settle
+from fxsolve.capture.effects.aliasing import Handed, common_bases, find_sharing, fresh_of
+from fxsolve.capture.effects.routes import written_node
 from fxsolve.errors import SideEffectError
+from fxsolve.state.memory import storage_of
+from fxsolve.state.stores import Stores
+from fxsolve.state.storing import settle
 from tests.capture.recording import recorder_of, run
 
 Program = Callable[[Tensor], tuple[Tensor, ...]]

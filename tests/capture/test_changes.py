@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fxsolve.capture.effects.counters import CountsError
 from fxsolve.capture.record.changes import Changes, find_changes
-from fxsolve.capture.state.counters import CountsError
-from fxsolve.capture.state.reach import find_reach
-from fxsolve.capture.state.state import Snapshot, take_snapshot
-from fxsolve.capture.state.storing import store
 from fxsolve.errors import SideEffectError
+from fxsolve.state.reach import find_reach
+from fxsolve.state.snapshot import Snapshot, take_snapshot
+from fxsolve.state.storing import store
 from tests.capture.recording import recorder_of, run
 
 

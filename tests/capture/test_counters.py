@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fxsolve.capture.communication import Line
-from fxsolve.capture.state.accesses import watching
-from fxsolve.capture.state.counters import Counter, Counters, CountsError
-from fxsolve.capture.state.places import Place
-from fxsolve.capture.state.stores import Added, Constant
+from fxsolve.capture.effects.accesses import watching
+from fxsolve.capture.effects.counters import Counter, Counters, CountsError
 from fxsolve.errors import SideEffectError
+from fxsolve.state.places import Place
+from fxsolve.state.stores import Added, Constant
 
 NUMBERS = st.one_of(st.integers(-5, 5), st.floats(-1e3, 1e3))
 

@@ -8,10 +8,10 @@ from fxsolve.capture.program import Backward, Example, Mutation
 from fxsolve.capture.record.changes import Changes
 from fxsolve.capture.record.dispatch import Dispatcher
 from fxsolve.capture.record.feeds import Fed, feed
-from fxsolve.capture.state.held import NOTHING_HELD
-from fxsolve.capture.state.places import Place
-from fxsolve.capture.state.stores import Move, Read, Same, Stores
 from fxsolve.errors import SideEffectError
+from fxsolve.state.held import NOTHING_HELD
+from fxsolve.state.places import Place
+from fxsolve.state.stores import Move, Read, Same, Stores
 from tests.capture.recording import recorder_of, run
 
 X, STATE, FIXED, OTHER = (torch.full((2,), float(k)) for k in range(1, 5))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fxsolve.capture.state.accesses import watching
-from fxsolve.capture.state.firsts import Firsts
-from fxsolve.capture.state.places import Place
+from fxsolve.capture.effects.accesses import watching
+from fxsolve.capture.effects.firsts import Firsts
+from fxsolve.state.places import Place
 
 
 class State:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fxsolve.capture.state.increments import Increment, find_increment
+from fxsolve.capture.effects.increments import Increment, find_increment
 
 
 def increments(source: str) -> list[Increment | None]:

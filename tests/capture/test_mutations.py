@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.capture import capture
-from fxsolve.capture.program import Program, attribute_of
-from fxsolve.capture.state.memory import copy_of
-from fxsolve.capture.state.mutations import (
+from fxsolve.capture.effects.mutations import (
     copy_result,
     effects_of,
     is_apart,
@@ -25,8 +23,10 @@ from fxsolve.capture.state.mutations import (
     separate,
     write,
 )
+from fxsolve.capture.program import Program, attribute_of
 from fxsolve.capture.verify import verify_program
 from fxsolve.errors import CaptureError, SideEffectError
+from fxsolve.state.memory import copy_of
 from tests.capture.test_writes import SIZE, STEPS
 
 N = 3

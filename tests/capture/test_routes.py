@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fxsolve.capture.state.routes import is_plain, route_of, written_node
-from fxsolve.capture.state.stores import Same
-from fxsolve.capture.state.storing import _follow
+from fxsolve.capture.effects.routes import is_plain, route_of, written_node
+from fxsolve.state.stores import Same
+from fxsolve.state.storing import _follow
 from tests.capture.tapes import Known
 
 aten = torch.ops.aten

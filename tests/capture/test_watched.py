@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from fxsolve.capture.communication import Line
 from fxsolve.capture.record.watched import watched, watched_firsts
-from fxsolve.capture.state.places import Place
-from fxsolve.capture.state.reach import find_reach
-from fxsolve.capture.state.state import take_snapshot
-from fxsolve.capture.state.stores import Added, Store
 from fxsolve.errors import SideEffectError
+from fxsolve.state.places import Place
+from fxsolve.state.reach import find_reach
+from fxsolve.state.snapshot import take_snapshot
+from fxsolve.state.stores import Added, Store
 
 
 class Model(nn.Module):

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 import fxsolve
 from fxsolve.capture.capture import capture
 from fxsolve.capture.record.witness import Witness
-from fxsolve.capture.state.reach import find_reach
 from fxsolve.errors import CaptureError
+from fxsolve.state.reach import find_reach
 
 X, KEPT = torch.rand(4, 3), torch.rand(4, 3)
 MEAN, VAR, OTHER = torch.zeros(3), torch.ones(3), torch.zeros(12).untyped_storage()

@@ -15,9 +15,9 @@ from fxsolve.capture.capture import capture
 from fxsolve.capture.communication import Line
 from fxsolve.capture.functional.functionalize import functionalize
 from fxsolve.capture.record.record import record
-from fxsolve.capture.state.stores import NO_LIVE
 from fxsolve.capture.verify import verify_program
 from fxsolve.errors import CaptureError
+from fxsolve.state.stores import NO_LIVE
 
 SIZE = 4
 VIEWS: list[Callable[[Tensor, int], Tensor]] = [

@@ -5,7 +5,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.state.mutations import effects_of
+from fxsolve.capture.effects.mutations import effects_of
 from fxsolve.runtime.changed import Changed, describe_changed
 from fxsolve.runtime.gradients import Original
 from tests.runtime.building import recorded, recurrence, wanted

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.program import Program
-from fxsolve.capture.state.stores import NO_LIVE
 from fxsolve.runtime.entries import Entry, Options
 from fxsolve.runtime.entry import build
 from fxsolve.runtime.relatives import Relatives
+from fxsolve.state.stores import NO_LIVE
 from tests.runtime.building import member_of, numbers, recurrence
 
 OPTIONS = Options("gs", "eager")

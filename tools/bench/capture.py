@@ -24,8 +24,8 @@ from fxsolve.capture.capture import capture
 from fxsolve.capture.communication import Line
 from fxsolve.capture.functional.functionalize import functionalize
 from fxsolve.capture.record.record import Record, record
-from fxsolve.capture.state.stores import NO_LIVE
 from fxsolve.loops.partition import partition
+from fxsolve.state.stores import NO_LIVE
 
 
 class LoopGRU(nn.Module):

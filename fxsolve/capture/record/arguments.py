@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from fxsolve.capture.communication import Line
-from fxsolve.capture.state.places import Container, container_of, containers_in
 from fxsolve.errors import SideEffectError
+from fxsolve.state.places import Container, container_of, containers_in
 from fxsolve.torch_compat.trees import pytree
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.communication import Line
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.memory import version_of
 from fxsolve.errors import CaptureError
+from fxsolve.state.memory import version_of
 from fxsolve.torch_compat.dispatch import without_modes
 from fxsolve.torch_compat.trees import pytree
 

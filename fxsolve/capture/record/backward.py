@@ -13,15 +13,16 @@ from torch import Tensor
 
 from fxsolve.capture.backward.boundary import BoundedResults
 from fxsolve.capture.backward.gradient_paths import Ways, find_ways
-from fxsolve.capture.communication import Line, in_group
+from fxsolve.capture.communication import Line
+from fxsolve.capture.effects.externals import External
 from fxsolve.capture.program import Backward, Inner
 from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
-from fxsolve.capture.state.externals import External
-from fxsolve.capture.state.reach import Reach, find_reach
-from fxsolve.capture.state.state import take_snapshot
 from fxsolve.errors import CaptureError, CommunicationError, SideEffectError
+from fxsolve.state.processes import in_group
+from fxsolve.state.reach import Reach, find_reach
+from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.torch_compat.tensors import accumulation_hooks_of, hooks_of
 

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fxsolve.capture.effects.aliasing import Handed, common_bases, find_sharing
+from fxsolve.capture.effects.counters import Counter, CountsError
+from fxsolve.capture.effects.externals import Moved
+from fxsolve.capture.effects.routes import written_node
 from fxsolve.capture.record.recipes import RecipeWriter, not_again
 from fxsolve.capture.record.recorder import Recorder
-from fxsolve.capture.state.aliasing import Handed, common_bases, find_sharing
-from fxsolve.capture.state.counters import Counter, CountsError
-from fxsolve.capture.state.externals import Moved
-from fxsolve.capture.state.held import Held
-from fxsolve.capture.state.memory import storage_of
-from fxsolve.capture.state.places import (
+from fxsolve.errors import SideEffectError
+from fxsolve.state.held import Held
+from fxsolve.state.memory import storage_of
+from fxsolve.state.places import (
     MACHINERY,
     Container,
     paths_in,
     tensors_in,
 )
-from fxsolve.capture.state.routes import written_node
-from fxsolve.capture.state.state import Slot, Snapshot
-from fxsolve.capture.state.stores import Move, Read, Store, Stores
-from fxsolve.errors import SideEffectError
+from fxsolve.state.snapshot import Slot, Snapshot
+from fxsolve.state.stores import Move, Read, Store, Stores
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.torch_compat.modules import BUFFERS, CHILDREN
 

@@ -7,8 +7,8 @@ from torch import Tensor, fx
 
 from fxsolve.capture.program import Backward, Example, Mutation, Role
 from fxsolve.capture.record.changes import Changes
-from fxsolve.capture.state.stores import Read, Same, Stores
 from fxsolve.errors import SideEffectError
+from fxsolve.state.stores import Read, Same, Stores
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from fxsolve.capture.record.higher_order import is_control_flow, run_control_flo
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.record.sizes import SIZES
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.memory import is_same_memory
 from fxsolve.errors import CaptureError
+from fxsolve.state.memory import is_same_memory
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.torch_compat.operators import HigherOrderOperator, OpOverload, schema_of
 from fxsolve.torch_compat.tensors import typed_storage

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from fxsolve.capture.effects.counters import Counter
 from fxsolve.capture.plain import refuse_unusual
-from fxsolve.capture.state.counters import Counter
-from fxsolve.capture.state.places import (
+from fxsolve.errors import SideEffectError
+from fxsolve.state.places import (
     MAX_NESTED,
     MISSING,
     PLAIN,
@@ -21,9 +22,8 @@ from fxsolve.capture.state.places import (
     paths_in,
     tensors_in,
 )
-from fxsolve.capture.state.state import Slot, Snapshot
-from fxsolve.capture.state.stores import Added, Constant, Filled, Read, Recipe, Stored
-from fxsolve.errors import SideEffectError
+from fxsolve.state.snapshot import Slot, Snapshot
+from fxsolve.state.stores import Added, Constant, Filled, Read, Recipe, Stored
 
 
 def not_again(slot: Slot) -> SideEffectError:

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, fx
 
 from fxsolve.capture.communication import HappenedError, Line, Outcome, refuse_communication
+from fxsolve.capture.effects.externals import find_aliases
 from fxsolve.capture.numbers import NumberWatch, Places
 from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
-from fxsolve.capture.randomness.generators import find_generators
 from fxsolve.capture.record.arguments import unchanged
 from fxsolve.capture.record.as_written import as_written
 from fxsolve.capture.record.backward import Pass, record_backward
@@ -26,14 +26,15 @@ from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.record.redraw import check_randomness, restore_randomness
 from fxsolve.capture.record.watched import watched
-from fxsolve.capture.state.externals import find_aliases
-from fxsolve.capture.state.held import NOTHING_HELD, Held
-from fxsolve.capture.state.memory import copy_of
-from fxsolve.capture.state.reach import Reach, find_reach, globals_of, name_tensors
-from fxsolve.capture.state.state import RandomState, read_random_state, take_snapshot
-from fxsolve.capture.state.stores import NO_STORES, Live, Stores
 from fxsolve.capture.stream import Stream
 from fxsolve.errors import CaptureError
+from fxsolve.state.generators import find_generators
+from fxsolve.state.held import NOTHING_HELD, Held
+from fxsolve.state.memory import copy_of
+from fxsolve.state.random_state import RandomState, read_random_state
+from fxsolve.state.reach import Reach, find_reach, globals_of, name_tensors
+from fxsolve.state.snapshot import take_snapshot
+from fxsolve.state.stores import NO_STORES, Live, Stores
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction, count_dispatch_modes, current_transform
 from fxsolve.torch_compat.trees import pytree
 

@@ -9,19 +9,19 @@ from torch.autograd.graph import Node
 
 from fxsolve.capture.backward.boundary import Earlier
 from fxsolve.capture.communication import Line, called, is_inside_distributed
-from fxsolve.capture.names import Names
+from fxsolve.capture.effects.externals import External, Externals
 from fxsolve.capture.plain import refuse_unusual
 from fxsolve.capture.program import Draw, Guard, Role
-from fxsolve.capture.randomness.generators import FreshGenerators, Known
 from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.uninitialized import Uninitialized
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.externals import External, Externals
-from fxsolve.capture.state.memory import storage_of
 from fxsolve.capture.stream import Listener
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.ir.tensor_spec import spec_of
+from fxsolve.state.generators import FreshGenerators, Known
+from fxsolve.state.memory import storage_of
+from fxsolve.state.names import Names
 from fxsolve.torch_compat.dispatch import TorchDispatchMode, WithoutTorchFunction
 from fxsolve.torch_compat.gradients import current_node, next_number, number_of
 from fxsolve.torch_compat.operators import OpOverload

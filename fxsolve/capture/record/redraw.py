@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.bits import same_bits
-from fxsolve.capture.randomness.generators import restore_generators
 from fxsolve.capture.record.recorder import Recorder
-from fxsolve.capture.state.state import RandomState, read_random_state
 from fxsolve.errors import CaptureError
+from fxsolve.state.generators import restore_generators
+from fxsolve.state.random_state import RandomState, read_random_state
 
 
 def restore_randomness(recorder: Recorder, randomness: RandomState) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.memory import storage_of
 from fxsolve.errors import CaptureError
+from fxsolve.state.memory import storage_of
 from fxsolve.torch_compat.operators import OpOverload, operator_name_of
 from fxsolve.torch_compat.trees import pytree
 

@@ -9,13 +9,13 @@ from typing import Any
 from torch import nn
 
 from fxsolve.capture.communication import Line
-from fxsolve.capture.state.accesses import default_of, watching
-from fxsolve.capture.state.counters import Counter, Counters
-from fxsolve.capture.state.firsts import Firsts
-from fxsolve.capture.state.places import Place, has_attributes
-from fxsolve.capture.state.reach import Reach, is_filled, names_in, walk
-from fxsolve.capture.state.state import Snapshot
+from fxsolve.capture.effects.accesses import default_of, watching
+from fxsolve.capture.effects.counters import Counter, Counters
+from fxsolve.capture.effects.firsts import Firsts
 from fxsolve.errors import SideEffectError
+from fxsolve.state.places import Place, has_attributes
+from fxsolve.state.reach import Reach, is_filled, names_in, walk
+from fxsolve.state.snapshot import Snapshot
 
 _SETTERS = (object.__setattr__, nn.Module.__setattr__)
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE

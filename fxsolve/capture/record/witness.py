@@ -16,12 +16,12 @@ from fxsolve.capture.record.kinds import Kind, kind_of
 from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.reads import ReadWatch, check_literal
 from fxsolve.capture.record.statistics import updates_statistics
-from fxsolve.capture.state.memory import storage_of
-from fxsolve.capture.state.places import tensors_in
-from fxsolve.capture.state.reach import Reach
-from fxsolve.capture.state.state import take_snapshot
 from fxsolve.capture.stream import Entry, Listener
 from fxsolve.errors import CaptureError
+from fxsolve.state.memory import storage_of
+from fxsolve.state.places import tensors_in
+from fxsolve.state.reach import Reach
+from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.dispatch import LightMode, WithoutTorchFunction
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 

@@ -1,14 +1,9 @@
-"""State that outlives a call: what places of Python hold, and the generators of random numbers."""
+"""What all places and containers held that a program reaches: what has changed since, and how it is put back."""
 
-import random
-import sys
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from fxsolve.capture.state.places import (
+from fxsolve.state.places import (
     MISSING,
     Container,
     Contents,
@@ -18,7 +13,7 @@ from fxsolve.capture.state.places import (
     is_container,
     is_data,
 )
-from fxsolve.capture.state.reach import Reach, walk
+from fxsolve.state.reach import Reach, walk
 from fxsolve.torch_compat.modules import BUFFERS
 
 
@@ -116,49 +111,3 @@ def _same(now: Any, held: Any, contents: Contents) -> bool:
         elif not (isinstance(one, (int, float, complex, str)) and one == other):
             return False
     return True
-
-
-@dataclass(frozen=True)
-class RandomState:
-    """The state of every generator that torch, Python and NumPy use by default.
-
-    They are those of all threads: what another one draws while a program runs may be drawn again after `restore`.
-    """
-
-    cpu: Tensor
-    cuda: tuple[Tensor, ...]
-    python: Any
-    numpy: Any
-
-    def restore(self) -> None:
-        """Put every generator back into its state; nothing is done to those that are in it."""
-        now = read_random_state()
-        if not torch.equal(now.cpu, self.cpu):
-            torch.set_rng_state(self.cpu)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(list(self.cuda))
-        if now.python != self.python:
-            random.setstate(self.python)
-        if self.numpy is not None and str(now.numpy) != str(self.numpy):
-            sys.modules["numpy"].random.set_state(self.numpy)
-
-    def is_python_unchanged(self) -> bool:
-        """Whether neither Python nor NumPy drew a random number since."""
-        now = read_random_state()
-        return now.python == self.python and str(now.numpy) == str(self.numpy)
-
-    def is_torch_unchanged(self) -> bool:
-        """Whether torch drew none."""
-        now = read_random_state()
-        return torch.equal(now.cpu, self.cpu) and all(map(torch.equal, now.cuda, self.cuda))
-
-
-def read_random_state() -> RandomState:
-    """The state of the default generators now."""
-    numpy = sys.modules.get("numpy")
-    return RandomState(
-        torch.get_rng_state(),
-        tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else (),
-        random.getstate(),
-        numpy.random.get_state(legacy=True) if numpy is not None else None,
-    )

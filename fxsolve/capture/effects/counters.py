@@ -7,11 +7,11 @@ from types import FrameType
 from typing import Any
 
 from fxsolve.capture.communication import Line
+from fxsolve.capture.effects.increments import Increment, find_increment
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.increments import Increment, find_increment
-from fxsolve.capture.state.places import MISSING, PLAIN, Place
-from fxsolve.capture.state.stores import Added, Constant, Store
 from fxsolve.errors import SideEffectError
+from fxsolve.state.places import MISSING, PLAIN, Place
+from fxsolve.state.stores import Added, Constant, Store
 
 _UNSEEN = "is set through the __dict__ of its object, or by another thread"
 

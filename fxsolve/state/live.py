@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from fxsolve.capture.state.places import Place, is_filled_in_place, is_open, items_of, paths_in
-from fxsolve.capture.state.stores import Live, Read, Stores
-from fxsolve.runtime.tokens import token_of
+from fxsolve.state.places import Place, is_filled_in_place, is_open, items_of, paths_in
+from fxsolve.state.stores import Live, Read, Stores
+from fxsolve.state.tokens import token_of
 
 
 class LiveSet:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fxsolve.capture.state.places import Place
+from fxsolve.state.places import Place
 from fxsolve.torch_compat.operators import OpOverload
 
 DETACH = torch.ops.aten.detach.default

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from fxsolve.capture.randomness.generators import find_generators, restore_generators
-from fxsolve.capture.state.reach import find_reach
-from fxsolve.capture.state.state import read_random_state
+from fxsolve.state.generators import find_generators, restore_generators
+from fxsolve.state.random_state import read_random_state
+from fxsolve.state.reach import find_reach
 
 
 def rewinder_of(program: Any, leaves: Iterable[Any]) -> Callable[[], None]:

@@ -9,7 +9,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import get_gradient_edge
 
 from fxsolve.capture.raw_calls import changes_shape, is_view
-from fxsolve.capture.state.stores import Route, Step
+from fxsolve.state.stores import Route, Step
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.tensors import hooks_of
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 import fxsolve
-from fxsolve.capture.names import Names
+from fxsolve.state.names import Names
 
 N, STEPS, CALLS = 3, 5, 3
 OWN = sorted({*dir(fx.GraphModule({}, fx.Graph())), *dir(nn.Module())})

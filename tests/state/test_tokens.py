@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from fxsolve.runtime.tokens import HashedState, callable_token, identity_of, is_settings, may_change, token_of
+from fxsolve.state.tokens import HashedState, callable_token, identity_of, is_settings, may_change, token_of
 
 
 class Color(Enum):

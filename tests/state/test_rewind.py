@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from fxsolve.capture.randomness.generators import FreshGenerators, find_generators, restore_generators
-from fxsolve.capture.randomness.rewind import rewinder_of
-from fxsolve.capture.state.reach import find_reach
 from fxsolve.errors import CaptureError
+from fxsolve.state.generators import FreshGenerators, find_generators, restore_generators
+from fxsolve.state.reach import find_reach
+from fxsolve.state.rewind import rewinder_of
 
 
 class Noisy(nn.Module):

@@ -4,14 +4,14 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.names import Names
-from fxsolve.capture.program import Role
-from fxsolve.capture.state.places import (
+from fxsolve.errors import CaptureError
+from fxsolve.state.names import Names
+from fxsolve.state.places import (
     MAX_DEPTH,
     MAX_OBJECTS,
     Place,
@@ -20,8 +20,9 @@ from fxsolve.capture.state.places import (
     has_attributes,
     is_container,
 )
-from fxsolve.errors import CaptureError
 from fxsolve.torch_compat.modules import CHILDREN, HOOKS
+
+KeptRole = Literal["param", "buffer"]
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,9 @@ def _to_follow(container: Any) -> list[Any]:
     return inside if len(inside) <= MAX_OBJECTS else [one for one in inside if isinstance(one, nn.Module)]
 
 
-def name_tensors(reach: Reach) -> dict[int, tuple[Tensor, str, Role]]:
+def name_tensors(reach: Reach) -> dict[int, tuple[Tensor, str, KeptRole]]:
     """Parameters and buffers of the reached modules: id -> (tensor, qualified name, role)."""
-    found: dict[int, tuple[Tensor, str, Role]] = {}
+    found: dict[int, tuple[Tensor, str, KeptRole]] = {}
     names = Names()
     for root, module in reach.modules.items():
         for name, tensor in module.named_parameters(prefix=root):

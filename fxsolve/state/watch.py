@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from fxsolve.capture.communication import communicating_part
-from fxsolve.capture.state.places import Place, attributes_of, is_data, tensors_in
-from fxsolve.capture.state.reach import Reach, ReachedObjects, find_reach, walk
 from fxsolve.errors import CommunicationError
-from fxsolve.runtime.live import LiveSet
-from fxsolve.runtime.snapshot import FORMS, Pairs, StateKey, look_into
-from fxsolve.runtime.tokens import HashedState, Identities, may_change, token_of
+from fxsolve.state.glance import FORMS, Pairs, StateKey, look_into
+from fxsolve.state.live import LiveSet
+from fxsolve.state.places import Place, attributes_of, is_data, tensors_in
+from fxsolve.state.processes import communicating_part
+from fxsolve.state.reach import Reach, ReachedObjects, find_reach, walk
+from fxsolve.state.tokens import HashedState, Identities, may_change, token_of
 from fxsolve.torch_compat.modules import CHILDREN, HOOKS, TENSORS
 
 _PARTS = (*TENSORS, CHILDREN, *HOOKS)

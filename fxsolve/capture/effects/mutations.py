@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.program import Alias, Mutation, Program, attribute_of
-from fxsolve.capture.state.held import Held, hold
-from fxsolve.capture.state.memory import copy_of, is_dense, storage_of
-from fxsolve.capture.state.stores import Added, Stores
-from fxsolve.capture.state.storing import make_view, settle, store
+from fxsolve.state.held import Held, hold
+from fxsolve.state.memory import copy_of, is_dense, storage_of
+from fxsolve.state.stores import Added, Stores
+from fxsolve.state.storing import make_view, settle, store
 from fxsolve.torch_compat.tensors import uncounted_writes
 from fxsolve.torch_compat.trees import pytree
 

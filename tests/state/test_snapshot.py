@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from fxsolve.runtime.live import LiveSet
-from fxsolve.runtime.snapshot import Pairs, StateKey
-from fxsolve.runtime.watch import Watch
+from fxsolve.state.glance import Pairs, StateKey
+from fxsolve.state.live import LiveSet
+from fxsolve.state.watch import Watch
 
 
 def snapshot_of(program: Any) -> StateKey:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.state.reach import find_reach
-from fxsolve.capture.state.state import read_random_state, take_snapshot
+from fxsolve.state.random_state import read_random_state
+from fxsolve.state.reach import find_reach
+from fxsolve.state.snapshot import take_snapshot
 
 
 class Holder:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.state.reach import find_reach
-from fxsolve.runtime.contents import contents_of
+from fxsolve.state.contents import contents_of
+from fxsolve.state.reach import find_reach
 
 
 class Model(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.state.places import MAX_NESTED, MAX_OBJECTS, is_container, is_filled_in_place
+from fxsolve.state.places import MAX_NESTED, MAX_OBJECTS, is_container, is_filled_in_place
 
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
 Identities = frozenset[tuple[int, str]]  # of places

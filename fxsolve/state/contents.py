@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from fxsolve.capture.state.memory import version_of
-from fxsolve.capture.state.places import tensors_in
-from fxsolve.capture.state.reach import Reach, name_tensors
-from fxsolve.capture.state.state import take_snapshot
 from fxsolve.solvers.bitwise import to_bits
+from fxsolve.state.memory import version_of
+from fxsolve.state.places import tensors_in
+from fxsolve.state.reach import Reach, name_tensors
+from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 
 

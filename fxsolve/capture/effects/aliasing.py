@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.state.externals import External, Externals
-from fxsolve.capture.state.memory import is_dense, is_within, storage_of
-from fxsolve.capture.state.routes import is_plain, route_of
-from fxsolve.capture.state.stores import DETACH, Fresh, Route, Same, Step
+from fxsolve.capture.effects.externals import External, Externals
+from fxsolve.capture.effects.routes import is_plain, route_of
 from fxsolve.errors import SideEffectError
 from fxsolve.solvers.memory import span_of
+from fxsolve.state.memory import is_dense, is_within, storage_of
+from fxsolve.state.stores import DETACH, Fresh, Route, Same, Step
 from fxsolve.torch_compat.tensors import base_of
 
 _AS_STRIDED = torch.ops.aten.as_strided.default

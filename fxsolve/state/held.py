@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fxsolve.capture.state.places import MISSING, Container, Place, containers_in
+from fxsolve.state.places import MISSING, Container, Place, containers_in
 
 
 def hold(places: Iterable[Place], tensors: Iterable[Tensor] = ()) -> "Held":

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.capture.state.places import Place, refill
-from fxsolve.capture.state.stores import DETACH, Added, Constant, Fresh, Recipe, Same, Stored, Stores, View
+from fxsolve.state.places import Place, refill
+from fxsolve.state.stores import DETACH, Added, Constant, Fresh, Recipe, Same, Stored, Stores, View
 from fxsolve.torch_compat.tensors import address_of_storage, is_view
 
 _counting = Lock()  # two calls that count in one place at the same time count twice

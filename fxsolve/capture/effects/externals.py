@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.effects.writable import why_not_again
 from fxsolve.capture.program import Alias, Mutation
 from fxsolve.capture.source import user_line
-from fxsolve.capture.state.memory import copy_of, storage_of, version_of
-from fxsolve.capture.state.writable import why_not_again
 from fxsolve.errors import SideEffectError
+from fxsolve.state.memory import copy_of, storage_of, version_of
 from fxsolve.torch_compat.dispatch import without_modes
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.tensors import is_view, write_count_of

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from fxsolve.runtime.live import LiveSet
-from fxsolve.runtime.watch import Watch
+from fxsolve.state.live import LiveSet
+from fxsolve.state.watch import Watch
 
 GLOBAL = {"scale": 1.0}
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from fxsolve.capture.state.places import MISSING
+from fxsolve.state.places import MISSING
 
 _HANDS_ON = nn.Module.__setattr__.__code__  # sets what it is given, and reads no number
 _changing_classes = threading.Lock()

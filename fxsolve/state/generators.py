@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fxsolve.capture.state.reach import Reach
 from fxsolve.errors import CaptureError
+from fxsolve.state.reach import Reach
 from fxsolve.torch_compat.tensors import address_of_generator
 
 _LARGEST_SEED = 2**32

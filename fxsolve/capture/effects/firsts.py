@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from fxsolve.capture.state.places import MISSING, Place
+from fxsolve.state.places import MISSING, Place
 
 
 @dataclass(frozen=True)

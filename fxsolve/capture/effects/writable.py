@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.capture.state.memory import is_dense, is_within
+from fxsolve.state.memory import is_dense, is_within
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.tensors import base_of
 from fxsolve.torch_compat.trees import pytree

@@ -1,1 +1,0 @@
-"""The generators that random draws come from, and how they are put back."""
