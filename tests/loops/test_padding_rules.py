@@ -1,0 +1,136 @@
+"""A rule of padding gives the valid entries of a result from valid entries alone: all others are NaN here."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from fxsolve.ir.bodies import add_placeholder
+from fxsolve.ir.builder import add_call
+from fxsolve.ir.tensor_spec import spec_of
+from fxsolve.loops.growing.sizes import AffineSize
+from fxsolve.loops.padding import products, reductions
+from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, plain
+from fxsolve.ops.call import Call, bind
+from tests.loops.small import numbers
+
+aten = torch.ops.aten
+N, WIDE, STEP = 4, 7, 1
+SIZE = AffineSize(2, 1)  # so many rows are valid at each step
+VALID = SIZE.at(STEP)
+X, SQUARE, COLUMN = numbers(VALID, N), numbers(N, N), numbers(N)
+Rule = Callable[[Padder, Call], PaddedValue | tuple[fx.Node, list[Dims]]]
+
+
+def padded(rule: Rule, target: Any, *args: Any, x: Tensor = X, rows: int = 0) -> list[Tensor]:
+    """What the rule makes of a call in whose arguments "x" stands for a tensor that grows along `rows`."""
+    graph = fx.Graph()
+    buffer = x.new_full([WIDE if k == rows else n for k, n in enumerate(x.shape)], torch.nan)
+    buffer.narrow(rows, 0, VALID).copy_(x)
+    valid, wide = (add_placeholder(graph, name, spec_of(one)) for name, one in (("valid", x), ("wide", buffer)))
+    others = {id(one): add_placeholder(graph, "other", spec_of(one)) for one in args if isinstance(one, Tensor)}
+    nodes = tuple(valid if arg == "x" and isinstance(arg, str) else others.get(id(arg), arg) for arg in args)
+    call = add_call(graph, target, nodes)
+    padder = Padder(graph, {SIZE.slope: WIDE}, STEP, call=call)
+    dims = tuple((SIZE,) if k == rows else plain(n) for k, n in enumerate(x.shape))
+    padder.values[valid] = STEP, PaddedValue(wide, dims)
+    made = rule(padder, bind(target, call.args, call.kwargs, call.meta["spec"]))
+    results = [made] if isinstance(made, PaddedValue) else _parts(graph, *made)
+    graph.output(tuple(one.node for one in results))
+    graph.erase_node(call)
+    given = [arg for arg in args if isinstance(arg, Tensor)]
+    found = fx.GraphModule({}, graph)(x, buffer, *given)
+    return [_valid(one, result.dims) for one, result in zip(found, results, strict=True)]
+
+
+def _parts(graph: fx.Graph, made: fx.Node, dims: list[Dims]) -> list[PaddedValue]:
+    return [PaddedValue(add_call(graph, operator.getitem, (made, k)), one) for k, one in enumerate(dims)]
+
+
+def _valid(result: Tensor, dims: Dims) -> Tensor:
+    for dim, factors in enumerate(dims):
+        result = result.narrow(dim, 0, VALID) if factors == (SIZE,) else result
+    return result
+
+
+def same(rule: Rule, target: Any, *args: Any, x: Tensor = X, rows: int = 0) -> None:
+    wanted = target(*(x if isinstance(arg, str) and arg == "x" else arg for arg in args))
+    found = padded(rule, target, *args, x=x, rows=rows)
+    torch.testing.assert_close(found, list(wanted) if isinstance(wanted, tuple) else [wanted])
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "rows"),
+    [
+        (aten.mm.default, ("x", SQUARE), 0),
+        (aten.mm.default, (SQUARE, "x"), 1),
+        (aten.mv.default, ("x", COLUMN), 0),
+        (aten.addmm.default, (COLUMN, "x", SQUARE), 0),
+    ],
+    ids=lambda one: str(one)[:24],
+)
+def test_products_of_rows(target: Any, args: tuple[Any, ...], rows: int) -> None:
+    same(products.pad_product, target, *args, x=X.t().contiguous() if rows else X, rows=rows)
+
+
+def test_a_contracted_dimension_must_grow_on_both_sides() -> None:
+    with pytest.raises(NoRuleError, match="contracts dimensions that grow differently"):
+        padded(products.pad_product, aten.mm.default, numbers(2, VALID), "x")
+
+
+def test_what_is_added_must_grow_as_the_product_does() -> None:
+    with pytest.raises(NoRuleError, match="broadcasts dimensions that grow differently"):
+        padded(products.pad_product, aten.addmm.default, "x", numbers(VALID, N), SQUARE)
+
+
+def test_a_table_that_grows_has_no_rule() -> None:
+    with pytest.raises(NoRuleError, match="looks up in a table that grows"):
+        padded(products.pad_look_up, aten.embedding.default, "x", torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("target", "args"),
+    [
+        (aten.sum.dim_IntList, ("x", [0])),
+        (aten.sum.default, ("x",)),
+        (aten.prod.dim_int, ("x", 0)),
+        (aten.amax.default, ("x", [0], True)),
+        (aten.amin.default, ("x", [0])),
+        (aten.max.dim, ("x", 0)),
+        (aten.argmax.default, ("x", 0)),
+        (aten.mean.dim, ("x", [0])),
+        (aten.mean.dim, ("x", [1])),
+        (aten.linalg_vector_norm.default, ("x", 2, [0])),
+    ],
+    ids=lambda one: str(one)[:24],
+)
+def test_reductions_over_valid_entries(target: Any, args: tuple[Any, ...]) -> None:
+    same(reductions.pad_reduced, target, *args)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_softmax_and_sums_so_far(dim: int) -> None:
+    same(reductions.pad_softmax, aten._softmax.default, "x", dim, False)
+    same(reductions.pad_softmax, aten.logsumexp.default, "x", [dim])
+    same(reductions.pad_cumulative, aten.cumsum.default, "x", dim)
+
+
+def test_each_row_is_normalised_alone() -> None:
+    same(reductions.pad_layer_norm, aten.native_layer_norm.default, "x", [N], None, None, 1e-5)
+    with pytest.raises(NoRuleError, match="normalises over a growing dimension"):
+        padded(reductions.pad_layer_norm, aten.native_layer_norm.default, "x", [VALID, N], None, None, 1e-5)
+
+
+def test_what_changes_nothing_is_written_in_the_type_of_the_entries() -> None:
+    assert reductions.in_type(-torch.inf, torch.float32) == -torch.inf
+    assert reductions.in_type(-torch.inf, torch.int8) == -128
+    assert reductions.in_type(torch.inf, torch.uint8) == 255
+    assert (reductions.in_type(1, torch.bool), reductions.in_type(0, torch.bool)) == (True, False)
+
+
+def test_a_place_among_all_entries_is_not_told() -> None:
+    with pytest.raises(NoRuleError, match="counts through a growing dimension"):
+        padded(reductions.pad_reduced, aten.argmax.default, "x")
