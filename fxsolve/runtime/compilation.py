@@ -26,10 +26,11 @@ from fxsolve.runtime.faults import DiffersError, LeftAloneError, NoLoopError, in
 from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
 from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch
-from fxsolve.runtime.ready import generators_of, make_ready, rewinder
+from fxsolve.runtime.ready import generators_of, make_ready
 from fxsolve.runtime.trial import race, run_original, time_emitted
 from fxsolve.solvers.requests import unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
+from fxsolve.state.rewind import rewinder
 from fxsolve.torch_compat.trees import pytree
 
 _Made = tuple[Decision, Emitted | Differentiable]

@@ -12,10 +12,10 @@ from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
 from fxsolve.state.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.state.memory import storage_of
-from fxsolve.state.places import is_container
+from fxsolve.state.places import PLAIN, is_container
 from fxsolve.state.processes import communicates
 from fxsolve.state.stores import Stores
-from fxsolve.state.tokens import PLAIN, HashedState, callable_token, token_of
+from fxsolve.state.tokens import HashedState, callable_token, token_of
 from fxsolve.state.watch import Watch
 from fxsolve.torch_compat.dispatch import (
     DeviceContext,

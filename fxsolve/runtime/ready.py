@@ -1,8 +1,7 @@
 """A checked module and what a call of it needs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.nodes import run
 from fxsolve.solvers.solution import Solution, observe
-from fxsolve.state.generators import Known, restore_generators
+from fxsolve.state.rewind import rewinder
 from fxsolve.torch_compat.tensors import address_of_generator, write_count_of
 
 
@@ -131,11 +130,6 @@ def _counted(output: Output, solutions: list[Solution]) -> Output:
         for one in output.constants
     )
     return replace(output, constants=constants)
-
-
-def rewinder(generators: Iterable[torch.Generator]) -> Callable[[], None]:
-    """A function that puts `generators` back to where they are now."""
-    return partial(restore_generators, [Known(generator, generator.get_state()) for generator in generators])
 
 
 def make_ready(

@@ -8,7 +8,6 @@ from torch.nn.parameter import is_lazy
 
 from fxsolve.solvers.bitwise import to_bits
 from fxsolve.state.memory import version_of
-from fxsolve.state.places import tensors_in
 from fxsolve.state.reach import Reach, name_tensors
 from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
@@ -17,7 +16,7 @@ from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 def contents_of(reach: Reach) -> tuple[Hashable, ...]:
     """A mark of each tensor that the program keeps: the sum of its bits as integers."""
     kept = [tensor for tensor, _, _ in name_tensors(reach).values()]
-    kept += [tensor for slot in take_snapshot(reach).slots for tensor in tensors_in(slot.held)]
+    kept += take_snapshot(reach).tensors()
     with torch.no_grad(), WithoutTorchFunction():
         return tuple(_mark(tensor) for tensor in {id(tensor): tensor for tensor in kept}.values())
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fxsolve.state.places import MAX_OBJECTS, MISSING, Place, everything_in, is_container, is_filled_in_place
-from fxsolve.state.tokens import PLAIN, HashedState, is_settings
+from fxsolve.state.places import MAX_OBJECTS, MISSING, PLAIN, Place, everything_in, is_container, is_filled_in_place
+from fxsolve.state.tokens import HashedState, is_settings
 
 FORMS = tuple(map(attrgetter, ("dtype", "device", "shape")))
 _wants_gradient = attrgetter("requires_grad")

@@ -2,16 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from fxsolve.state.places import MISSING, Container, Place, containers_in
 
 
+class Slot(NamedTuple):
+    """A place and what it held."""
+
+    place: Place
+    held: Any
+
+
 def hold(places: Iterable[Place], tensors: Iterable[Tensor] = ()) -> "Held":
     """What these places hold now, and what memory these tensors are on."""
-    values = tuple((place, place.read()) for place in places)
+    values = tuple(Slot(place, place.read()) for place in places)
     contents = {id(one.container): one for _, value in values for one in containers_in(value)}
     return Held(values, tuple(contents.values()), tuple((tensor, tensor.detach()) for tensor in tensors))
 
@@ -20,11 +27,12 @@ def hold(places: Iterable[Place], tensors: Iterable[Tensor] = ()) -> "Held":
 class Held:
     """What places held, the items of the containers among it, and tensors with others on the memory they had."""
 
-    values: tuple[tuple[Place, Any], ...] = ()
+    values: tuple[Slot, ...] = ()
     contents: tuple[Container, ...] = ()
     memories: tuple[tuple[Tensor, Tensor], ...] = ()
 
     def put_back(self) -> None:
+        """Make all of it as it was."""
         for tensor, memory in self.memories:
             tensor.data = memory
         for container in self.contents:

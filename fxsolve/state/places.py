@@ -18,7 +18,9 @@ MAX_DEPTH = 3  # of objects in one another
 MAX_NESTED = 64  # of containers in one another, where each is told apart
 # What nn.Module keeps about itself, apart from the train flag.
 MACHINERY = frozenset(vars(nn.Module())) - {"training"}
-PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, Enum)
+# What is known by its value. Subclasses may hold more: to them this does not apply where a value is told by its type.
+PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
+_PLAIN = (*PLAIN, torch.Size, Enum)
 _NO_STATE = (type, FunctionType, MethodType, BuiltinFunctionType, ModuleType, Tensor, nn.Module, Enum)
 
 
@@ -69,9 +71,14 @@ def items_of(container: Any) -> tuple[Any, ...]:
     return tuple(container.values() if isinstance(container, dict) else container)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether `value` is one of the types that never change, or of a class made of one of them."""
+    return isinstance(value, _PLAIN)
+
+
 def is_data(value: Any) -> bool:
     """Whether `value` is a plain one, a tensor, or a container."""
-    return is_container(value) or isinstance(value, (*PLAIN, Tensor))
+    return is_container(value) or isinstance(value, (*_PLAIN, Tensor))
 
 
 def has_attributes(value: Any) -> bool:

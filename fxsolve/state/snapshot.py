@@ -1,28 +1,24 @@
 """What all places and containers held that a program reaches: what has changed since, and how it is put back."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
+from fxsolve.state.held import Held, Slot
 from fxsolve.state.places import (
     MISSING,
-    Container,
     Contents,
     Place,
     container_of,
     containers_in,
     is_container,
     is_data,
+    tensors_in,
 )
 from fxsolve.state.reach import Reach, walk
 from fxsolve.torch_compat.modules import BUFFERS
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place and what it held."""
-
-    place: Place
-    held: Any
 
 
 class Owner(NamedTuple):
@@ -37,13 +33,21 @@ class Owner(NamedTuple):
 class Snapshot:
     """What every reached place and container held; new attributes are looked for in those of the `owners`."""
 
-    slots: tuple[Slot, ...]
-    containers: tuple[Container, ...]
+    held: Held
     owners: tuple[Owner, ...]
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The places, and what they held."""
+        return self.held.values
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The tensors that they held, also in containers."""
+        return (tensor for slot in self.slots for tensor in tensors_in(slot.held))
 
     def contents(self) -> Contents:
         """The items that the containers held, by the ids of these."""
-        return {id(one.container): one.items for one in self.containers}
+        return {id(one.container): one.items for one in self.held.contents}
 
     def changed(self) -> tuple[Slot, ...]:
         """The places that hold something else now, with what they held; those of new attributes held nothing.
@@ -64,10 +68,7 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put back what the places held."""
-        for container in self.containers:
-            container.write()
-        for slot in self.slots:
-            slot.place.write(slot.held)
+        self.held.put_back()
 
 
 def take_snapshot(reach: Reach) -> Snapshot:
@@ -84,7 +85,7 @@ def take_snapshot(reach: Reach) -> Snapshot:
     slots += [_slot(f"{own.label}.{key}", own.attributes, key) for own in owners for key in own.attributes]
     containers = [one for slot in slots for one in containers_in(slot.held)]
     containers += [container_of(own.attributes) for own in owners]
-    return Snapshot(tuple(slots), tuple(containers), tuple(owners))
+    return Snapshot(Held(tuple(slots), tuple(containers)), tuple(owners))
 
 
 def _slot(label: str, owner: Any, key: str) -> Slot:

@@ -8,12 +8,10 @@ from operator import attrgetter
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from fxsolve.state.places import MAX_NESTED, MAX_OBJECTS, is_container, is_filled_in_place
+from fxsolve.state.places import MAX_NESTED, MAX_OBJECTS, PLAIN, is_container, is_filled_in_place
 
-PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
 Identities = frozenset[tuple[int, str]]  # of places
 form_of = attrgetter("dtype", "device", "shape")
 

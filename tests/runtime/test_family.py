@@ -14,9 +14,10 @@ from fxsolve.ir.evaluate import evaluate
 from fxsolve.ir.text import system_text
 from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.runtime.family import Member, find_lengths, grow, sizes_of
-from fxsolve.runtime.ready import generators_of, rewinder
+from fxsolve.runtime.ready import generators_of
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import partition
+from fxsolve.state.rewind import rewinder
 from tests.loops.programs import given_values
 from tests.runtime.building import member_of, numbers, recorded, recurrence
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from fxsolve.capture.program import Program
 from fxsolve.errors import GuardError
 from fxsolve.runtime.gradients import Original
-from fxsolve.runtime.ready import Ready, generators_of, make_ready, rewinder
+from fxsolve.runtime.ready import Ready, generators_of, make_ready
 from fxsolve.stages import emit, partition, schedule
+from fxsolve.state.rewind import rewinder
 from tests.runtime.building import numbers, recorded, recurrence
 
 

@@ -10,7 +10,7 @@ from fxsolve.capture.communication import Line
 from fxsolve.capture.effects.increments import Increment, find_increment
 from fxsolve.capture.source import user_line
 from fxsolve.errors import SideEffectError
-from fxsolve.state.places import MISSING, PLAIN, Place
+from fxsolve.state.places import MISSING, Place, is_plain
 from fxsolve.state.stores import Added, Constant, Store
 
 _UNSEEN = "is set through the __dict__ of its object, or by another thread"
@@ -61,7 +61,7 @@ class Counter:
         """How to do the same; SideEffectError if the place holds no plain value."""
         if self.added is not None:
             return Added(self.numbers())
-        if self.now is not MISSING and not isinstance(self.now, PLAIN):
+        if self.now is not MISSING and not is_plain(self.now):
             raise SideEffectError(f"the program sets {self.place.label} to something else; return it instead.")
         return Constant(self.now)
 

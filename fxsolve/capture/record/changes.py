@@ -12,7 +12,7 @@ from fxsolve.capture.effects.routes import written_node
 from fxsolve.capture.record.recipes import RecipeWriter, not_again
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.errors import SideEffectError
-from fxsolve.state.held import Held
+from fxsolve.state.held import Held, Slot
 from fxsolve.state.memory import storage_of
 from fxsolve.state.places import (
     MACHINERY,
@@ -20,7 +20,7 @@ from fxsolve.state.places import (
     paths_in,
     tensors_in,
 )
-from fxsolve.state.snapshot import Slot, Snapshot
+from fxsolve.state.snapshot import Snapshot
 from fxsolve.state.stores import Move, Read, Store, Stores
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 from fxsolve.torch_compat.modules import BUFFERS, CHILDREN
@@ -148,4 +148,4 @@ def _before(snapshot: Snapshot, changed: tuple[Slot, ...], memories: tuple[tuple
     contents = snapshot.contents()
     inside = {id(value): value for slot in changed for _, value in paths_in(slot.held, contents)}
     kept = tuple(Container(value, contents[number]) for number, value in inside.items() if number in contents)
-    return Held(tuple((slot.place, slot.held) for slot in changed), kept, memories)
+    return Held(changed, kept, memories)

@@ -11,18 +11,19 @@ from torch import Tensor
 from fxsolve.capture.effects.counters import Counter
 from fxsolve.capture.plain import refuse_unusual
 from fxsolve.errors import SideEffectError
+from fxsolve.state.held import Slot
 from fxsolve.state.places import (
     MAX_NESTED,
     MISSING,
-    PLAIN,
     Contents,
     is_container,
     is_filled_in_place,
+    is_plain,
     items_of,
     paths_in,
     tensors_in,
 )
-from fxsolve.state.snapshot import Slot, Snapshot
+from fxsolve.state.snapshot import Snapshot
 from fxsolve.state.stores import Added, Constant, Filled, Read, Recipe, Stored
 
 
@@ -59,7 +60,7 @@ class RecipeWriter:
         if isinstance(value, Tensor):
             refuse_unusual(value, slot.place.label)
             return Stored(self.number(value))
-        if value is MISSING or isinstance(value, PLAIN):
+        if value is MISSING or is_plain(value):
             return Constant(value)
         if is_container(value):
             return self._filled(value, slot, depth)

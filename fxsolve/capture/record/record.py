@@ -24,7 +24,7 @@ from fxsolve.capture.record.feeds import feed
 from fxsolve.capture.record.output import flatten_result
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
-from fxsolve.capture.record.redraw import check_randomness, restore_randomness
+from fxsolve.capture.record.redraw import check_randomness
 from fxsolve.capture.record.watched import watched
 from fxsolve.capture.stream import Stream
 from fxsolve.errors import CaptureError
@@ -33,6 +33,7 @@ from fxsolve.state.held import NOTHING_HELD, Held
 from fxsolve.state.memory import copy_of
 from fxsolve.state.random_state import RandomState, read_random_state
 from fxsolve.state.reach import Reach, find_reach, globals_of, name_tensors
+from fxsolve.state.rewind import put_back
 from fxsolve.state.snapshot import take_snapshot
 from fxsolve.state.stores import NO_STORES, Live, Stores
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction, count_dispatch_modes, current_transform
@@ -165,7 +166,7 @@ def _rewind(recorder: Recorder, randomness: RandomState | None, before: Held = N
     before.put_back()
     recorder.externals.undo()
     if randomness is not None:
-        restore_randomness(recorder, randomness)
+        put_back(randomness, recorder.generators.values())
 
 
 def _finish(

@@ -6,14 +6,8 @@ from torch import Tensor
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.errors import CaptureError
-from fxsolve.state.generators import restore_generators
 from fxsolve.state.random_state import RandomState, read_random_state
-
-
-def restore_randomness(recorder: Recorder, randomness: RandomState) -> None:
-    """Put the generators back to where they were before the run, those among them that the program has of its own."""
-    randomness.restore()
-    restore_generators(recorder.generators.values())
+from fxsolve.state.rewind import put_back
 
 
 def check_randomness(recorder: Recorder, before: RandomState) -> None:
@@ -36,7 +30,7 @@ def _states(recorder: Recorder) -> list[Tensor]:
 
 def _draws_again(recorder: Recorder, before: RandomState) -> bool:
     after, explicit = read_random_state(), _states(recorder)
-    restore_randomness(recorder, before)
+    put_back(before, recorder.generators.values())
     same = all(same_bits(draw.sample(), noise) for draw, noise in zip(recorder.draws, recorder.noise, strict=True))
     return same and after.is_torch_unchanged() and all(map(torch.equal, _states(recorder), explicit))
 

@@ -19,7 +19,6 @@ from fxsolve.capture.record.statistics import updates_statistics
 from fxsolve.capture.stream import Entry, Listener
 from fxsolve.errors import CaptureError
 from fxsolve.state.memory import storage_of
-from fxsolve.state.places import tensors_in
 from fxsolve.state.reach import Reach
 from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.dispatch import LightMode, WithoutTorchFunction
@@ -98,7 +97,7 @@ class Witness:
     """Watches runs of a program that reaches `reach` and the `inputs`."""
 
     def __init__(self, reach: Reach, inputs: Iterable[Tensor]) -> None:
-        held = (tensor for slot in take_snapshot(reach).slots for tensor in tensors_in(slot.held))
+        held = take_snapshot(reach).tensors()
         self._mode = _Witness({storage_of(tensor) for tensor in (*inputs, *held) if tensor.layout == torch.strided})
 
     @property
