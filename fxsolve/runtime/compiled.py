@@ -26,7 +26,7 @@ class Compiled:
 
     The first call of each kind returns the original's own result. It records the program and compiles the recording,
     unless recordings at two other lengths tell what is emitted at this one. Calls are of one kind if everything agrees
-    that `signature.Reader` and `watch.Watch` list: forms and plain values of the arguments, modes of torch, and of the
+    that `guard_keys.Reader` and `state.watch` list: forms and plain values of the arguments, modes of torch, and of the
     program its flags, numbers, strings, hooks, and which parameters it has. Parameters, buffers, and attributes that
     the program was seen to set are read live: of the latter only the form counts. Where a value that the program reads
     from a tensor differs, up to 4 variants are recorded.

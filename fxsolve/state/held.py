@@ -25,11 +25,15 @@ def hold(places: Iterable[Place], tensors: Iterable[Tensor] = ()) -> "Held":
 
 @dataclass(frozen=True)
 class Held:
-    """What places held, the items of the containers among it, and tensors with others on the memory they had."""
+    """What places held, the items of the containers among it, and tensors with others on the memory they had.
+
+    Tensors that are `free` wanted no gradients.
+    """
 
     values: tuple[Slot, ...] = ()
     contents: tuple[Container, ...] = ()
     memories: tuple[tuple[Tensor, Tensor], ...] = ()
+    free: tuple[Tensor, ...] = ()
 
     def put_back(self) -> None:
         """Make all of it as it was."""
@@ -39,6 +43,9 @@ class Held:
             container.write()
         for place, value in self.values:
             place.write(value)
+        for tensor in self.free:
+            if tensor.requires_grad and tensor.is_leaf:
+                tensor.requires_grad_(False)
 
     def now(self) -> list[Any]:
         """What the places and the tensors hold now."""

@@ -1,96 +1,121 @@
-"""A snapshot is current as long as everything in it is what it was, by identity."""
+"""A snapshot tells what a run has changed in places that outlive it, and puts all of it back."""
 
+import random
+from collections import deque
 from collections.abc import Callable
-from operator import getitem
-from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fxsolve.state.glance import Pairs, StateKey
-from fxsolve.state.live import LiveSet
-from fxsolve.state.watch import Watch
+from fxsolve.state.random_state import read_random_state
+from fxsolve.state.reach import find_reach
+from fxsolve.state.snapshot import take_snapshot
 
 
-def snapshot_of(program: Any) -> StateKey:
-    return Watch(program, LiveSet())._look()
+class Holder:
+    def __init__(self) -> None:
+        self.number, self.cache = 1, object()
 
 
 class Model(nn.Module):
+    count: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(2, 2)
-        self.flag, self.sizes = True, [1, 2]
+        self.register_buffer("count", torch.zeros(1))
+        self.flag, self.sizes, self.holder = True, [1, [2, torch.zeros(2)]], Holder()
+        self.recent = deque([1, 2], maxlen=2)
+        self.sizes.append(self.sizes)  # a list in itself
 
 
-CHANGES: dict[str, Callable[[Model], Any]] = {
-    "a value": lambda m: setattr(m, "flag", False),
-    "one more": lambda m: setattr(m, "more", 1),
-    "one less": lambda m: delattr(m, "flag"),
-    "a container in place": lambda m: m.sizes.append(3),
-    "a form": lambda m: setattr(m.linear.bias, "data", torch.zeros(5)),
-    "a first hook": lambda m: m.linear.register_forward_hook(lambda *_: None),
-    "a type": lambda m: setattr(m.linear, "__class__", nn.Identity),
+CHANGES: dict[str, tuple[Callable[[Model], Any], str]] = {
+    "a value": (lambda m: setattr(m, "flag", False), "Model.flag"),
+    "another type": (lambda m: setattr(m, "flag", 1), "Model.flag"),
+    "an equal tensor": (lambda m: m.sizes[1].__setitem__(1, torch.zeros(2)), "Model.sizes"),
+    "a nested list": (lambda m: m.sizes[1].pop(), "Model.sizes"),
+    "pushed out": (lambda m: m.recent.append(3), "Model.recent"),
+    "a new attribute": (lambda m: setattr(m, "more", 1), "Model.more"),
+    "a deleted one": (lambda m: delattr(m, "flag"), "Model.flag"),
+    "of an object": (lambda m: setattr(m.holder, "number", 2), "Holder holder.number"),
+    "new on an object": (lambda m: setattr(m.holder, "other", [1]), "Holder holder.other"),
+    "a buffer": (lambda m: setattr(m, "count", torch.ones(1)), "Model.count"),
+    "a parameter": (lambda m: setattr(m.linear, "bias", None), "Linear linear._parameters"),
+    "a gradient": (lambda m: setattr(m.linear.weight, "grad", torch.ones(2, 2)), "Linear linear.weight.grad"),
+    "the mode": (lambda m: m.eval(), "Model.training"),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_ends_a_snapshot_and_not_that_of_another_model(change: Callable[[Model], Any]) -> None:
-    model, other = Model(), Model()
-    changed, untouched = snapshot_of(model), snapshot_of(other)
-    assert changed.is_current()
+def held(model: Model) -> list[Any]:
+    """Everything, by identity."""
+    items = [vars(model), vars(model.holder), vars(model.linear), model._buffers, model.linear._parameters]
+    flat = [(key, id(value)) for part in items for key, value in part.items()]
+    return [*flat, [*map(id, model.sizes)], [*map(id, model.sizes[1])], [*model.recent], model.linear.weight.grad]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_seen_by_its_place_and_put_back(name: str) -> None:
+    change, label = CHANGES[name]
+    model = Model()
+    before, snapshot = held(model), take_snapshot(find_reach(model))
+    assert snapshot.changed() == ()
     change(model)
-    assert not changed.is_current()
-    assert untouched.is_current()
+    assert label in {slot.place.label for slot in snapshot.changed()}
+    snapshot.restore()
+    assert snapshot.changed() == ()
+    assert held(model) == before
 
 
-def test_values_of_tensors_do_not_end_it() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: setattr(m, "flag", bool(1)),
+        lambda m: setattr(m, "sizes", m.sizes),
+        lambda m: m.count.add_(1),  # what tensors hold is seen elsewhere
+        lambda m: setattr(m.holder, "cache", object()),  # objects may have caches
+        lambda m: m.recent.extend([1, 2]),
+    ],
+)
+def test_what_is_equal_or_a_cache_is_no_change(change: Callable[[Model], Any]) -> None:
     model = Model()
-    snapshot = snapshot_of(model)
-    model.linear.weight.data.fill_(7)
-    assert snapshot.is_current()
+    snapshot = take_snapshot(find_reach(model))
+    change(model)
+    assert snapshot.changed() == ()
 
 
-def test_what_is_put_back_makes_it_current_again() -> None:
-    model = Model()
-    snapshot, weight = snapshot_of(model), model.linear.weight
-    model.linear.weight = nn.Parameter(weight.detach().clone())
-    assert not snapshot.is_current()
-    model.linear.weight = weight
-    assert snapshot.is_current()
+def test_places_outside_of_modules_are_closures_and_globals() -> None:
+    kept, total = [1], 0
+
+    def program() -> None:
+        nonlocal total
+        kept.append(2)
+        total += 1
+
+    snapshot = take_snapshot(find_reach(program))
+    program()
+    assert {slot.place.label for slot in snapshot.changed()} == {"kept", "total"}
+    snapshot.restore()
+    assert (kept, total) == ([1], 0)
 
 
-def test_an_equal_object_is_not_the_same_one() -> None:
-    held = SimpleNamespace(key=[1])
-    pairs = Pairs(getattr, (held,), ("key",), [held.key])
-    assert pairs.is_current()
-    held.key = [1]
-    assert not pairs.is_current()
+DRAWS: list[Callable[[], Any]] = [lambda: torch.rand(()).item(), random.random, lambda: float(np.random.rand())]
 
 
-def test_pairs_are_read_in_their_own_way() -> None:
-    owner: dict[str, Any] = {"a": object(), "b": None}
-    pairs = Pairs(getitem, (owner, owner), ("a", "b"), [owner["a"], None])
-    assert pairs.is_current()
-    owner["b"] = 0
-    assert not pairs.is_current()
+def test_every_default_generator_is_put_back() -> None:
+    state = read_random_state()
+    first = [draw() for draw in DRAWS]
+    state.restore()
+    assert [draw() for draw in DRAWS] == first
 
 
-def test_which_tensors_want_gradients_is_told_anew() -> None:
-    model = Model()
-    snapshot = snapshot_of(model)
-    assert snapshot.wanting() == (True, True)
-    model.linear.bias.requires_grad_(False)
-    assert sorted(snapshot.wanting()) == [False, True]
-    assert snapshot.is_current()
-
-
-def test_two_snapshots_differ_in_plain_values_where_the_objects_are_the_same() -> None:
-    model = Model()
-    first = snapshot_of(model)
-    model.flag = False
-    assert first.differs_in_plain_values(snapshot_of(model))
-    model.linear.weight = nn.Parameter(torch.zeros(2, 2))
-    assert not first.differs_in_plain_values(snapshot_of(model))
+@pytest.mark.parametrize(
+    ("draw", "unchanged"), [*zip(DRAWS, [(True, False), (False, True), (False, True)], strict=True)]
+)
+def test_whose_numbers_were_drawn_is_told(draw: Callable[[], Any], unchanged: tuple[bool, bool]) -> None:
+    state = read_random_state()
+    assert (state.is_python_unchanged(), state.is_torch_unchanged()) == (True, True)
+    draw()
+    assert (state.is_python_unchanged(), state.is_torch_unchanged()) == unchanged

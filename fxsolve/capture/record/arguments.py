@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fxsolve.capture.communication import Line
 from fxsolve.errors import SideEffectError
+from fxsolve.state.held import Held
 from fxsolve.state.places import Container, container_of, containers_in
 from fxsolve.torch_compat.trees import pytree
 
@@ -19,30 +20,26 @@ def unchanged(args: tuple[Any, ...], kwargs: dict[str, Any], line: Line) -> Iter
     Raises `SideEffectError` if it changes a container, or makes a tensor want gradients. What it does once it has used
     the `line` to other processes stays.
     """
-    held = tuple(one for value in (*args, *kwargs.values()) for one in containers_in(value))
+    containers = tuple(one for value in (*args, *kwargs.values()) for one in containers_in(value))
     tensors = (leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-    free = [tensor for tensor in tensors if not tensor.requires_grad]
+    held = Held(contents=containers, free=tuple(tensor for tensor in tensors if not tensor.requires_grad))
     try:
         yield
         if not line.used:
-            _check(held, free)
+            _check(held)
     except Exception:
         if line.used:
             raise
-        for one in held:
-            one.write()
-        for tensor in free:
-            if tensor.requires_grad and tensor.is_leaf:
-                tensor.requires_grad_(False)
+        held.put_back()
         raise
 
 
-def _check(held: tuple[Container, ...], free: list[Tensor]) -> None:
-    for one in held:
+def _check(held: Held) -> None:
+    for one in held.contents:
         if _identities(one) != _identities(container_of(one.container)):
             kind = type(one.container).__name__
             raise SideEffectError(f"the program changes a {kind} among its arguments; return what is new instead.")
-    if any(tensor.requires_grad and tensor.is_leaf for tensor in free):
+    if any(tensor.requires_grad and tensor.is_leaf for tensor in held.free):
         raise SideEffectError("the program makes an argument want gradients; do so before the call, or detach it.")
 
 
