@@ -38,7 +38,7 @@ from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.nests import choose_inside
-from fxsolve.plan.priced import Priced
+from fxsolve.plan.priced import Priced, Refined
 from fxsolve.plan.probe import ProbeRun, first_window, run_parts, shorten, step_seconds, sweep_seconds
 from fxsolve.plan.proofs import CAUSAL
 from fxsolve.plan.schedule import text_of
@@ -190,7 +190,7 @@ def _trials(situation: Situation, step: float) -> tuple[Trial, ...]:
 def _refined(situation: Situation, best: Trial) -> Trial | None:
     """The best trial with other options of its method, where these may be faster."""
     method = best.parts[0]
-    return method.refine(situation, best) if isinstance(method, Priced) else None
+    return method.refine(situation, best) if isinstance(method, Refined) else None
 
 
 def _sequential(situation: Situation, step: float, others: tuple[Candidate, ...]) -> tuple[Choice, ProbeRun]:

@@ -13,9 +13,9 @@ from fxsolve.ir.evaluate import evaluate as evaluate_system
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Iterative, Option, Part, Steps, whole
+from fxsolve.plan.method import Iterative, MethodNode, Option, Part, Steps, whole
 from fxsolve.plan.methods import METHODS
-from fxsolve.plan.priced import Priced
+from fxsolve.plan.priced import Priced, Refined
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Requirement
 from fxsolve.plan.schedule import parts_of
 from fxsolve.plan.solver import LoopSolver, Solver
@@ -161,3 +161,9 @@ def test_what_is_not_in_the_set_is_unknown() -> None:
     for methods in (METHODS, WITH_DAMPED[:1]):
         with pytest.raises(ScheduleError, match="there is no equation 'damped'"):
             parse_schedule("damped(cell)", RNN.system(), methods=methods)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_what_a_method_can_tell_an_automatic_choice_is_asked_for(method: type[MethodNode]) -> None:
+    assert hasattr(method, "price") == issubclass(method, Priced)
+    assert hasattr(method, "refine") == issubclass(method, Refined)

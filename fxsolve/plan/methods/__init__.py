@@ -31,7 +31,8 @@ and the leaves of a schedule that name it, what goes out a `Solver`, which runs 
                options = (*strictest(repeat, parts, stop), short(bounds))
                return LoopSolver(repeat, damped, sweep_loop(repeat, bounds), options)
 
-   `check` refuses options that make no sense, `settle` fills in what is proved last (the depth of levels).
+   `Refined` is for options that are worth trying once the method is the best of all; `check` refuses options that make
+   no sense, `settle` fills in what is proved last (the depth of levels).
 
 **To add an option**, touch these two and the test: a field with a default and an `Option(name, read, write)` in
 `options` of the node, one more argument of the function. Parsing, printing, the round trip and reports follow.

@@ -10,7 +10,7 @@ from fxsolve.ir.spec import Lag, Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Chunks, Iterative, MethodNode, Option, Part, Steps
-from fxsolve.plan.priced import Priced
+from fxsolve.plan.priced import Priced, Refined
 from fxsolve.plan.probe import count_sweeps, first_window, sweep_seconds
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
 from fxsolve.plan.reader import TextReader
@@ -44,7 +44,7 @@ def _write_sizes(sizes: tuple[int, ...]) -> str:
 
 
 @dataclass(frozen=True)
-class Jacobi(Iterative, Priced):
+class Jacobi(Iterative, Priced, Refined):
     """Sweep all steps, or chunks of steps, at once from the previous sweep's values until `stop`: S <- F(S).
 
     S are the carried values of all steps, (T, ...), and F is the step batched; T sweeps are exact. Song et al., ICML
