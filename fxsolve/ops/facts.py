@@ -64,7 +64,8 @@ class Fact:
     `range` are the ends between which all results lie that are real numbers, whatever the arguments are. `neutral` is
     the number that changes nothing of what is combined. A zero in `divisor`, if it is an integer, raises an error.
     An op is `idempotent` if f(f(x)) is f(x) in its first argument, whatever else it is given: `nan_to_num` is not, as
-    infinity may take the place of NaN, and the next call replaces that.
+    infinity may take the place of NaN, and the next call replaces that. It is `exact` if its results are arguments, or
+    the numbers nearest to the exact ones, so that every kernel gives the same bits; what moves entries always is.
     """
 
     access: Access
@@ -74,6 +75,7 @@ class Fact:
     neutral: float | None = None
     divisor: str = ""
     idempotent: bool = False
+    exact: bool = False
 
 
 Facts = Mapping[str, Fact]
@@ -115,20 +117,25 @@ FACTS: Facts = dict(
         *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Fact(SameEntries())),
         *_rows("hardtanh_backward _prelu_kernel dropout feature_dropout alpha_dropout", Fact(SamePlace())),
         *_rows("tanh sin cos", Fact(SamePlace(), range=(-1.0, 1.0))),
-        *_rows("sign", Fact(SamePlace(), range=(-1.0, 1.0), idempotent=True)),
+        *_rows("sign", Fact(SamePlace(), range=(-1.0, 1.0), idempotent=True, exact=True)),
         *_rows("sigmoid hardsigmoid", Fact(SamePlace(), range=(0.0, 1.0))),
         *_rows("exp sqrt", Fact(SamePlace(), range=(0.0, inf))),
-        *_rows("relu abs", Fact(SamePlace(), range=(0.0, inf), idempotent=True)),
-        *_rows("ceil floor round.default trunc clamp clamp_max clamp_min hardtanh", Fact(SamePlace(), idempotent=True)),
-        *_rows("maximum minimum", Fact(SamePlace(), idempotent=True)),
-        *_rows("add sub rsub", Fact(SamePlace(), affine=("self other",))),
+        *_rows("relu abs", Fact(SamePlace(), range=(0.0, inf), idempotent=True, exact=True)),
+        *_rows("ceil floor round.default trunc maximum minimum", Fact(SamePlace(), idempotent=True, exact=True)),
+        *_rows("clamp clamp_max clamp_min", Fact(SamePlace(), idempotent=True, exact=True)),
+        *_rows("hardtanh", Fact(SamePlace(), idempotent=True)),
+        *_rows("lt le gt ge eq ne isnan isinf isfinite reciprocal", Fact(SamePlace(), exact=True)),
+        *_rows("logical_not logical_and logical_or logical_xor", Fact(SamePlace(), exact=True)),
+        *_rows("bitwise_not bitwise_and bitwise_or bitwise_xor", Fact(SamePlace(), exact=True)),
+        *_rows("add sub rsub", Fact(SamePlace(), affine=("self other",), exact=True)),
         *_rows("where", Fact(Chosen(("self", "other")))),
         *_rows("complex", Fact(SamePlace(), affine=("real imag",))),
         *_rows("copy", Fact(Chosen(("src",)), affine=("self src",))),
         *_rows("masked_fill", Fact(Chosen(("self", "value")))),
-        *_rows("mul", Fact(SamePlace(), affine=("self", "other"))),
-        *_rows("neg _conj conj_physical _neg_view", Fact(SamePlace(), affine=_SELF)),
-        *_rows("div", Fact(SamePlace(), affine=_SELF, divisor="other")),
+        *_rows("mul", Fact(SamePlace(), affine=("self", "other"), exact=True)),
+        *_rows("neg", Fact(SamePlace(), affine=_SELF, exact=True)),
+        *_rows("_conj conj_physical _neg_view", Fact(SamePlace(), affine=_SELF)),
+        *_rows("div", Fact(SamePlace(), affine=_SELF, divisor="other", exact=True)),
         *_rows("div.Tensor_mode div.Scalar_mode floor_divide remainder fmod", Fact(SamePlace(), divisor="other")),
         *_rows("addcmul", Fact(SamePlace(), affine=("self tensor1", "self tensor2"))),
         *_rows("addcdiv", Fact(SamePlace(), affine=("self tensor1",))),
@@ -162,10 +169,14 @@ FACTS: Facts = dict(
         # Along dimensions.
         *_rows("mean", Fact(Reduced(), affine=_SELF)),
         *_rows("sum", Fact(Reduced(), affine=_SELF, neutral=0)),
-        *_rows("nansum any _is_any_true count_nonzero linalg_vector_norm", Fact(Reduced(), neutral=0)),
-        *_rows("all prod _is_all_true", Fact(Reduced(), neutral=1)),
-        *_rows("amax argmax max", Fact(Reduced(), neutral=-inf)),
-        *_rows("amin argmin min", Fact(Reduced(), neutral=inf)),
+        *_rows("nansum count_nonzero linalg_vector_norm", Fact(Reduced(), neutral=0)),
+        *_rows("any _is_any_true", Fact(Reduced(), neutral=0, exact=True)),
+        *_rows("prod", Fact(Reduced(), neutral=1)),
+        *_rows("all _is_all_true", Fact(Reduced(), neutral=1, exact=True)),
+        *_rows("amax max.default", Fact(Reduced(), neutral=-inf, exact=True)),
+        *_rows("amin min.default", Fact(Reduced(), neutral=inf, exact=True)),
+        *_rows("argmax max", Fact(Reduced(), neutral=-inf)),
+        *_rows("argmin min", Fact(Reduced(), neutral=inf)),
         *_rows("aminmax var std var_mean std_mean median nanmedian mode norm sort argsort topk", Fact(Reduced())),
         *_rows("kthvalue _softmax_backward_data _log_softmax_backward_data glu", Fact(Reduced())),
         *_rows("max.other min.other", Fact(SamePlace())),

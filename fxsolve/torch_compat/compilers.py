@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from fxsolve.torch_compat.checks import lookup, relied_on
@@ -45,6 +46,35 @@ def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[...
     with relied_on():
         from torch._inductor import compile
     return compile(module, inputs)  # pyright: ignore
+
+
+def compile_around(module: nn.Module, inputs: list[Tensor], kept: frozenset[str]) -> Callable[..., Any]:
+    """What a graph of ATen calls computes, with generated code for all but the ops named in `kept`.
+
+    These are called as they are, and none of them is taken apart: what the others round at once has the bits that ATen
+    gives it.
+    """
+    with relied_on():
+        from torch._inductor import config
+        from torch._inductor.compile_fx import compile_fx_inner
+        from torch._inductor.decomposition import select_decomp_table
+        from torch.fx.experimental.proxy_tensor import make_fx
+    taken_apart = {op: made for op, made in select_decomp_table().items() if _name(op) not in kept}
+    # One tensor that comes twice would be taken for one argument.
+    apart = (torch.empty_strided(one.shape, one.stride(), dtype=one.dtype, device=one.device) for one in inputs)
+    graph = make_fx(module, taken_apart, "fake")(*apart)
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and _name(node.target) not in kept:
+            node.meta["custom"] = {"compile_with_inductor": "fused"}
+    given = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
+    settings = {"fallback_by_default": True, "use_post_grad_passes": False, "use_joint_graph_passes": False}
+    with config.patch(settings):
+        compiled: Any = compile_fx_inner(graph, given)
+    return lambda *tensors: compiled(list(tensors))
+
+
+def _name(target: Any) -> str:
+    return target.name().partition(".")[0].removeprefix("aten::") if hasattr(target, "name") else str(target)
 
 
 def inductor_settings() -> Hashable:
