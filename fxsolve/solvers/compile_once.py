@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.torch_compat.compilers import compile_by_inductor, inductor_settings
+from fxsolve.torch_compat.compilers import compile_around, compile_by_inductor, inductor_settings
 
 MOST_KEPT = 128
+
+_Compiler = Callable[[nn.Module, list[Tensor]], Callable[..., Any]]
 
 _kept: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
 _lock = threading.RLock()
@@ -23,11 +25,20 @@ def compile_graph(module: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[...
     The function is pure but for what it writes into its inputs, so equal graphs share it: loops with equal steps,
     probes and what is emitted after them, other lengths of one loop, and copies.
     """
-    key = (str(module.code), *map(_layout, inputs), *_settings())
+    return _once(module, inputs, (), compile_by_inductor)
+
+
+def compile_kept(module: nn.Module, inputs: tuple[Tensor, ...], kept: frozenset[str]) -> Callable[..., Any]:
+    """As `compile_graph`, but the ops named in `kept` are ATen's own: see `compile_around`."""
+    return _once(module, inputs, (kept,), lambda copied, given: compile_around(copied, given, kept))
+
+
+def _once(module: nn.Module, inputs: tuple[Tensor, ...], how: Hashable, compiler: _Compiler) -> Callable[..., Any]:
+    key = (str(module.code), how, *map(_layout, inputs), *_settings())
     with _lock:
         if key not in _kept:
             with torch.no_grad():
-                _kept[key] = compile_by_inductor(copy.deepcopy(module), list(inputs))
+                _kept[key] = compiler(copy.deepcopy(module), list(inputs))
         _kept.move_to_end(key)
         while len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)

@@ -1,12 +1,12 @@
 """Gauss-Seidel over a rolled loop whose steps are compiled, several at a time, by inductor."""
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fxsolve.solvers.chunk import Chunk
 from fxsolve.solvers.compile_once import compile_graph
 from fxsolve.solvers.compiled_steps import OwnSteps, certify_compiled
 from fxsolve.solvers.loop import Buffer, Loop
@@ -14,29 +14,11 @@ from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 
 
-class FusedChunk(nn.Module):
-    """A graph that inductor compiles at its first call, for the shapes of that call."""
+class FusedChunk(Chunk):
+    """Steps whose code is inductor's, which rounds in its own way."""
 
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-        self._compiled: Callable[..., Any] | None = None
-        self._lock = threading.Lock()
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        if self._compiled is None:
-            with self._lock:
-                self._compiled = self._compiled or compile_graph(self.module, inputs)
-        return self._compiled(*inputs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Compiled code and locks stay behind: a copy asks for code at its first call."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_compiled", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._compiled = None
-        self._lock = threading.Lock()
+    def compile_for(self, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
+        return compile_graph(self.module, inputs)
 
 
 def fused_gauss_seidel(
