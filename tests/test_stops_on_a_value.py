@@ -266,6 +266,16 @@ def test_a_few_recordings_serve_every_number_of_steps(program: Program, monkeypa
     assert len(fast.entries) <= 3
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("program", [fixed_point, allclose, adaptive], ids=lambda one: one.__name__)
+def test_compiled_steps_stop_where_the_program_stops(program: Program, monkeypatch) -> None:
+    fast = fxsolve.compile(program, schedule="gs(while(while0, ahead=4))")
+    made = recordings(fast, monkeypatch)
+    assert run_all(fast, program, inputs(30, 6, N)) == 0
+    assert [run.method for run in fast.report().runs] == ["until_ahead"]
+    assert len(made) <= 3
+
+
 def test_a_loop_that_ends_without_a_stop_goes_its_own_way(monkeypatch) -> None:
     fast = fxsolve.compile(with_else, schedule="gs", backend="eager")
     made = recordings(fast, monkeypatch)

@@ -43,7 +43,7 @@ def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
     for t in range(unroll):
         rows = (unroll - 1 - t if is_backwards(read) else t for read in reads)
         arguments = (_row(graph, *given) for given in zip(reads, inputs, rows, strict=True))
-        outputs = _copy_step(graph, step.graph, [states.get(k, given) for k, given in enumerate(arguments)])
+        outputs = copy_step(graph, step.graph, [states.get(k, given) for k, given in enumerate(arguments)])
         for place, output in zip(places, outputs, strict=True):
             graph.call_method("copy_", (graph.call_function(torch.select, (place, 0, t)), output))
         states = {k: outputs[reads[k].output] for k in lags}  # pyright: ignore[reportAttributeAccessIssue]
@@ -56,7 +56,7 @@ def _row(graph: fx.Graph, read: Read, node: fx.Node | None, row: int) -> fx.Node
     return graph.call_function(torch.select, (node, 0, row)) if isinstance(read, Slices | Stacked) else node
 
 
-def _copy_step(graph: fx.Graph, step: fx.Graph, arguments: list[fx.Node | None]) -> tuple[fx.Node, ...]:
+def copy_step(graph: fx.Graph, step: fx.Graph, arguments: list[fx.Node | None]) -> tuple[fx.Node, ...]:
     """The results of a step, with names of their own: equal steps have equal code, and are compiled once."""
     given = dict(zip(step.find_nodes(op="placeholder"), arguments, strict=True))
     for node in step.nodes:

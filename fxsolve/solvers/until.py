@@ -1,7 +1,8 @@
 """Loops that stop on a value, step by step: the condition is read behind each of them, as the program reads it."""
 
 from collections import deque
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -62,38 +63,76 @@ def until(
     which there are as many as steps were recorded, or a range that goes on. The device is read once a step. Raises
     `TripsError` for numbers of steps that are not known, and `GuardError` where a check fails.
     """
+    found = follow(loop, initial, before, own_steps(loop, per_step, shared))
+    solution = solution_of(loop, "until", found.steps)
+    publish(solution, lambda one: of_own_steps(one, loop))
+    return found.results
+
+
+# From the values of the lags, and how many steps ran: the outputs of the next step, and maybe of some that follow it.
+Steps = Callable[[Sequence[Sequence[Tensor]], int], Iterable[Any]]
+
+
+class Followed(NamedTuple):
+    """What a loop gives, and in how many steps."""
+
+    results: tuple[Any, ...]
+    steps: int
+
+
+def own_steps(loop: UntilLoop, per_step: tuple[Any, ...], shared: tuple[Any, ...]) -> Steps:
+    """The steps of the program, one by one."""
+    body = loop.body.forward
+
+    def step(states: Sequence[Sequence[Tensor]], count: int) -> Iterable[Any]:
+        arriving = [_number(loop, numbers, count) for numbers in per_step]
+        return (body(*[state[0] for state in states], *arriving, *shared),)
+
+    return step
+
+
+def follow(loop: UntilLoop, initial: tuple[tuple[Tensor, ...], ...], before: Tensor | None, steps: Steps) -> Followed:
+    """Take steps until one stops; as `until`."""
     states = [deque(values, maxlen=lag.distance) for values, lag in zip(initial, loop.lags, strict=True)]
     carried = list(zip(states, [lag.output for lag in loop.lags], strict=True))
-    body, condition, stops = loop.body.forward, loop.condition, loop.stops
+    condition, stops = loop.condition, loop.stops
     stacks: list[list[Tensor]] = [[] for _ in loop.stacked]
     kept = list(zip(stacks, loop.stacked, strict=True))
-    outputs: tuple[Any, ...] = ()
+    outputs: Any = ()
     count = 0
     known, limit = loop.trips.most, loop.trips.limit()
-    if before is None or bool(before) != stops:
-        while True:
-            if count >= limit:
-                loop.trips.check(loop.name, loop.source, count, is_over=False)
-            arriving = [_number(loop, numbers, count) for numbers in per_step]
-            outputs = body(*[state[0] for state in states], *arriving, *shared)
-            for number, value in loop.checks:
-                if bool(outputs[number]) != value:
-                    message = f"step {count} of {loop.name} reads another value than all that were recorded"
-                    raise GuardError(message, source=loop.source)
+    goes_on = before is None or bool(before) != stops
+    while goes_on:
+        if count >= limit:
+            loop.trips.check(loop.name, loop.source, count, is_over=False)
+        for outputs in steps(states, count):
+            if loop.checks:
+                _check(loop, outputs, count)
             for state, number in carried:
                 state.append(outputs[number])
             for stack, number in kept:
                 stack.append(outputs[number])
             count += 1
-            if bool(outputs[condition]) == stops:
+            goes_on = bool(outputs[condition]) != stops
+            if not goes_on or count >= limit:
                 break
     if not loop.trips.least <= count <= known:
         loop.trips.check(loop.name, loop.source, count, is_over=True)
-    solution = Solution(loop.name, "until", max(count, 1), count, "stopped", prefix=max(count, 1))
-    publish(solution, lambda one: of_own_steps(one, loop))
     counts = (first + each * count for first, each in loop.counts)
     newest = outputs or {number: state[-1] for state, number in reversed(carried)}
-    return (*map(stack_rows, stacks), *(newest[number] for number in loop.last), *counts)
+    return Followed((*map(stack_rows, stacks), *(newest[number] for number in loop.last), *counts), count)
+
+
+def solution_of(loop: UntilLoop, method: str, count: int) -> Solution:
+    """What is told of a loop that stopped."""
+    return Solution(loop.name, method, max(count, 1), count, "stopped", prefix=max(count, 1))
+
+
+def _check(loop: UntilLoop, outputs: Any, count: int) -> None:
+    for number, value in loop.checks:
+        if bool(outputs[number]) != value:
+            message = f"step {count} of {loop.name} reads another value than all that were recorded"
+            raise GuardError(message, source=loop.source)
 
 
 def _number(loop: UntilLoop, numbers: Any, count: int) -> Any:

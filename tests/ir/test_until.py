@@ -13,6 +13,7 @@ from fxsolve.ir.spec import AllSteps, Count, Invariant, Lag, LastStep, Repeat, S
 from fxsolve.ir.text import system_text
 from fxsolve.ir.until import Along, Until
 from fxsolve.ir.verify import verify_system
+from fxsolve.plan.legalize import legalize_unproved
 from fxsolve.plan.method import Steps
 from fxsolve.plan.methods.stopping import While
 from fxsolve.plan.text import parse_schedule
@@ -130,6 +131,26 @@ def test_it_is_scheduled_in_order_only(text: str) -> None:
     verify_schedule(schedule, halving(STOPS))
     assert "while(halve)" in str(schedule)
     assert parse_schedule(str(schedule), halving(STOPS)) == schedule
+
+
+def test_steps_ahead_are_written_and_read() -> None:
+    schedule = parse_schedule("while(halve, ahead=4)", halving(STOPS))
+    assert schedule == While(Steps("halve", 0, 9), 4)
+    assert str(schedule) == "while(halve, ahead=4)"
+    with pytest.raises(ScheduleError, match="expected at least one step, found 0"):
+        parse_schedule("while(halve, ahead=0)", halving(STOPS))
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"),
+    [("eager", "the backend eager compiles no steps"), ("inductor", "its steps read numbers")],
+)
+def test_steps_that_cannot_look_ahead_run_one_by_one(backend: str, reason: str) -> None:
+    """These have no types, as the system was written by hand."""
+    system = halving(STOPS)
+    decision = legalize_unproved(system, parse_schedule("while(halve, ahead=4)", system), {}, backend)
+    assert str(decision.schedule) == "while(halve)"
+    assert decision.notes[0].startswith(f"halve runs in order: no step is computed ahead: {reason}")
 
 
 def test_other_schedules_of_it_are_refused() -> None:
