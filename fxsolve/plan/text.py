@@ -2,11 +2,11 @@
 
     schedule = "gs" "(" [schedule {"," schedule}] ")" | method "(" steps {"," option} ")" | leaf
              | "jacobi" "(" "gs" "(" name "[" a ":" b ":" length "]" ")" {"," option} ")"
-             | ("fixed_point" | "while") "(" leaf ")"
+             | ("fixed_point" | "while") "(" leaf {"," option} ")"
     leaf     = name ["[" a ":" b "]"] ["(" schedule {"," schedule} ")"]
     method   = "jacobi" | "newton" | "picard" | "scan" | "levels" | "sum" | "fixed_point" | "fused" | "while"
     steps    = name ["[" a ":" b [":" length] "]"]
-    option   = ("atol" | "rtol" | "max_sweeps" | "window" | "depth" | "unroll") "=" number
+    option   = ("atol" | "rtol" | "max_sweeps" | "window" | "depth" | "unroll" | "ahead") "=" number
              | "jacobian" "=" ("full" | "diagonal") | "samples" "=" size {":" size}
 
 A name without a range is a block, or all steps of a repeat in order: where these are all the same map, they may end at
@@ -15,7 +15,7 @@ chunks of `length` steps, of which the last may be shorter; inside `jacobi(gs(..
 run at once, the steps of each in order. `samples=8:4` lets sweeps go on with 8, then 4 samples of a batch, where no
 more are left that have not settled. In parentheses behind a repeat is how loops in its steps are solved, at every
 step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`. `while(loop0)` runs the steps of a repeat that
-stops on a value, which has no other schedule.
+stops on a value, which has no other schedule; with `ahead=4`, four of them in each compiled call.
 """
 
 from collections.abc import Collection
