@@ -36,9 +36,10 @@ RANKS_INSIDE = {
     "loops": {"generalize": 0, "rolling": 1, "growing": 2, "stopping": 2, "padding": 3, "nesting": 4},
     "rewrite": {"recorded": 0, "sums": 1},
     "capture": {
-        **dict.fromkeys(("bits", "communication", "numbers", "pause", "plain", "program", "raw_calls"), 0),
+        **dict.fromkeys(("bits", "communication", "pause", "plain", "program", "raw_calls"), 0),
         **dict.fromkeys(("source", "stream", "tape", "together"), 0),
         "effects": 1,
+        "numbers": 1,
         "backward": 2,
         "record": 3,
         "functional": 4,

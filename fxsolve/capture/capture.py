@@ -11,7 +11,8 @@ from fxsolve.capture.effects.counters import CountsError
 from fxsolve.capture.functional.functionalize import functionalize
 from fxsolve.capture.functional.needed import find_needed
 from fxsolve.capture.functional.phases import bring_forward
-from fxsolve.capture.numbers import Places, UnfollowedError
+from fxsolve.capture.numbers.builtins import Places
+from fxsolve.capture.numbers.watch import UnfollowedError
 from fxsolve.capture.program import Program
 from fxsolve.capture.record.record import Record, record
 from fxsolve.state.reach import find_reach

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fxsolve.capture.numbers import NumberWatch
+from fxsolve.capture.numbers.watch import NumberWatch
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.together import Together, Undo
 from fxsolve.torch_compat.dispatch import function_modes

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fxsolve.capture.numbers import Returned
+from fxsolve.capture.numbers.values import Returned
 from fxsolve.capture.plain import refuse_unusual
 from fxsolve.capture.program import Output
 from fxsolve.errors import CaptureError

@@ -10,7 +10,8 @@ from torch import Tensor, fx
 
 from fxsolve.capture.communication import HappenedError, Line, Outcome, refuse_communication
 from fxsolve.capture.effects.externals import find_aliases
-from fxsolve.capture.numbers import NumberWatch, Places
+from fxsolve.capture.numbers.builtins import Places
+from fxsolve.capture.numbers.watch import NumberWatch
 from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Alias, Backward, Draw, Example, Guard, Mutation, Output, Role
 from fxsolve.capture.record.arguments import unchanged
@@ -147,7 +148,7 @@ def _run(
     kwargs: dict[str, Any],
     places: Places | None,
 ) -> Any:
-    watch = NumberWatch(recorder, places) if places is not None else None
+    watch = NumberWatch(recorder.refuse, places) if places is not None else None
     try:
         with paused_collector(), as_written(), fast_paths(), watched_doors(), recorder, ReadWatch(recorder):
             result = program(*args, **kwargs) if watch is None else watch.run(lambda: program(*args, **kwargs))
