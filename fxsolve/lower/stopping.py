@@ -7,6 +7,7 @@ from typing import Any
 from fxsolve.ir.spec import Along, Repeat, Slices, Until
 from fxsolve.lower.arguments import Values, carried_arguments, step_arguments
 from fxsolve.lower.lower import counts_of, step_loop
+from fxsolve.lower.scalars import with_numbers
 from fxsolve.solvers.along import AlongLoop, along
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.trips import Trips
@@ -35,6 +36,9 @@ def stopping(repeat: Repeat) -> Stopping:
 
 def _until(repeat: Repeat, how: Until) -> Stopping:
     loop = step_loop(repeat)
+    kept = {lag.output for lag in loop.lags} | {*loop.stacked, *loop.last}
+    decisions = {how.output, *(number for number, _ in how.checks)} - kept
+    body = with_numbers(loop.body, decisions)
     trips = Trips(how.least, repeat.length, how.fewest)
     stop = (how.output, how.stops, how.checks, counts_of(repeat), trips)
 
@@ -45,7 +49,7 @@ def _until(repeat: Repeat, how: Until) -> Stopping:
 
     return Stopping(
         until,
-        UntilLoop(loop.body, loop.lags, loop.stacked, loop.last, repeat.name, repeat.source, *stop),
+        UntilLoop(body, loop.lags, loop.stacked, loop.last, repeat.name, repeat.source, *stop),
         arguments,
     )
 
