@@ -4,7 +4,9 @@ In comes a recorded program with guards for all that it read, out comes one in w
 their guards are gone.
 
 - `find` looks for the steps; `backward` for those of the backward pass that run along them.
-- `step` writes one of them as a `Repeat`; `fold` rewrites the program.
+- `step` writes one of them as a `Repeat`, call by call (`building`) but for those that give the same in every step
+  (`invariant`); `results` are what is wanted of it.
+- `fold` rewrites the program (`folding` is its graph meanwhile), loop by loop (`one`).
 - `counts` compares two recordings of other numbers of steps, for numbers of Python that depend on these.
 
 What one recording shows may be otherwise behind steps that it did not come to: `solvers.trips` knows which numbers of
