@@ -276,6 +276,16 @@ def test_compiled_steps_stop_where_the_program_stops(program: Program, monkeypat
     assert len(made) <= 3
 
 
+@pytest.mark.parametrize("program", [power_iteration, sinkhorn], ids=lambda one: one.__name__)
+def test_numbers_of_a_loop_that_was_left_alone_are_followed_at_the_next_call(program: Program, monkeypatch) -> None:
+    """With its numbers as they were, the loop takes longer than the program."""
+    fast = fxsolve.compile(program, backend="eager")
+    made = recordings(fast, monkeypatch)
+    assert run_all(fast, program, inputs(8, 6, N)) == 0
+    assert any(loop.stops is not None for loop in fast.report().loops)
+    assert 2 <= len(made) <= 4
+
+
 def test_a_loop_that_ends_without_a_stop_goes_its_own_way(monkeypatch) -> None:
     fast = fxsolve.compile(with_else, schedule="gs", backend="eager")
     made = recordings(fast, monkeypatch)

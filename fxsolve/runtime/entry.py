@@ -1,5 +1,6 @@
 """The first call of a kind: run the program once, by recording it or next to two recordings, and compile it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from fxsolve.errors import CaptureError, PartitionError
 from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.stopping.counts import Folded, join_counts
+from fxsolve.loops.stopping.find import MIN_STEPS
 from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.report.difference import within
 from fxsolve.report.report import Report
@@ -90,11 +92,21 @@ def build(
     result = rebuild(captured.output, captured.example.outputs)
     captured = clock.time("partition", _fold, captured, earlier)
     entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report, rewind).entry(), clock)
-    if entry.is_undecided:
-        # Followed, a number that decides about steps is compared, and no longer read itself.
-        reads = any(type(guard.expected) is bool or not follows for guard in captured.guards)
-        entry = replace(entry, is_undecided=reads)
+    entry = replace(entry, is_undecided=_is_undecided(entry, captured, follows))
     return replace(entry, report=replace(entry.report, notes=(*entry.report.notes, *relatives.notes))), result
+
+
+def _is_undecided(entry: Entry, captured: Program, follows: bool) -> bool:
+    """Whether another call may show a loop that stops on a value, where this one leaves the program alone.
+
+    Followed, a number that decides about steps is compared, and no longer read itself.
+    """
+    if entry.is_undecided:
+        return any(type(guard.expected) is bool or not follows for guard in captured.guards)
+    if entry.ready is not None or entry.decision is not None or follows:
+        return False
+    lines = Counter(guard.source for guard in captured.guards if type(guard.expected) is not bool)
+    return max(lines.values(), default=0) > MIN_STEPS
 
 
 def _capture(
