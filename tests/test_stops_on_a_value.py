@@ -347,8 +347,26 @@ def test_what_no_recording_shows_is_seen_all_the_same() -> None:
     sizes = [8.0, 6.0, 4.0, 2.0, 1.0, 0.5, 0.1, 0.01, 4.0, 0.1, 2.0]
     generator = torch.Generator().manual_seed(3)
     given = [torch.randn(6, N, generator=generator) * size for size in sizes]
-    assert run_all(fast, bounded, given) == 0
+    assert run_all(fast, bounded, [*given, given[-1]]) == 0  # of the last one the number of steps is known
     assert stopped(fast)
+
+
+def test_a_number_of_steps_between_two_that_were_seen_may_mean_something_else() -> None:
+    """It decides in Python behind the loop, where nothing is read from a tensor."""
+
+    def by_turns(u: Tensor) -> Tensor:
+        z, k = torch.zeros_like(u), 0
+        while True:
+            new, k = torch.tanh(MIX(z) + u), k + 1
+            if (new - z).abs().max() < 1e-4:
+                break
+            z = new
+        return new * 2 if k % 3 == 0 else new
+
+    fast = fxsolve.compile(by_turns, schedule="gs", backend="eager")
+    given = list(inputs(30, 6, N))
+    order = sorted(given, key=lambda one: one.abs().max().item())
+    assert run_all(fast, by_turns, [order[0], order[-1], *order]) == 0
 
 
 def test_the_report_says_where_it_stops() -> None:

@@ -100,7 +100,7 @@ def follow(loop: UntilLoop, initial: tuple[tuple[Tensor, ...], ...], before: Ten
     kept = list(zip(stacks, loop.stacked, strict=True))
     outputs: Any = ()
     count = 0
-    known, limit = loop.trips.most, loop.trips.limit()
+    limit = loop.trips.limit()
     goes_on = before is None or bool(before) != stops
     while goes_on:
         if count >= limit:
@@ -116,7 +116,7 @@ def follow(loop: UntilLoop, initial: tuple[tuple[Tensor, ...], ...], before: Ten
             goes_on = bool(outputs[condition]) != stops
             if not goes_on or count >= limit:
                 break
-    if not loop.trips.least <= count <= known:
+    if count not in loop.trips.seen:
         loop.trips.check(loop.name, loop.source, count, is_over=True)
     counts = (first + each * count for first, each in loop.counts)
     newest = outputs or {number: state[-1] for state, number in reversed(carried)}

@@ -50,6 +50,42 @@ def test_others_are_refused_until_a_trial_has_succeeded(steps: int) -> None:
     assert (loop.trips.least, loop.trips.most) == (min(2, steps), max(8, steps))
 
 
+def tried(loop: UntilLoop, steps: int) -> None:
+    with trying() as trial:
+        run(loop, 2.0**steps * 0.75)
+    trial.succeed()
+
+
+def test_numbers_between_are_tried_until_that_went_well_often_enough() -> None:
+    loop = halving(Trips(3, 3))
+    tried(loop, 30)
+    for steps in range(10, 17):
+        with pytest.raises(TripsError, match="takes other numbers of steps than the 3 to 30"):
+            run(loop, 2.0**steps * 0.75)
+        tried(loop, steps)
+        tried(loop, steps)  # confirms nothing new
+    assert run(loop, 2.0**20 * 0.75) == 0.75
+
+
+def test_a_number_between_that_failed_is_not_tried_again() -> None:
+    loop = halving(Trips(3, 3))
+    for steps in range(22, 31):
+        tried(loop, steps)
+    with trying() as trial:
+        run(loop, 2.0**21 * 0.75)
+    trial.succeed()
+    one = halving(Trips(3, 3))
+    tried(one, 30)
+    with trying() as trial:
+        run(one, 2.0**10 * 0.75)
+    trial.fail()
+    with pytest.raises(TripsError) as told, trying():
+        run(one, 2.0**10 * 0.75)
+    assert not told.value.may_be
+    assert one.trips.may_be_more
+    assert one.trips.may_be_fewer
+
+
 @pytest.mark.parametrize("steps", [1, 30])
 def test_what_failed_once_is_not_tried_again(steps: int) -> None:
     loop = halving(Trips(2, 8))
