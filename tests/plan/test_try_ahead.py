@@ -10,6 +10,7 @@ from fxsolve.plan import try_ahead as module
 from fxsolve.plan.complete import in_order
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.probe import ProbeRun
+from fxsolve.plan.rules import choose
 from fxsolve.plan.trial import Situation, Trial
 from fxsolve.plan.try_ahead import steps_ahead, try_ahead
 from tests.loops.programs import Sample
@@ -91,6 +92,19 @@ def test_nothing_is_compiled_that_cannot_pay(
     """Not in a short loop, and not where the ops take long themselves."""
     measured(monkeypatch, 0.25)
     assert try_ahead(replace(here, **changes), trial(here, seconds)) is None
+
+
+@pytest.mark.parametrize(("compiled", "text"), [(0.25, "ahead=8"), (0.99, "while(while0)")])
+def test_the_automatic_choice_takes_them_where_they_are_faster(
+    here: Situation, monkeypatch: pytest.MonkeyPatch, compiled: float, text: str
+) -> None:
+    measured(monkeypatch, compiled)
+    monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(module, "most_ops", lambda saved: 1000)
+    choice, run = choose(here)
+    assert text in choice.chosen.schedule
+    assert len(choice.rejected) == 1
+    assert run.sweeps == here.repeat.length
 
 
 def test_steps_of_many_calls_are_few_in_one_call() -> None:

@@ -136,7 +136,7 @@ def measured() -> dict[str, Measured]:
             1.3,
         ),
         "Sinkhorn, 32 x 32": Measured(
-            sinkhorn, lambda k: torch.rand(32, 32) * (1 + k), torch.exp(-15 * torch.rand(32, 32)), 0.9
+            sinkhorn, lambda k: torch.rand(32, 32) * (1 + k), torch.exp(-60 * torch.rand(32, 32)), 0.9
         ),
         "Newton in 64 steps, n=32": Measured(
             newton_of_each_step, lambda k: torch.randn(64, 32) * (1 + k), torch.ones(32), 2.0
