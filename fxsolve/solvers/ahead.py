@@ -56,7 +56,7 @@ def until_ahead(
 
 def _chunks(loop: UntilLoop, chunk: AheadChunk, own: Steps, shared: tuple[Any, ...]) -> Steps:
     places = (loop.condition, *(number for number, _ in loop.checks))
-    numbers, width = chunk.numbers, len(chunk.numbers)
+    keys, width = (*places, *chunk.numbers), len(chunk.numbers)
     failed = False
 
     def advance(states: Sequence[Sequence[Tensor]], count: int) -> Iterable[Any]:
@@ -68,15 +68,14 @@ def _chunks(loop: UntilLoop, chunk: AheadChunk, own: Steps, shared: tuple[Any, .
         except Exception:  # whatever the ops of a step, or compiled code, raise
             failed = True
             return own(states, count)
-        decisions = reads.tolist()
-        rows = []
-        for k, first in enumerate(range(0, len(values), width)):
-            row: dict[int, Any] = dict(zip(places, decisions[k * len(places) :], strict=False))
-            row.update(zip(numbers, values[first : first + width], strict=True))
-            rows.append(row)
-        return rows
+        found = zip(_in_rows(reads.tolist(), len(places)), _in_rows(values, width), strict=True)
+        return [dict(zip(keys, (*decisions, *outputs), strict=True)) for decisions, outputs in found]
 
     return advance
+
+
+def _in_rows(values: Sequence[Any], width: int) -> list[Sequence[Any]]:
+    return [values[first : first + width] for first in range(0, len(values), width)]
 
 
 def _certify(solution: Solution, loop: UntilLoop, ours: tuple[Any, ...], own: tuple[Any, ...]) -> Certificate:

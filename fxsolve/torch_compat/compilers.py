@@ -52,7 +52,7 @@ def compile_around(module: nn.Module, inputs: list[Tensor], kept: frozenset[str]
     """What a graph of ATen calls computes, with generated code for all but the ops named in `kept`.
 
     These are called as they are, and none of them is taken apart: what the others round at once has the bits that ATen
-    gives it.
+    gives it. The function raises `ValueError` for tensors with other strides than the `inputs`.
     """
     with relied_on():
         from torch._inductor import config
@@ -67,10 +67,26 @@ def compile_around(module: nn.Module, inputs: list[Tensor], kept: frozenset[str]
         if node.op == "call_function" and _name(node.target) not in kept:
             node.meta["custom"] = {"compile_with_inductor": "fused"}
     given = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
-    settings = {"fallback_by_default": True, "use_post_grad_passes": False, "use_joint_graph_passes": False}
-    with config.patch(settings):
+    with config.patch(_AROUND):
         compiled: Any = compile_fx_inner(graph, given)
-    return lambda *tensors: compiled(list(tensors))
+    strides = [one.stride() for one in inputs]
+
+    def run(*tensors: Tensor) -> Any:
+        if [one.stride() for one in tensors] != strides:
+            raise ValueError("these tensors are laid out as those were not that the graph was compiled for")
+        return compiled(list(tensors))
+
+    return run
+
+
+# Asserts of what every call gives take longer than many of these.
+_AROUND = {
+    "fallback_by_default": True,
+    "use_post_grad_passes": False,
+    "use_joint_graph_passes": False,
+    "size_asserts": False,
+    "alignment_asserts": False,
+}
 
 
 def _name(target: Any) -> str:
