@@ -9,17 +9,17 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.lower.ahead import ahead_graph, no_look_ahead, outputs_kept, own_ops
 from fxsolve.lower.stopping import stopping
 from fxsolve.plan.method import MethodNode, Option, Part, Steps
-from fxsolve.plan.priced import Priced
+from fxsolve.plan.priced import Refined
 from fxsolve.plan.proofs import STOPS, Proofs, Requirement
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
-from fxsolve.plan.trial import Situation, Trial, Weighed
+from fxsolve.plan.trial import Situation, Trial
 from fxsolve.plan.try_ahead import try_ahead
 from fxsolve.solvers.ahead import AheadChunk, until_ahead
 from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class While(MethodNode, Priced):
+class While(MethodNode, Refined):
     """x <- f(x) until c(x) is the value that stops the loop; at most `child.stop` steps of it were recorded.
 
     The number of steps is that of the program, and so are the values, bit for bit. `ahead` steps are one compiled call
@@ -55,11 +55,6 @@ class While(MethodNode, Priced):
         if obstacle is not None:
             raise PartitionError(f"no step is computed ahead: {obstacle}")
         return self
-
-    @classmethod
-    def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
-        """Nothing: what stops on a value has no other method, and nothing else has this one."""
-        return []
 
     def refine(self, situation: Situation, best: Trial) -> Trial | None:
         return try_ahead(situation, best)
