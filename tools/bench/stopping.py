@@ -1,6 +1,8 @@
 """Loops that stop on a value, on inputs that take other numbers of steps: the automatic choice, and steps in order.
 
-Predictions, written down before anything was measured. A step of these programs is 8 to 30 small calls of 1 to 2 us, of
+Predictions, written down before this was run, with compiled steps of such programs at n=12 timed already; inputs of
+Sinkhorn and of the adaptive steps were changed afterwards, for the number of their steps alone.
+A step of these programs is 8 to 30 small calls of 1 to 2 us, of
 which a compiled call of several steps makes as many as there are products and sums in them, each a little slower, and a
 few for all that lies between. So elementwise steps (Newton) gain the most, then those with two products among 30 calls
 (adaptive), then CG and the fixed point; Sinkhorn and power iteration are mostly products, and read numbers of Python:
