@@ -9,7 +9,7 @@ from torch import Tensor
 from fxsolve.torch_compat.checks import getter, lookup, relied_on
 
 with relied_on():
-    from torch import _debug_has_internal_overlap, _neg_view  # pyright: ignore[reportPrivateImportUsage]
+    from torch import _debug_has_internal_overlap, _neg_view, _sync  # pyright: ignore[reportPrivateImportUsage]
     from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 # How often autograd saw a write into the tensor; inference tensors raise an error.
@@ -23,6 +23,9 @@ typed_storage: Callable[[Tensor], torch.TypedStorage] = lookup(Tensor, "_typed_s
 
 # The negated values by a flag, as a view; the one way to set it for a real tensor.
 negative_view: Callable[[Tensor], Tensor] = _neg_view
+
+# In `torch.func.functionalize`: let a view see the writes since it was made, now and not where it is first used.
+bring_up_to_date: Callable[[Tensor], None] = _sync
 
 # What tells C++ objects apart, whose Python objects come and go.
 address_of_storage: Callable[[torch.UntypedStorage], int] = getter(torch.UntypedStorage, "_cdata")

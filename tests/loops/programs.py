@@ -238,9 +238,9 @@ def slices_written(noise: Tensor):
     return x
 
 
-@sample((T - 1,), numbers(T, B, N))
+@sample((T,), numbers(T, B, N))
 def neighbour_read(x: Tensor):
-    """A buffer of states, each read from the one before; functionalizing orders the calls of the first step anew."""
+    """A buffer of states, each read from the one before."""
     y = torch.zeros(B, T + 1, N)
     for t in range(T):
         y[:, t + 1] = torch.tanh(y[:, t] + x[t])

@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from fxsolve.capture.functional.meta import is_dense, replaces, scattered
 from fxsolve.capture.pause import paused_collector
-from fxsolve.capture.raw_calls import changes_shape, gives_parts, is_detached, is_idle, stays_whole
+from fxsolve.capture.raw_calls import changes_shape, gives_parts, is_detached, is_idle, is_view, stays_whole
 from fxsolve.capture.record.record import Record
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError
@@ -23,6 +23,7 @@ from fxsolve.ir.meta import META, device_of, empty_like_spec, on_meta
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, schema_of
+from fxsolve.torch_compat.tensors import bring_up_to_date
 from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
@@ -216,6 +217,10 @@ def _replay(graph: fx.Graph) -> fx.Graph:
                 continue
             args = fx.map_arg(node.args, known.__getitem__)
             known[node] = node.target(*args, **fx.map_arg(node.kwargs, known.__getitem__))
+            if is_view(node.target) and not gives_parts(node):
+                # After a write it would be made where it is first used: the steps of a loop then have another order of
+                # calls than the first one, which comes before any write.
+                bring_up_to_date(known[node])
         return [known[node] for node in outputs]
 
     with paused_collector(), torch.no_grad(), rewriter:
