@@ -18,6 +18,7 @@ from fxsolve.loops.rolling.signature import Calls
 from fxsolve.rewrite.pipeline import REWRITES
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
+from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
@@ -37,7 +38,7 @@ class Partition:
 
 # In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
 # a graph or a system that computes the same; tests look at what stands between any two.
-GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (drop_idle_writes, read_unbound, join_growth)
+GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (drop_idle_writes, choose_masked, read_unbound, join_growth)
 SYSTEM_PASSES: tuple[Callable[[System], System], ...] = (*REWRITES, lift_loops, prune)
 
 

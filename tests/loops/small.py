@@ -28,6 +28,12 @@ def read_by_strides(x: Tensor) -> Any:
     return torch.tanh(x).t().as_strided((N, N), (1, N))
 
 
+def set_where_it_is_low(x: Tensor) -> Any:
+    x = x.clone()
+    x[x < 0.5] = 0.5
+    return x
+
+
 def written_while_read(x: Tensor) -> Any:
     x, h = x.clone(), x.new_zeros(N)
     for row in x:

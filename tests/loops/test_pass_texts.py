@@ -31,6 +31,7 @@ from fxsolve.rewrite.pipeline import hoist_invariants, rewrite, simplify, split
 from fxsolve.rewrite.prefix import find_prefixes
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
+from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
@@ -200,6 +201,8 @@ CASES = [
          partial(_on_flat_graph, lambda program: settle_writes(program.module.graph, program).graph)),
     Case("drop_idle_writes", small.added_to_its_own_rows, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: drop_idle_writes(program.module.graph))),
+    Case("choose_masked", small.set_where_it_is_low, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: choose_masked(program.module.graph))),
     Case("read_unbound", small.written_while_read, (SEQUENCE,), partial(_on_graph, read_unbound)),
     Case("join_growth", small.grown_and_read_at_its_end, (SEQUENCE,), partial(_on_graph, join_growth)),
     Case("chain_lists", small.a_list_joined_at_every_step, (SEQUENCE,), partial(_on_flat_graph, _chained)),

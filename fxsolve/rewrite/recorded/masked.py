@@ -1,0 +1,54 @@
+"""Writes into the entries that a mask picks are written as a choice.
+
+`x[mask] = v` with one value v is where(mask, v, x), bit for bit, which can be batched: an index that is a mask cannot,
+as the number of entries that it picks is not known before.
+"""
+
+import math
+
+import torch
+from torch import fx
+
+from fxsolve.ir.calls import arguments
+from fxsolve.ir.strides import is_contiguous
+from fxsolve.ir.tensor_spec import TensorSpec
+
+aten = torch.ops.aten
+
+
+def choose_masked(graph: fx.Graph) -> fx.Graph:
+    """A copy of `graph` with choices in their place; the graph itself if there are none."""
+    if not any(map(_is_choice, graph.nodes)):
+        return graph
+    copied = fx.Graph()
+    copied.output(copied.graph_copy(graph, {}))
+    for node in copied.nodes:
+        if _is_choice(node):
+            node.replace_all_uses_with(_choice(copied, node))
+            copied.erase_node(node)
+    return copied
+
+
+def _is_choice(node: fx.Node) -> bool:
+    """Whether a call writes one value where a mask is true; the result lies in memory as the choice will."""
+    if node.target is not aten.index_put.default:
+        return False
+    base, indices, value, adds = arguments(node, None, None, None, False)
+    if adds or len(indices) != 1 or indices[0] is None:
+        return False
+    x, mask, one = (argument.meta["spec"] for argument in (base, indices[0], value))
+    is_whole = mask.dtype == torch.bool and mask.shape == x.shape and math.prod(one.shape) == 1
+    return is_whole and is_contiguous(x) and is_contiguous(mask)
+
+
+def _choice(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """What stands for a write; the value that is written loses its dimensions, which are of size 1."""
+    base, (mask,), value, *_ = arguments(node)
+    spec: TensorSpec = value.meta["spec"]
+    with graph.inserting_before(node):
+        if spec.shape:
+            value = graph.call_function(aten.view.default, (value, []))
+            value.meta.update({**node.meta, "spec": spec._replace(shape=(), stride=())})
+        chosen = graph.call_function(aten.where.self, (mask, value, base))
+    chosen.meta.update(node.meta)
+    return chosen
