@@ -14,6 +14,7 @@ from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.reads import has_carry, read_order, takes_numbers
 from fxsolve.ir.spec import Invariant, Prefix, Read, Repeat, Table
 from fxsolve.ir.tables import device_of, table_tensor
+from fxsolve.lower.attention import attend_by_samples
 from fxsolve.lower.batch_inside import as_sweep
 from fxsolve.lower.bias import join_bias
 from fxsolve.lower.entries import tables_to_tensors
@@ -108,6 +109,7 @@ def tensor_body(repeat: Repeat) -> fx.GraphModule:
     copied = dict(zip(repeat.body.graph.nodes, opened.graph.nodes, strict=False))
     opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
     tables_to_tensors(opened)
+    attend_by_samples(opened)
     for node in opened.graph.nodes:
         if isinstance(node.target, Nested):
             node.target = _inside(node.target)

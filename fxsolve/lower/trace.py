@@ -5,7 +5,6 @@ it would run step by step is a switch, both for all threads.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor, fx
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import PartitionError
 from fxsolve.ir.tensor_spec import spec_of
+from fxsolve.lower.attention import is_folded
 from fxsolve.torch_compat.dispatch import LightMode
-from fxsolve.torch_compat.operators import OpOverload, has_kernel
+from fxsolve.torch_compat.operators import has_batching_rule
 from fxsolve.torch_compat.trees import pytree
 
 
@@ -84,7 +84,7 @@ class _Rules(LightMode):
         result = func(*args, **(kwargs or {}))
         made, given = _tensors(result), _tensors((args, kwargs))
         is_batched = any(id(tensor) in self._batched or id(tensor) not in self._shared for tensor in given)
-        if made and is_batched and not _has_rule(func):
+        if made and is_batched and not (has_batching_rule(func) or is_folded(func)):
             raise PartitionError(f"{func} has no batching rule")
         self._alive += made
         if is_batched:
@@ -102,12 +102,6 @@ def check_rules(function: Callable[..., Any], inputs: Sequence[Tensor], is_share
     pairs = list(zip(inputs, is_shared, strict=True))
     with _Rules((one for one, shared in pairs if not shared), (one for one, shared in pairs if shared)):
         function(*inputs)
-
-
-@cache
-def _has_rule(function: OpOverload) -> bool:
-    keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition")
-    return any(has_kernel(function.name(), key) for key in keys)
 
 
 def _tensors(value: Any) -> list[Tensor]:

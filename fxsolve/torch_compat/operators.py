@@ -1,6 +1,7 @@
 """Operators: the overloads that a recorder sees, and what torch knows of each."""
 
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 
 import torch
@@ -23,3 +24,10 @@ overload_name_of: Callable[[OpOverload], str] = getter(_EXAMPLE, "_overloadname"
 can_decompose: Callable[[OpOverload], bool] = lookup(OpOverload, "_can_decompose")
 # The C bindings behind `torch.nn.functional`.
 functions_of_layers: ModuleType = _functions
+
+
+@cache
+def has_batching_rule(function: OpOverload) -> bool:
+    """Whether vmap runs the operator for a whole batch; others it would run entry by entry."""
+    keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition")
+    return any(has_kernel(function.name(), key) for key in keys)
