@@ -50,8 +50,10 @@ class Case:
         return self.ratio >= self.prediction
 
 
-def options(name: str, description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line of a benchmark; sets the thread count."""
+def options(
+    name: str, description: str, argv: Sequence[str] | None = None, choices: Sequence[str] = ()
+) -> argparse.Namespace:
+    """The command line of a benchmark, with its parts by name if it has any; sets the thread count."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="JSON file; default: the committed one, with --quick one in out/")
@@ -60,6 +62,10 @@ def options(name: str, description: str, argv: Sequence[str] | None = None) -> a
         "--quick", action="store_true", help="little training, two repeats: checks that the script runs"
     )
     parser.add_argument("--train-seconds", type=float, default=60.0, help="at most this long for each model")
+    if choices:
+        parser.add_argument(
+            "--only", nargs="+", choices=choices, default=choices, help="parts to measure; default: all"
+        )
     chosen = parser.parse_args(argv)
     if chosen.quick:
         chosen.repeats, chosen.train_seconds = 2, 2.0
