@@ -85,7 +85,8 @@ def _enter(window: _Window, call: int, slots: tuple[tuple[AffineSize, ...], ...]
             continue
         node, dims = window.calls.node_of(argument), tuple(map(as_dim, sizes))
         if (node, dims) not in window.entered:
-            first = window.calls.nodes[window.growing.window.start]
+            # in front of what the first step has made, which is as long then as every other
+            first = next(iter(padder.made), window.calls.nodes[window.growing.window.start])
             window.entered[node, dims] = _widened(padder, node, dims, first)
         padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims)
         found.add(node)
