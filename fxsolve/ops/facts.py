@@ -65,7 +65,8 @@ class Fact:
     the number that changes nothing of what is combined. A zero in `divisor`, if it is an integer, raises an error.
     An op is `idempotent` if f(f(x)) is f(x) in its first argument, whatever else it is given: `nan_to_num` is not, as
     infinity may take the place of NaN, and the next call replaces that. It is `exact` if its results are arguments, or
-    the numbers nearest to the exact ones, so that every kernel gives the same bits; what moves entries always is.
+    the numbers nearest to the exact ones, so that every kernel gives the same bits; what moves entries always is. It is
+    `finite` if, but for overflow, it makes finite numbers of finite ones; of what is not pointwise the access tells.
     """
 
     access: Access
@@ -76,6 +77,7 @@ class Fact:
     divisor: str = ""
     idempotent: bool = False
     exact: bool = False
+    finite: bool = False
 
 
 Facts = Mapping[str, Fact]
@@ -116,30 +118,32 @@ FACTS: Facts = dict(
         # Pointwise. Those that torch tags so have a row only if there is more to say.
         *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Fact(SameEntries())),
         *_rows("hardtanh_backward _prelu_kernel dropout feature_dropout alpha_dropout", Fact(SamePlace())),
-        *_rows("tanh sin cos", Fact(SamePlace(), range=(-1.0, 1.0))),
-        *_rows("sign", Fact(SamePlace(), range=(-1.0, 1.0), idempotent=True, exact=True)),
-        *_rows("sigmoid hardsigmoid", Fact(SamePlace(), range=(0.0, 1.0))),
+        *_rows("tanh sin cos", Fact(SamePlace(), range=(-1.0, 1.0), finite=True)),
+        *_rows("sign", Fact(SamePlace(), range=(-1.0, 1.0), idempotent=True, exact=True, finite=True)),
+        *_rows("sigmoid hardsigmoid", Fact(SamePlace(), range=(0.0, 1.0), finite=True)),
         *_rows("exp sqrt", Fact(SamePlace(), range=(0.0, inf))),
-        *_rows("relu abs", Fact(SamePlace(), range=(0.0, inf), idempotent=True, exact=True)),
-        *_rows("ceil floor round.default trunc maximum minimum", Fact(SamePlace(), idempotent=True, exact=True)),
-        *_rows("clamp clamp_max clamp_min", Fact(SamePlace(), idempotent=True, exact=True)),
-        *_rows("hardtanh", Fact(SamePlace(), idempotent=True)),
+        *_rows("relu abs", Fact(SamePlace(), range=(0.0, inf), idempotent=True, exact=True, finite=True)),
+        *_rows("gelu silu mish elu leaky_relu hardswish softplus", Fact(SamePlace(), finite=True)),
+        *_rows("ceil floor round.default trunc", Fact(SamePlace(), idempotent=True, exact=True, finite=True)),
+        *_rows("clamp clamp_max clamp_min", Fact(SamePlace(), idempotent=True, exact=True, finite=True)),
+        *_rows("maximum minimum", Fact(SamePlace(), idempotent=True, exact=True, finite=True)),
+        *_rows("hardtanh", Fact(SamePlace(), idempotent=True, finite=True)),
         *_rows("lt le gt ge eq ne isnan isinf isfinite reciprocal", Fact(SamePlace(), exact=True)),
         *_rows("logical_not logical_and logical_or logical_xor", Fact(SamePlace(), exact=True)),
         *_rows("bitwise_not bitwise_and bitwise_or bitwise_xor", Fact(SamePlace(), exact=True)),
-        *_rows("add sub rsub", Fact(SamePlace(), affine=("self other",), exact=True)),
-        *_rows("where", Fact(Chosen(("self", "other")))),
+        *_rows("add sub rsub", Fact(SamePlace(), affine=("self other",), exact=True, finite=True)),
+        *_rows("where", Fact(Chosen(("self", "other")), finite=True)),
         *_rows("complex", Fact(SamePlace(), affine=("real imag",))),
         *_rows("copy", Fact(Chosen(("src",)), affine=("self src",))),
-        *_rows("masked_fill", Fact(Chosen(("self", "value")))),
-        *_rows("mul", Fact(SamePlace(), affine=("self", "other"), exact=True)),
-        *_rows("neg", Fact(SamePlace(), affine=_SELF, exact=True)),
-        *_rows("_conj conj_physical _neg_view", Fact(SamePlace(), affine=_SELF)),
+        *_rows("masked_fill", Fact(Chosen(("self", "value")), finite=True)),
+        *_rows("mul", Fact(SamePlace(), affine=("self", "other"), exact=True, finite=True)),
+        *_rows("neg", Fact(SamePlace(), affine=_SELF, exact=True, finite=True)),
+        *_rows("_conj conj_physical _neg_view", Fact(SamePlace(), affine=_SELF, finite=True)),
         *_rows("div", Fact(SamePlace(), affine=_SELF, divisor="other", exact=True)),
         *_rows("div.Tensor_mode div.Scalar_mode floor_divide remainder fmod", Fact(SamePlace(), divisor="other")),
-        *_rows("addcmul", Fact(SamePlace(), affine=("self tensor1", "self tensor2"))),
+        *_rows("addcmul", Fact(SamePlace(), affine=("self tensor1", "self tensor2"), finite=True)),
         *_rows("addcdiv", Fact(SamePlace(), affine=("self tensor1",))),
-        *_rows("lerp", Fact(SamePlace(), affine=("self end", "weight"))),
+        *_rows("lerp", Fact(SamePlace(), affine=("self end", "weight"), finite=True)),
         *_rows("zeros_like ones_like full_like new_zeros new_ones new_full", Fact(ConstantFill())),
         *_rows("zeros ones full arange", Fact(Made())),
         *_rows("fill", Fact(ConstantFill(), affine=("value",))),

@@ -40,11 +40,11 @@ def _product_dims(a: PaddedValue, b: PaddedValue) -> Dims:
 
 
 def pad_look_up(p: Padder, call: Call) -> PaddedValue:
-    """Entries that are not valid look up row 0, whatever they hold."""
+    """Entries that are not valid look up a row that there is: row 0 in place of what they may hold."""
     weight, index = p.value(call["weight"]), p.value(call["indices"])
     if weight.grows:
         raise NoRuleError("looks up in a table that grows")
-    index = p.masked_everywhere(index, 0)
+    index = index if index.harmless else p.masked_everywhere(index, 0)
     return PaddedValue(p.again(call, {"indices": index.node}), (*index.dims, *weight.dims[1:]))
 
 
@@ -80,13 +80,13 @@ def _index(p: Padder, dim: Dim, index: PaddedValue) -> fx.Node:
 
 
 def pad_attention(p: Padder, call: Call) -> tuple[fx.Node, list[Dims]]:
-    """Keys that are not valid get the weight exp(-inf) = 0, by the mask or by causality."""
+    """Keys that are not valid get the weight exp(-inf) = 0, by the mask or by causality; 0 times infinity is NaN."""
     if "attn_mask" not in call.arguments or len(call.example) != 2:
         raise NoRuleError("has no rule for a dimension that grows")
     q, k, v = (p.value(call[name]) for name in ("query", "key", "value"))
     if q.dims[:2] != k.dims[:2] or k.dims[:3] != v.dims[:3] or any(map(growing_factor, (*q.dims[:2], q.dims[3]))):
         raise NoRuleError("attends over batches that grow")
-    k, v = p.masked(k, 2, 0), p.masked(v, 2, 0)
+    k, v = (one if one.harmless else p.masked(one, 2, 0) for one in (k, v))
     replaced: dict[str, Any] = {"key": k.node, "value": v.node}
     if not (call["is_causal"] and q.dims[2] == k.dims[2]) and growing_factor(k.dims[2]) is not None:
         if call["is_causal"]:

@@ -1,10 +1,12 @@
 """The padding rule for each form of access: what a call of this form becomes, on buffers."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from torch import fx
 
 from fxsolve.loops.padding import joins, products, reductions, views
+from fxsolve.loops.padding.harmless import makes_harmless
 from fxsolve.loops.padding.joins import broadcast
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder
 from fxsolve.ops import access
@@ -16,14 +18,26 @@ from fxsolve.torch_compat.trees import pytree
 Rule = Callable[[Padder, Call], PaddedValue | tuple[fx.Node, list[Dims]]]
 
 
-def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | tuple[fx.Node, list[Dims]]:
+@dataclass(frozen=True)
+class Parts:
+    """A call that has several results on buffers, and the dimensions of each."""
+
+    node: fx.Node
+    dims: list[Dims]
+    harmless: bool
+
+
+def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | Parts:
     """The call `node` for buffers. NoRuleError if it has no rule, or one that does not cover its arguments."""
     if not isinstance(node.target, OpOverload):
         raise NoRuleError("has no rule for a dimension that grows")
     call = bind(node.target, node.args, node.kwargs, node.meta["spec"], facts)
     if type(call.fact.access) not in _RULES:
         raise NoRuleError("has no rule for a dimension that grows")
-    return _RULES[type(call.fact.access)](p, call)
+    result, is_harmless = _RULES[type(call.fact.access)](p, call), makes_harmless(p, call)
+    if isinstance(result, PaddedValue):
+        return replace(result, harmless=is_harmless)
+    return Parts(*result, is_harmless)
 
 
 def _pad_pointwise(p: Padder, call: Call) -> PaddedValue:

@@ -30,10 +30,14 @@ class NoRuleError(Exception):
 
 @dataclass(frozen=True)
 class PaddedValue:
-    """A node, and the factors of each of its dimensions."""
+    """A node, and the factors of each of its dimensions.
+
+    The entries of a `harmless` value that are not valid are finite numbers, and such that a table has a row for each.
+    """
 
     node: fx.Node
     dims: Dims
+    harmless: bool = False
 
     @property
     def grows(self) -> bool:
@@ -94,7 +98,7 @@ class Padder:
         if node in self.values:
             step, value = self.values[node]
             return value.later(self.step - step)
-        return PaddedValue(node, tuple(map(plain, node.meta["spec"].shape)))
+        return PaddedValue(node, tuple(map(plain, node.meta["spec"].shape)), harmless=True)
 
     def width(self, dim: Dim) -> int:
         """The size of a dimension in the buffer."""

@@ -88,7 +88,9 @@ def _enter(window: _Window, call: int, slots: tuple[tuple[AffineSize, ...], ...]
             # in front of what the first step has made, which is as long then as every other
             first = next(iter(padder.made), window.calls.nodes[window.growing.window.start])
             window.entered[node, dims] = _widened(padder, node, dims, first)
-        padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims)
+        # sweeps may leave anything in a buffer of floating-point numbers
+        is_whole = not node.meta["spec"].dtype.is_floating_point
+        padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims, is_whole)
         found.add(node)
     return found
 
@@ -122,12 +124,12 @@ def _write_call(window: _Window, node: fx.Node) -> None:
     if isinstance(result, PaddedValue):
         _keep(window, node, result)
         return
-    made, dims = result
     window.old[node] = None
     for projection in [user for user in node.users if user.target is operator.getitem]:
         number = projection.args[1]
         assert isinstance(number, int)
-        _keep(window, projection, PaddedValue(padder.emit(operator.getitem, made, number), dims[number]))
+        part = padder.emit(operator.getitem, result.node, number)
+        _keep(window, projection, PaddedValue(part, result.dims[number], result.harmless))
 
 
 def _keep(window: _Window, node: fx.Node, value: PaddedValue) -> None:
