@@ -1,0 +1,65 @@
+"""Which entries of a value are final behind which step, along as few of its dimensions as tell that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from fxsolve.lower.incremental.moves import MOVES, call_of, source_of
+from fxsolve.lower.incremental.places import Numbers
+from fxsolve.ops.access import Joined
+from fxsolve.ops.domains.entries import NEVER, Entries
+
+
+@dataclass(frozen=True)
+class Region:
+    """The entries at place m along the dimensions `dims` of a value are final from step ready[m] on, 0 for the first.
+
+    Where `dims` are none, all of it is final from one step on.
+    """
+
+    dims: tuple[int, ...]
+    ready: Numbers
+
+
+def find_regions(
+    step: fx.GraphModule, labels: Mapping[fx.Node, Any], needed: Mapping[fx.Node, Tensor], length: int
+) -> dict[fx.Node, Region]:
+    """The regions of all nodes that are computed, and not only moved, and of which no entry is of one step alone."""
+    found: dict[fx.Node, Region] = {}
+    for node in step.graph.nodes:
+        value = labels.get(node)
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor) or is_moved(node):
+            continue
+        if isinstance(value, Tensor):
+            found[node] = _region(torch.full((), NEVER))
+        elif isinstance(value, Entries) and value.latest.numel():
+            latest = value.latest if node not in needed else torch.where(needed[node], value.latest, NEVER)
+            if int(latest.max()) < length:
+                found[node] = _region(latest)
+    return found
+
+
+def is_moved(node: fx.Node) -> bool:
+    """Whether a node only moves entries of others."""
+    source, _ = source_of(node)
+    return isinstance(call_of(source).fact.access, MOVES | Joined)
+
+
+def _region(latest: Tensor) -> Region:
+    dims = _telling_dims(latest)
+    others = [dim for dim in range(latest.dim()) if dim not in dims]
+    return Region(dims, (latest.amax(others) if others else latest).reshape(-1).numpy(force=True) + 1)
+
+
+def _telling_dims(latest: Tensor) -> tuple[int, ...]:
+    """The dimensions without which labels would be told apart no more; `NEVER` may be any label."""
+    low, high, dims = torch.where(latest == NEVER, latest.max() + 1, latest), latest, list(range(latest.dim()))
+    for dim in range(latest.dim()):
+        least, most = low.amin(dim, keepdim=True), high.amax(dim, keepdim=True)
+        if bool(((least >= most) | (most == NEVER)).all()):
+            low, high = least, most
+            dims.remove(dim)
+    return tuple(dims)
