@@ -166,6 +166,13 @@ def watch_floor(state: State, anchor: Unknowns | None, stop: Stop) -> State:
     return replace(found, floor=measure(_pairs(state.values, state.point), stop)) if is_floor else found
 
 
+def changed_by_rounding(state: State, stop: Stop) -> bool:
+    """Whether the one sweep so far changed no more than rounding may, and little enough for a test with tolerances."""
+    if len(state.sizes) > 1 or not state.change.finite or state.change.size > _rounding(state.values):
+        return False
+    return measure(_pairs(state.values, state.point), stop).converged
+
+
 def _rounding(values: Unknowns) -> float:
     """A change that rounding alone may make of the largest entry; 0 where any value is discrete."""
     if not all(map(has_size, values.values())):

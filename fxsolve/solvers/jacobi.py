@@ -4,7 +4,7 @@ Song et al., "Accelerating Feedforward Computation via Parallel Nonlinear Equati
 (arXiv 2002.03629), algorithms 1 and 3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,19 @@ from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, judge, watch_floor
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.stop import Stop
-from fxsolve.solvers.window import Outputs, Window, first_guess
+from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess
 from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 
 @dataclass(frozen=True)
 class JacobiSolver(Method):
-    """S <- F(S): A = 0 in the update."""
+    """S <- F(S): A = 0 in the update; `guess` makes the start."""
 
     stop: Stop
+    guess: Callable[[Window], Unknowns] = first_guess
 
     def init(self, window: Window) -> State:
-        return evaluate(window, first_guess(window), self.stop, (), None)
+        return evaluate(window, self.guess(window), self.stop, (), None)
 
     def step(self, state: State) -> State:
         return watch_floor(evaluate(state.window, state.values, self.stop, state.sizes, None), state.anchor, self.stop)

@@ -1,0 +1,176 @@
+"""Gauss-Seidel that computes each entry of each value once, in the step behind which it is final; then sweeps."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fxsolve.solvers.equations import batches_between
+from fxsolve.solvers.iterate import Method, State, Verdict, changed_by_rounding
+from fxsolve.solvers.jacobi import JacobiSolver
+from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.stop import Stop
+from fxsolve.solvers.window import Outputs, Unknowns, Window
+from fxsolve.solvers.windows import Initial, receive, solve_windows
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a stage takes: the value number `k` that is kept, or constant, or given, or the row of table `k`."""
+
+    kind: str
+    k: int
+
+
+class Stage(nn.Module):
+    """Part of a step, which runs in some of the `steps`: body(slots...) writes what it computes into what is kept.
+
+    Each of the `tables` (A, P) has a row for each of the A steps.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        steps: Sequence[int],
+        slots: Sequence[Input],
+        tables: Sequence[Tensor],
+        constants: Sequence[Tensor],
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.steps = tuple(steps)
+        self.slots = tuple(slots)
+        self.tables = tuple(tables)
+        self.constants = tuple(constants)
+
+
+class StepProgram(nn.Module):
+    """start(given...) is the first step: its `outputs`, and the values that are kept; the stages are all the others.
+
+    `memory` is what is kept, in bytes; `whole` are the ops that are computed whole in every step.
+    """
+
+    def __init__(
+        self,
+        start: nn.Module,
+        stages: Sequence[Stage],
+        outputs: tuple[int, ...],
+        memory: int,
+        whole: tuple[str, ...],
+    ) -> None:
+        super().__init__()
+        self.start = start
+        self.stages = nn.ModuleList(stages)
+        self.outputs = outputs
+        self.memory = memory
+        self.whole = whole
+
+    def with_bodies(self, change: Callable[[nn.Module], nn.Module]) -> "StepProgram":
+        """The same with the bodies of all stages changed."""
+        stages = [Stage(change(one.body), one.steps, one.slots, one.tables, one.constants) for one in self._stages()]
+        return StepProgram(self.start, stages, self.outputs, self.memory, self.whole)
+
+    def count_ops(self) -> int:
+        """The calls of all stages."""
+        graphs = (getattr(stage.body, "graph", None) for stage in self._stages())
+        return sum(len(graph.find_nodes(op="call_function", sort=False)) for graph in graphs if graph is not None)
+
+    def _stages(self) -> Iterator[Stage]:
+        return (stage for stage in self.stages if isinstance(stage, Stage))
+
+
+def incremental(
+    loop: Loop,
+    program: StepProgram,
+    initial: Initial,
+    buffers: tuple[Tensor, ...],
+    per_step: tuple[Any, ...],
+    shared: tuple[Any, ...],
+    atol: float,
+    rtol: float,
+    max_sweeps: int | None,
+    bounds: Sequence[int],
+) -> Outputs:
+    """Compute each entry once, in order, and sweep from there until the test is met: most often once.
+
+    The first sweep tells whether F(S) = S, bit for bit or within the tolerance; where it is not, further ones follow as
+    in `jacobi`, whose `bounds` these are.
+    """
+    stop = Stop(atol, rtol, max_sweeps)
+    equations = receive(loop, initial, buffers, per_step, shared, stop, batches_between(bounds))
+    values = compute_once(program, equations.window)
+
+    def guess(window: Window) -> Unknowns:
+        return {number: stack[window.start : window.stop] for number, stack in values.items()}
+
+    return solve_windows("incremental", CheckedOnce(JacobiSolver(stop, guess)), equations, bounds)
+
+
+@dataclass(frozen=True)
+class CheckedOnce(Method):
+    """Sweeps behind values that were computed in order: a first one that changes no more than rounding ends them.
+
+    Any two ways to run a program in order differ by as much; where bitwise equality is asked for, that is no end.
+    """
+
+    sweeps: JacobiSolver
+
+    def init(self, window: Window) -> State:
+        return self.sweeps.init(window)
+
+    def step(self, state: State) -> State:
+        return self.sweeps.step(state)
+
+    def terminate(self, state: State) -> Verdict | None:
+        verdict = self.sweeps.terminate(state)
+        return "converged" if verdict is None and changed_by_rounding(state, self.sweeps.stop) else verdict
+
+
+def compute_once(program: StepProgram, window: Window) -> Unknowns:
+    """The outputs of all steps of a loop that steps read from one another, (T, ...), by number."""
+    loop = window.loop
+    states = [deque(head.unbind(0), maxlen=len(head)) for head in window.frontier.heads]
+    buffers = [buffer.clone() for buffer in window.frontier.buffers]
+    arriving = [item.unbind(0) for item in window.per_step]
+    runs = [_Run(stage, window.length) for stage in program.stages]
+    kept: list[Tensor] = []
+    rows: list[tuple[Tensor, ...]] = []
+    for t in range(window.length):
+        given = (*(state[0] for state in states), *buffers, *(item[t] for item in arriving), *window.given.shared)
+        if t == 0:
+            made = program.start(*given)
+            rows.append(made[: len(program.outputs)])
+            kept = list(made[len(program.outputs) :])
+        else:
+            rows.append([run(t, kept, given) for run in runs][-1])
+        found = dict(zip(program.outputs, rows[-1], strict=True))
+        for buffer, spec in zip(buffers, loop.buffer_specs, strict=True):
+            buffer.select(spec.dim, spec.index[t]).copy_(found[spec.output])
+        for state, lag in zip(states, loop.lags, strict=True):
+            state.append(found[lag.output])
+    return dict(zip(program.outputs, map(torch.stack, zip(*rows, strict=True)), strict=True))
+
+
+class _Run:
+    """A stage on its way through the steps."""
+
+    def __init__(self, stage: Any, length: int) -> None:
+        self._body = stage.body
+        self._row = [-1] * length
+        for row, step in enumerate(stage.steps):
+            if step < length:
+                self._row[step] = row
+        self._slots = [(slot.kind, slot.k) for slot in stage.slots]
+        self._tables = [table.unbind(0) for table in stage.tables]
+        self._constants = stage.constants
+
+    def __call__(self, t: int, kept: list[Tensor], given: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        row = self._row[t]
+        if row < 0:
+            return ()
+        pools = {"kept": kept, "given": given, "constant": self._constants}
+        taken = (self._tables[k][row] if kind == "row" else pools[kind][k] for kind, k in self._slots)
+        return self._body(*taken)
