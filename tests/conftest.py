@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported, and for the processes that tests start: tests run side by side, each on one core.
@@ -21,3 +22,12 @@ def seed() -> int:
     """Start every test from the same random state; the seed is the value, for tests that start again."""
     torch.manual_seed(0)
     return 0
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Programs are made in double precision, in which rounding is no difference."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

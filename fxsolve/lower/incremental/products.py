@@ -1,0 +1,95 @@
+"""Products and attention at places: rows and columns, queries and their keys."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, fx
+from torch.nn import functional as F
+
+from fxsolve.lower.incremental.places import Places, project
+from fxsolve.lower.incremental.pointwise import broadcast
+from fxsolve.lower.incremental.values import StepValues
+from fxsolve.ops import access
+from fxsolve.ops.call import Call
+
+
+def product(values: StepValues, call: Call, places: Places, _: int | None) -> Tensor | None:
+    """(*, I, K) @ (*, K, J) for rows i, columns j, or both."""
+    fact, shape = call.fact.access, call.example.shape
+    assert isinstance(fact, access.Product)
+    left, right, rank = call[fact.left], call[fact.right], len(shape)
+    if any(node.meta["val"].dim() != rank for node in (left, right)) or (call["alpha"], call["beta"]) not in _PLAIN:
+        return None
+    a = factor(values, left, places, shape, [dim for dim in places.dims if dim != rank - 1])
+    b = factor(values, right, places, shape, [dim for dim in places.dims if dim != rank - 2])
+    if rank == 2 and (a.dim(), b.dim()) == (3, 2):
+        return _rows(values, call, places, a.squeeze(1), b).unsqueeze(1)
+    if rank == 2 and (a.dim(), b.dim()) == (2, 3):
+        found = torch.mm(a, b.squeeze(-1).t()).t().unsqueeze(-1)
+    else:
+        found = torch.matmul(a, b)
+    return found + broadcast(values, call[fact.added], places, shape) if fact.added else found
+
+
+_PLAIN = ((None, None), (1, 1))  # the factors of a product and of what is added to it
+
+
+def _rows(values: StepValues, call: Call, places: Places, rows: Tensor, right: Tensor) -> Tensor:
+    """(P, K) @ (K, J), by the op itself where it adds a vector to each row."""
+    fact = call.fact.access
+    assert isinstance(fact, access.Product)
+    if not fact.added:
+        return torch.mm(rows, right)
+    if call[fact.added].meta["val"].dim() == 1:
+        return call.run({fact.added: values.whole(call[fact.added]), fact.left: rows, fact.right: right})
+    return torch.mm(rows, right) + broadcast(values, call[fact.added], places, call.example.shape).squeeze(1)
+
+
+def factor(values: StepValues, node: fx.Node, places: Places, shape: Sequence[int], dims: Sequence[int]) -> Tensor:
+    """A value at those of the places in a result of `shape` that lie along `dims`; whole where none does."""
+    if not dims:
+        return values.whole(node)
+    return values.at(node, project(places, shape, {dim: dim for dim in dims}, node.meta["val"].shape))
+
+
+def attention(values: StepValues, call: Call, places: Places, part: int | None) -> Tensor | None:
+    """A query at a place looks at all keys, which its mask hides where they are not final."""
+    shape, keys = call["query"].meta["val"].shape, call["key"].meta["val"].shape
+    rank = len(shape)
+    if part not in (0, None) or rank - 1 in places.dims or keys[:-2] != shape[:-2]:
+        return None
+    batch = [dim for dim in places.dims if dim < rank - 2]
+    key, value = (factor(values, call[name], places, shape, batch) for name in ("key", "value"))
+    mask = _seen(values, call, places, (*shape[:-1], keys[-2]))
+    query = values.at(call["query"], places)
+    if len(query) > 1:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=call["scale"])
+    # Fused kernels take no more dimensions than the call itself has.
+    key, value = (one[0] if one.dim() > rank else one for one in (key, value))
+    mask = mask[0] if mask is not None and mask.dim() > rank else mask
+    return F.scaled_dot_product_attention(query[0], key, value, attn_mask=mask, scale=call["scale"])[None]
+
+
+def _seen(values: StepValues, call: Call, places: Places, shape: Sequence[int]) -> Tensor | None:
+    """What is added to the scores (..., L, S) of queries at places."""
+    mask = call["attn_mask"] if "attn_mask" in call.arguments else call["attn_bias"]
+    given = broadcast(values, mask, places, shape) if isinstance(mask, fx.Node) else None
+    dtype = call["query"].meta["val"].dtype
+    if given is not None and given.dtype == torch.bool:
+        given = torch.zeros_like(given, dtype=dtype).masked_fill(~given, -math.inf)
+    if not call["is_causal"]:
+        return given
+    ahead = values.once(("ahead", places.key, *shape), lambda: _ahead(values, places, shape, dtype))
+    return ahead if given is None else given + ahead
+
+
+def _ahead(values: StepValues, places: Places, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """-inf at the keys behind each query, (P, 1, ..., L, S)."""
+    rank = len(shape)
+    if rank - 2 in places.dims:
+        queries = values.store.row(project(places, shape, {rank - 2: 0}, shape[-2:])).view(-1, *(1 for _ in shape))
+    else:
+        queries = torch.arange(shape[-2], device=values.device)[:, None]
+    hidden = torch.arange(shape[-1], device=values.device) > queries
+    return torch.zeros_like(hidden, dtype=dtype).masked_fill(hidden, -math.inf)

@@ -1,0 +1,187 @@
+"""Samplers as people write them, small: one step reads the whole canvas and draws one entry of it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+B = 2
+Sampler = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
+
+
+class Attention(nn.Module):
+    """Heads written out, with the mask of a triangle."""
+
+    def __init__(self, width: int, heads: int, length: int) -> None:
+        super().__init__()
+        self.qkv, self.out, self.heads = nn.Linear(width, 3 * width), nn.Linear(width, width), heads
+        self.register_buffer("seen", torch.tril(torch.ones(length, length)).view(1, 1, length, length))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, c = x.shape
+        q, k, v = (y.view(b, n, self.heads, -1).transpose(1, 2) for y in self.qkv(x).split(c, dim=2))
+        scores = (q @ k.transpose(-2, -1)) * k.shape[-1] ** -0.5
+        scores = scores.masked_fill(self.seen[:, :, :n, :n] == 0, float("-inf"))
+        return self.out((F.softmax(scores, dim=-1) @ v).transpose(1, 2).reshape(b, n, c))
+
+
+class Fused(Attention):
+    """The same by one call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, c = x.shape
+        q, k, v = (y.view(b, n, self.heads, -1).transpose(1, 2) for y in self.qkv(x).split(c, dim=2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(y.transpose(1, 2).reshape(b, n, c))
+
+
+class Transformer(nn.Module):
+    def __init__(self, attention: type[Attention], tokens: int = 7, width: int = 8, length: int = 10) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(tokens, width), nn.Embedding(length, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+        self.mixers = nn.ModuleList(attention(width, 2, length) for _ in range(2))
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)) for _ in range(2)
+        )
+        self.head = nn.Linear(width, tokens, bias=False)
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.words(words) + self.places(torch.arange(words.shape[1]))
+        for k in range(2):
+            x = x + self.mixers[k](self.norms[2 * k](x))
+            x = x + self.layers[k](self.norms[2 * k + 1](x))
+        return self.head(x)
+
+
+def words(attention: type[Attention], length: int = 10) -> Sampler:
+    net = Transformer(attention, length=length).eval()
+
+    def sample(first: Tensor) -> Tensor:
+        words = torch.zeros(B, length, dtype=torch.long)
+        words[:, 0] = first
+        for t in range(1, length):
+            words[:, t] = torch.multinomial(net(words)[:, t - 1].softmax(-1), 1)[:, 0]
+        return words
+
+    return sample, (torch.tensor([1, 2]),)
+
+
+class Wave(nn.Module):
+    """Dilated convolutions with gates, a residual and a sum of all layers."""
+
+    def __init__(self, width: int = 4, layers: int = 3) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(1, width, 1)
+        self.gates = nn.ModuleList(nn.Conv1d(width, 2 * width, 2, dilation=2**k) for k in range(layers))
+        self.rest = nn.ModuleList(nn.Conv1d(width, width, 1) for _ in range(layers))
+        self.last = nn.Conv1d(width, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, total = self.first(x), 0
+        for gate, rest in zip(self.gates, self.rest, strict=True):
+            a, b = gate(F.pad(x, (gate.dilation[0], 0))).chunk(2, 1)
+            y = torch.tanh(a) * torch.sigmoid(b)
+            x, total = x + rest(y), total + y
+        return self.last(F.relu(total))
+
+
+def wave(length: int = 20) -> Sampler:
+    net = Wave().eval()
+
+    def sample(noise: Tensor) -> Tensor:
+        x = torch.zeros(B, 1, length + 1)
+        for t in range(length):
+            mean, log_scale = net(x)[:, :, t].chunk(2, 1)
+            x[:, :, t + 1] = mean + torch.exp(0.1 * log_scale) * noise[:, :, t]
+        return x[:, :, 1:]
+
+    return sample, (torch.randn(B, 1, length),)
+
+
+class Down(nn.Module):
+    """Shifted convolutions, over what is above or to the left, at two scales, with a skip between them."""
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__()
+        self.above = nn.Conv2d(1, width, (2, 3))
+        self.left = nn.Conv2d(1, width, (1, 2))
+        self.smaller = nn.Conv2d(width, width, (2, 3), stride=2)
+        self.larger = nn.ConvTranspose2d(width, width, (2, 3), stride=2, output_padding=1)
+        self.mix = nn.Conv2d(2 * width, width, (2, 2))
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        up = F.pad(self.above(F.pad(x, (1, 1, 1, 0))), (0, 0, 1, -1))
+        left = F.pad(self.left(F.pad(x, (1, 0, 0, 0))), (1, -1))
+        small = F.elu(self.smaller(F.pad(up, (1, 1, 1, 0))))
+        back = self.larger(small)[:, :, :-1, 1:-1]
+        both = torch.cat((back + up, left), 1)
+        return self.last(F.elu(self.mix(F.pad(F.elu(both), (1, 0, 1, 0)))))
+
+
+def pixels(side: int = 6) -> Sampler:
+    net = Down().eval()
+
+    def sample(noise: Tensor) -> Tensor:
+        x = torch.zeros(B, 1, side, side)
+        for i in range(side):
+            for j in range(side):
+                x[:, :, i, j] = torch.tanh(net(x)[:, :, i, j] + noise[:, :, i, j])
+        return x
+
+    return sample, (torch.randn(B, 1, side, side),)
+
+
+def whole_draws(side: int = 4) -> Sampler:
+    """Every step draws a whole canvas and keeps one pixel of it."""
+    net = Down().eval()
+
+    def sample() -> Tensor:
+        x = torch.zeros(B, 1, side, side)
+        for i in range(side):
+            for j in range(side):
+                drawn = torch.sigmoid(net(x)) > torch.rand(B, 1, side, side)
+                x[:, :, i, j] = drawn[:, :, i, j].float()
+        return x
+
+    return sample, ()
+
+
+class Masked(nn.Linear):
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+def made(size: int = 12, hidden: int = 20) -> Sampler:
+    """Two hidden layers with degrees drawn at random, in an order drawn at random."""
+    draw = torch.Generator().manual_seed(0)
+    order = torch.randperm(size, generator=draw)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(size)
+    first, second = (torch.randint(0, size - 1, (hidden,), generator=draw) for _ in range(2))
+    masks = (first[:, None] >= rank, second[:, None] >= first, rank[:, None] > second)
+    net = nn.Sequential(Masked(masks[0]), nn.ReLU(), Masked(masks[1]), nn.ReLU(), Masked(masks[2])).eval()
+
+    def sample(noise: Tensor) -> Tensor:
+        x = torch.zeros_like(noise)
+        for i in order.tolist():
+            x[:, i] = torch.tanh(net(x)[:, i] + noise[:, i])
+        return x
+
+    return sample, (torch.randn(B, size),)
+
+
+SAMPLERS: dict[str, Callable[[], Sampler]] = {
+    "words, mask written out": lambda: words(Attention),
+    "words, fused attention": lambda: words(Fused),
+    "wave": wave,
+    "pixels at two scales": pixels,
+    "pixels, drawn as a whole": whole_draws,
+    "made, random degrees": made,
+}
