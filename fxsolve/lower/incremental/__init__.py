@@ -1,1 +1,24 @@
-"""Gauss-Seidel that computes each entry of each value of a step once."""
+"""Gauss-Seidel that computes each entry of each value of a step once: what people write by hand as a cache.
+
+In comes a repeat whose steps read a buffer that they write, out goes a `solvers.incremental.StepProgram`. `build` is
+the way through it:
+
+    step       the body as a graph of ATen calls on tensors
+    final      from which step on each entry is what it stays: the domain of dependence, over one step
+    needed     which entries anything sees: those behind a mask may be final later, or never
+    regions    the dimensions along which entries are final at different steps
+    timing     when each entry is computed: late, and many at once; what is computed in the same steps is a stage
+    stage      a stage is traced twice, first to see which places and kept values it asks for, then as a graph
+    tidy       views of views
+
+and `values` makes the values of a stage when they are asked for, at `places`, which are numbers of entries along some
+dimensions, one row for each step. It takes them from what was kept, follows `moves` back to where entries come from,
+computes them by the `rules`, or, where no rule fits, computes the whole value and takes from that. `layout` has how
+values at places lie in memory.
+
+Nothing here has to be right for the result to be: sweeps follow, which find what is not, and go on from there.
+
+To add an op, add a row to `ops.facts`: the rules go by its form of access. To add a rule, write a function of
+`(values, call, places, part)` that returns what stands at the places, (P, ...), or None, and enter it in `rules.RULES`
+under its form of access; `tests/lower/incremental/test_rules.py` holds it against the whole value.
+"""
