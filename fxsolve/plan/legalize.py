@@ -82,7 +82,8 @@ def _choice(judgement: _Judgement, parts: tuple[Part, ...]) -> Choice:
     parts = parts or (in_order(repeat),)
     text = text_of(parts)
     if judgement.obstacle is None:
-        asked = Candidate(text, "eager", None, "not tried", "asked for")
+        remark = judgement.method.remark if judgement.method else ""
+        asked = Candidate(text, "eager", None, "not tried", f"asked for{remark}")
         return Choice(repeat.name, parts, asked, causal=causal, depth=judgement.depth)
     name = judgement.method.name if judgement.method else ""
     rejected = Candidate(f"{name}({repeat.name})", "eager", None, "not tried", judgement.obstacle)

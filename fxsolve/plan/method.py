@@ -92,6 +92,11 @@ class MethodNode(ABC):
         """Whether it may end before the values are a fixed point of the batched map bit for bit."""
         return False
 
+    @property
+    def remark(self) -> str:
+        """What the report says of it besides, behind the reason for which it was taken."""
+        return ""
+
     def exactly(self) -> "Part | None":
         """The same method until nothing changes any more; None where it has no such form."""
         return self

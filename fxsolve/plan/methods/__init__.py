@@ -1,6 +1,7 @@
 """The methods that solve a repeat: one file each, with node and text, what it requires, its price and its lowering.
 
     jacobi       sweep all steps at once, in windows, over chunks, with fewer and fewer samples
+    incremental  in order, each entry of each value once; then swept
     newton       linearize all steps, solve the linear recurrence by a scan, repeat
     scan         solve an affine recurrence at once
     picard       sum the increments of all steps, repeat
@@ -44,6 +45,7 @@ automatic choice. `tests/plan/test_methods.py` adds this method, and an option `
 from fxsolve.plan.method import MethodNode
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.fused import Fused
+from fxsolve.plan.methods.incremental import Incremental
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.levels import Levels
 from fxsolve.plan.methods.newton import Newton
@@ -53,4 +55,4 @@ from fxsolve.plan.methods.stopping import While
 from fxsolve.plan.methods.sums import Sum
 
 Methods = tuple[type[MethodNode], ...]
-METHODS: Methods = (Jacobi, Newton, Scan, Picard, Levels, Sum, FixedPoint, Fused, While)
+METHODS: Methods = (Jacobi, Incremental, Newton, Scan, Picard, Levels, Sum, FixedPoint, Fused, While)

@@ -1,0 +1,139 @@
+"""Incremental: in order, each entry of each value once, in a step from which on it is final; then swept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from fxsolve.errors import PartitionError, ScheduleError
+from fxsolve.ir.spec import Repeat
+from fxsolve.lower.batch import batch
+from fxsolve.lower.incremental.build import incremental_program
+from fxsolve.lower.lower import sweep_loop
+from fxsolve.plan.causality import reads_buffer
+from fxsolve.plan.decision import Candidate
+from fxsolve.plan.method import Iterative, Option, Part, Steps, whole
+from fxsolve.plan.methods.jacobi import SWEEP_BYTES
+from fxsolve.plan.priced import Priced
+from fxsolve.plan.probe import run_parts
+from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
+from fxsolve.plan.schedule import text_of
+from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
+from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
+from fxsolve.plan.windows import strictest
+from fxsolve.solvers.fuse import FusedChunk
+from fxsolve.solvers.incremental import StepProgram, incremental
+from fxsolve.solvers.stop import Stop
+
+PLANNED_SECONDS = 20e-3  # loops shorter than this are not worth the seconds that planning takes
+STEP_SECONDS = 20e-6  # the least that a step takes, whatever is left of it
+SMALLEST_WINDOW = 16
+
+
+@dataclass(frozen=True)
+class Incremental(Iterative, Priced):
+    """Each entry of each value of a step once, in a step from which on it is final, and before anything reads it.
+
+    The T steps together are one evaluation of the model, where each step in order is one. Sweeps S <- F(S) follow until
+    `stop`, most often one; with a `window`, of the next so many steps at a time. With `unroll=1` the stages of a step
+    are compiled by inductor.
+    """
+
+    name: ClassVar[str] = "incremental"
+    requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("window", lambda reader: reader.count("step")),
+        Option("unroll", lambda reader: reader.count("step")),
+    )
+    by_name: ClassVar[bool] = True
+
+    child: Steps
+    stop: Stop | None = None
+    window: int | None = None
+    unroll: int | None = None
+    program: StepProgram | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def takes_all(self) -> bool:
+        return True
+
+    @property
+    def remark(self) -> str:
+        if self.program is None:
+            return ""
+        whole = f"; in every step whole: {', '.join(self.program.whole)}" if self.program.whole else ""
+        return f"; keeps {self.program.memory / 2**20:.3g} MiB{whole}"
+
+    def check(self, repeat: Repeat) -> None:
+        if self.unroll not in (None, 1):
+            raise ScheduleError(f"{self} has {self.unroll} steps in a compiled call; it compiles one at a time")
+        if self.window is not None and self.window < 1:
+            raise ScheduleError(f"{self} has a window of {self.window} steps; it needs one or more")
+
+    def settle(self, proofs: Proofs) -> "Incremental":
+        if not reads_buffer(proofs.repeat):
+            raise PartitionError("its steps read no buffer that they write, of which entries could be kept")
+        return replace(self, program=incremental_program(proofs.repeat, proofs.structural))
+
+    @classmethod
+    def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
+        least = situation.repeat.length * STEP_SECONDS
+        is_short = weighed.total * situation.solves < PLANNED_SECONDS or weighed.best < least
+        if not reads_buffer(situation.repeat) or is_short:
+            return []
+        node = cls(whole(situation.repeat))
+        try:
+            node = node.settle(situation.proofs)
+            node = replace(node, window=_window(situation.repeat))
+        except PartitionError as error:
+            return [ruled_out((node,), str(error))]
+        return [_measured(situation, node), *_compiled(situation, node, weighed)]
+
+    def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
+        program = self.program or incremental_program(repeat, {})
+        program = program if self.unroll is None else program.with_bodies(FusedChunk)
+        length = self.window or repeat.length
+        bounds = (*range(0, repeat.length, length), repeat.length)
+        return LoopSolver(
+            repeat,
+            incremental,
+            sweep_loop(repeat, bounds),
+            (*strictest(repeat, parts, stop), bounds),
+            (HeldModule("steps", program),),
+        )
+
+
+def _measured(situation: Situation, node: Incremental, backend: str = "eager") -> Trial:
+    run_parts(situation.repeat, situation.values, (node,), situation.stop)
+    run = run_parts(situation.repeat, situation.values, (node,), situation.stop)
+    reason = f"each entry once, and {run.sweeps} sweeps{node.remark}"
+    return Trial(Candidate(text_of((node,)), backend, run.seconds, "measured", reason), (node,), run.sweeps)
+
+
+def _compiled(situation: Situation, node: Incremental, weighed: Weighed) -> list[Trial]:
+    """With compiled stages, where there is time to compile them."""
+    if situation.backend != "inductor" or node.program is None:
+        return []
+    node, ops = replace(node, unroll=1), node.program.count_ops()
+    saved = weighed.total * situation.solves
+    if not situation.budget.admit(situation.repeat.name, (situation.repeat.name, "stages"), ops, saved):
+        return [ruled_out((node,), "other loops take all the time there is for compiling", "inductor")]
+    try:
+        return [_measured(situation, node, "inductor")]
+    except Exception as error:  # inductor raises whatever its code generators and compilers raise
+        return [ruled_out((node,), f"inductor failed: {str(error).strip().splitlines()[0]}", "inductor")]
+
+
+def _window(repeat: Repeat) -> int | None:
+    """The steps of which one sweep fits into memory; None for all of them."""
+    length = repeat.length
+    while length > SMALLEST_WINDOW and _sweep_bytes(repeat, length) > SWEEP_BYTES:
+        length = -(-length // 4)
+    return None if length == repeat.length else length
+
+
+def _sweep_bytes(repeat: Repeat, length: int) -> int:
+    """Memory of all values of one sweep of so many steps, of which many are the same for all."""
+    values = (node.meta.get("val") for node in batch(repeat, length).graph.nodes)
+    return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))

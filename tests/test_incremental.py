@@ -1,0 +1,24 @@
+"""Samplers whose entries are computed once: the program's samples, and one sweep that finds nothing to mend."""
+
+import pytest
+import torch
+
+import fxsolve
+from tests.plan.test_causal_networks import CAUSAL
+from tests.samplers import SAMPLERS
+
+NETWORKS = {**CAUSAL, **SAMPLERS}
+TOLERANCE = 1e-9
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_one_sweep_finds_the_values_that_were_computed_once(name: str, doubles: None) -> None:
+    program, inputs = NETWORKS[name]()
+    fast = fxsolve.compile(program, inputs, schedule="incremental", backend="eager", tolerance=TOLERANCE)
+    torch.manual_seed(1)
+    expected = program(*inputs)
+    torch.manual_seed(1)
+    torch.testing.assert_close(fast(*inputs), expected, rtol=TOLERANCE, atol=TOLERANCE)
+    (run,) = (run for run in fast.report().runs if run.method == "incremental")
+    assert run.sweeps == 1
