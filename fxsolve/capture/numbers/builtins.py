@@ -11,24 +11,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fxsolve.capture.numbers.values import REALS, Float, Int, is_read_alone
+from fxsolve.capture.numbers.values import REALS, Float, Int, NumberFollower, is_read_alone
 from fxsolve.capture.together import Together, Undo
-
-if TYPE_CHECKING:
-    from fxsolve.capture.numbers.watch import NumberWatch
 
 Places = tuple[dict[str, Any], ...]
 
-_watch: ContextVar["NumberWatch | None"] = ContextVar("fxsolve_numbers", default=None)  # that of this thread
+_watch: ContextVar[NumberFollower | None] = ContextVar("fxsolve_numbers", default=None)  # that of this thread
 
 
 @contextmanager
-def followed_builtins(watch: "NumberWatch", places: Places) -> Iterator[None]:
+def followed_builtins(watch: NumberFollower, places: Places) -> Iterator[None]:
     """In the body, `float` and `int` of tensors are followed in `places`, the globals of functions, in this thread."""
     token = _watch.set(watch)
     try:

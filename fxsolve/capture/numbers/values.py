@@ -5,7 +5,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,11 +13,20 @@ from torch import Tensor
 from fxsolve.errors import CaptureError
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 
-if TYPE_CHECKING:
-    from fxsolve.capture.numbers.watch import NumberWatch
-
 REALS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 WHOLE = frozenset({torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8})
+
+
+class NumberFollower(Protocol):
+    """What follows numbers of the program and their tensors."""
+
+    def read(self, tensor: Tensor) -> Any:
+        """The number in a tensor, followed."""
+        ...
+
+    def number(self, value: Any, tensor: Tensor) -> Any:
+        """A number that was computed, and the tensor that holds it, followed."""
+        ...
 
 
 class Number:
@@ -25,7 +34,7 @@ class Number:
 
     value: Any
     tensor: Tensor
-    watch: "NumberWatch"
+    watch: NumberFollower
 
     def plain(self) -> Any:
         """The number itself, which is guarded from then on."""
@@ -41,7 +50,7 @@ class Number:
 class Float(Number, torch.SymFloat):
     """A real number; torch takes it where it takes a number, and `isinstance` says that it is a `float`."""
 
-    def __init__(self, value: float, tensor: Tensor, watch: "NumberWatch") -> None:
+    def __init__(self, value: float, tensor: Tensor, watch: NumberFollower) -> None:
         self.value, self.tensor, self.watch = value, tensor, watch
 
     @property
@@ -52,7 +61,7 @@ class Float(Number, torch.SymFloat):
 class Int(Number, torch.SymInt):
     """As `Float`, for whole numbers."""
 
-    def __init__(self, value: int, tensor: Tensor, watch: "NumberWatch") -> None:
+    def __init__(self, value: int, tensor: Tensor, watch: NumberFollower) -> None:
         self.value, self.tensor, self.watch = value, tensor, watch
 
     @property

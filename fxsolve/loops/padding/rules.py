@@ -19,7 +19,7 @@ Rule = Callable[[Padder, Call], PaddedValue | tuple[fx.Node, list[Dims]]]
 
 
 @dataclass(frozen=True)
-class Parts:
+class PaddedParts:
     """A call that has several results on buffers, and the dimensions of each."""
 
     node: fx.Node
@@ -27,7 +27,7 @@ class Parts:
     harmless: bool
 
 
-def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | Parts:
+def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | PaddedParts:
     """The call `node` for buffers. NoRuleError if it has no rule, or one that does not cover its arguments."""
     if not isinstance(node.target, OpOverload):
         raise NoRuleError("has no rule for a dimension that grows")
@@ -37,7 +37,7 @@ def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | Pa
     result, is_harmless = _RULES[type(call.fact.access)](p, call), makes_harmless(p, call)
     if isinstance(result, PaddedValue):
         return replace(result, harmless=is_harmless)
-    return Parts(*result, is_harmless)
+    return PaddedParts(*result, is_harmless)
 
 
 def _pad_pointwise(p: Padder, call: Call) -> PaddedValue:
