@@ -26,8 +26,9 @@ def test_a_spec_is_dense_where_torch_says_so_of_its_tensor(x: Tensor) -> None:
 def test_a_write_into_a_part_lies_as_torch_lays_it(x: Tensor) -> None:
     assume(x.dim())
     target = x.to("meta").as_strided(x.shape, x.stride())
-    expected = aten.slice_scatter.default(target, target[:1], 0, 0, 1)
-    assert spec_of(meta.scattered(target)) == spec_of(expected)
+    # The call itself: what torch 2.11 says of it without values keeps strides of 0.
+    expected = aten.slice_scatter.default(x, x[:1], 0, 0, 1)
+    assert meta.scattered(target).stride() == expected.stride()
 
 
 @settings(deadline=None)
