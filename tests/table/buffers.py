@@ -44,7 +44,7 @@ def column_of_a_whole_vector_kept(z: Tensor, w: Tensor):
     return x
 
 
-@row(SEQUENCE, "4: invariant, prefix, table")
+@row(SEQUENCE, "5: invariant, prefix, table")
 def slice_written(x: Tensor):
     y = torch.zeros_like(x)
     for t in range(1, T):
