@@ -177,11 +177,25 @@ def made(size: int = 12, hidden: int = 20) -> Sampler:
     return sample, (torch.randn(B, size),)
 
 
+def running(size: int = 8) -> Sampler:
+    """Each entry sees the running sum of all before it."""
+    weight = torch.rand(size) / size
+
+    def sample(noise: Tensor) -> Tensor:
+        x = torch.zeros_like(noise)
+        for i in range(1, size):
+            x[:, i] = torch.tanh((x * weight).cumsum(1).sin()[:, i - 1] + noise[:, i])
+        return x
+
+    return sample, (torch.randn(B, size),)
+
+
 SAMPLERS: dict[str, Callable[[], Sampler]] = {
-    "words, mask written out": lambda: words(Attention),
+    "words, mask written out": lambda: words(Attention, length=6),
     "words, fused attention": lambda: words(Fused),
     "wave": wave,
     "pixels at two scales": pixels,
     "pixels, drawn as a whole": whole_draws,
     "made, random degrees": made,
+    "running sum": running,
 }
