@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from fxsolve.lower.incremental.final import labels_of
 from fxsolve.ops import access
 from fxsolve.ops.call import Call, bind
-from fxsolve.ops.domains.entries import entries_of
+from fxsolve.ops.domains.entries import Entries, entries_of
 from fxsolve.torch_compat.operators import OpOverload
 
 Labels = Mapping[fx.Node, Any]
@@ -42,9 +42,9 @@ def _seen(node: fx.Node, user: fx.Node, of_user: Tensor | None, labels: Labels) 
         found = _through(call, node, labels)
         if of_user is not None:
             found = of_user if found is None else found & of_user
-    if found is None or found.shape != shape:
+    if found is None or user.meta["val"].shape != shape or bool(found.all()):
         return None
-    return found if not bool(found.all()) else None
+    return found.expand(shape)
 
 
 def _through(call: Call, node: fx.Node, labels: Labels) -> Tensor | None:
@@ -70,6 +70,6 @@ def _known(mask: Any, labels: Labels, wanted: bool) -> Tensor | None:
     return (value.bool() if wanted else ~value.bool()) if isinstance(value, Tensor) else None
 
 
-def _entries(value: Any):
+def _entries(value: Any) -> Entries:
     found = labels_of(value)
     return entries_of(value) if found is None else found

@@ -28,7 +28,6 @@ def convolution(values: StepValues, call: Call, places: Places, _: int | None) -
         return _over_all(values, call, places, missing)
     weight = values.whole(call["weight"])
     kernel = {dim: weight.shape[dim] for dim in places.dims}
-    stride, padding, dilation = (_each(call[name], len(sides)) for name in ("stride", "padding", "dilation"))
     patches = _windows(values, call["input"], call, places, kernel)
     bias = values.whole(call["bias"]) if call["bias"] is not None else None
     if not missing and call["groups"] == 1:
@@ -36,12 +35,12 @@ def convolution(values: StepValues, call: Call, places: Places, _: int | None) -
     if call["transposed"]:
         groups = call["groups"]
         weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-    options = [
-        [1 if dim in places.dims else one for dim, one in zip(sides, given, strict=True)]
-        for given in (stride, dilation)
-    ]
-    around = [0 if dim in places.dims else one for dim, one in zip(sides, padding, strict=True)]
-    found = _PLAIN[len(sides)](patches.flatten(0, 1), weight, bias, options[0], around, options[1], call["groups"])
+    options = {
+        name: [1 if dim in kernel else _number(call[name], dim) for dim in sides] for name in ("stride", "dilation")
+    }
+    padding = [0 if dim in kernel else _number(call["padding"], dim) for dim in sides]
+    plain = _PLAIN[len(sides)]
+    found = plain(patches.flatten(0, 1), weight, bias, padding=padding, groups=call["groups"], **options)
     return found.unflatten(0, patches.shape[:2])
 
 
@@ -79,16 +78,16 @@ def _windows(values: StepValues, node: Any, call: Call, places: Places, kernel: 
 
 def _read(call: Call, dim: int, out: Numbers, k: Numbers) -> tuple[Numbers, Numbers]:
     """Where along `dim` entry k of the window of a result lies, and whether there is none."""
-    stride, padding, dilation = (_each(call[name], 8)[dim - 2] for name in ("stride", "padding", "dilation"))
+    stride, padding, dilation = (_number(call[name], dim) for name in ("stride", "padding", "dilation"))
     if "transposed" in call.arguments and call["transposed"]:
         reached = out + padding - k * dilation
         return reached // stride, reached % stride != 0
     return out * stride - padding + k * dilation, np.zeros((out + k).shape, bool)
 
 
-def _each(value: Any, sides: int) -> list[int]:
-    """A number for each dimension; one number stands for all."""
-    return [*value] * sides if len(value) == 1 else [*value]
+def _number(numbers: Sequence[int], dim: int) -> int:
+    """That of a dimension behind samples and channels; one alone stands for all of them."""
+    return numbers[0] if len(numbers) == 1 else numbers[dim - 2]
 
 
 def pool(values: StepValues, call: Call, places: Places, part: int | None) -> Tensor | None:
@@ -96,14 +95,14 @@ def pool(values: StepValues, call: Call, places: Places, part: int | None) -> Te
     fact, shape = call.fact.access, call.first.meta["val"].shape
     assert isinstance(fact, Pool)
     sides = range(2, len(shape))
-    is_plain = not any(_each(call["padding"], fact.sides)) and not call["ceil_mode"] and part in (None, 0)
+    is_plain = not any(call["padding"]) and not call["ceil_mode"] and part in (None, 0)
     if not is_plain or len(sides) != fact.sides or set(places.dims) != set(sides):
         return None
-    size = _each(call["kernel_size"], fact.sides)
-    options = {"stride": call["stride"] or size, "dilation": call["dilation"] or [1]}
+    kernel = {dim: _number(call["kernel_size"], dim) for dim in sides}
+    options = {"stride": call["stride"] or call["kernel_size"], "dilation": call["dilation"] or [1]}
     example = call.example if part is None else call.example[part]
     given = Call(call.target, {**call.arguments, **options}, example, call.fact)
-    patches = _windows(values, call.first, given, places, dict(zip(sides, size, strict=True)))
+    patches = _windows(values, call.first, given, places, kernel)
     dense = {name: [1] for name in options if name in call.arguments}
     found = call.run({next(iter(call.arguments)): patches.flatten(0, 1), **dense})
     return (found if part is None else found[part]).unflatten(0, patches.shape[:2])
