@@ -27,7 +27,8 @@ from fxsolve.solvers.incremental import StepProgram, incremental
 from fxsolve.solvers.stop import Stop
 
 PLANNED_SECONDS = 20e-3  # loops shorter than this are not worth the seconds that planning takes
-STEP_SECONDS = 20e-6  # the least that a step takes, whatever is left of it
+STEP_SECONDS = 100e-6  # the least that a step takes, whatever is left of it
+MOST_GAIN = 4  # compiled stages are faster by no more
 SMALLEST_WINDOW = 16
 
 
@@ -88,7 +89,9 @@ class Incremental(Iterative, Priced):
             node = replace(node, window=_window(situation.repeat))
         except PartitionError as error:
             return [ruled_out((node,), str(error))]
-        return [_measured(situation, node), *_compiled(situation, node, weighed)]
+        trial = _measured(situation, node)
+        is_worth_it = trial.seconds < weighed.best * MOST_GAIN
+        return [trial, *(_compiled(situation, node, weighed) if is_worth_it else [])]
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
         program = self.program or incremental_program(repeat, {})

@@ -57,7 +57,7 @@ def test_at_places_stands_what_stands_there_in_the_whole(name: str, doubles: Non
             continue
         shape = node.meta["val"].shape
         dims = range(len(shape))
-        for chosen in itertools.chain(itertools.combinations(dims, 1), itertools.combinations(dims, 2)):
+        for chosen in (*itertools.combinations(dims, 1), *list(itertools.combinations(dims, 2))[-2:]):
             places = some_places(shape, chosen)
             values = StepValues(facts, (1,), RealStore(), given)
             whole = places_first(values.whole(node), chosen)[torch.from_numpy(places.table[0])]
