@@ -4,11 +4,23 @@ import pytest
 import torch
 
 import fxsolve
+from fxsolve.lower.incremental.build import incremental_program
+from tests.lower.incremental.steps import sampler
 from tests.plan.test_causal_networks import CAUSAL
 from tests.samplers import SAMPLERS
 
 NETWORKS = {**CAUSAL, **SAMPLERS}
 TOLERANCE = 1e-9
+# What no rule computes at places; of all other networks nothing is computed whole.
+WHOLE = {
+    "line, strides": ("avg_pool2d",),
+    "line, running": ("cumsum",),
+    "transformer layer": ("_transformer_encoder_layer_fwd",),
+    "one-hot": ("scatter",),
+    "gru": ("stack",),
+    "lstm": ("mkldnn_rnn_layer",),
+    "running sum": ("cumsum",),
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -22,3 +34,8 @@ def test_one_sweep_finds_the_values_that_were_computed_once(name: str, doubles: 
     torch.testing.assert_close(fast(*inputs), expected, rtol=TOLERANCE, atol=TOLERANCE)
     (run,) = (run for run in fast.report().runs if run.method == "incremental")
     assert run.sweeps == 1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_only_ops_without_a_rule_are_computed_whole(name: str, doubles: None) -> None:
+    assert incremental_program(*sampler(*NETWORKS[name]())).whole == WHOLE.get(name, ())

@@ -1,7 +1,6 @@
 """Steps of samplers as graphs, and a store that holds real values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,11 +23,8 @@ def sampler(program: Callable[..., Any], inputs: tuple[Tensor, ...]) -> tuple[Re
     return repeat, known_values(system, constants_of(captured))
 
 
-@dataclass
 class RealStore(Supply):
     """Rows are those of the first of the steps; nothing is kept."""
-
-    asked: list[fx.Node] = field(default_factory=list)
 
     def row(self, places: Places) -> Tensor:
         return torch.from_numpy(places.table[0])
