@@ -27,7 +27,7 @@ from fxsolve.solvers.incremental import StepProgram, incremental
 from fxsolve.solvers.stop import Stop
 
 PLANNED_SECONDS = 20e-3  # loops shorter than this are not worth the seconds that planning takes
-STEP_SECONDS = 100e-6  # the least that a step takes, whatever is left of it
+STEP_SECONDS = 200e-6  # the least that a step took of any sampler measured so far
 MOST_GAIN = 4  # compiled stages are faster by no more
 SMALLEST_WINDOW = 16
 
