@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from fxsolve.capture.tape import Tape
 from fxsolve.errors import PartitionError
+from fxsolve.ir.nested import Nested
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.lower.attention import is_folded
 from fxsolve.torch_compat.dispatch import LightMode
@@ -25,6 +26,7 @@ class _CallWriter(LightMode, Tape):
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         LightMode.__init__(self)
         Tape.__init__(self)
+        self.source = ""
         self._alive: list[Any] = []  # the identity of a tensor is that of its Python object
         for number, tensor in enumerate(inputs):
             node = self.placeholder(f"arg{number}_1", spec_of(tensor), "")
@@ -39,8 +41,8 @@ class _CallWriter(LightMode, Tape):
         if func is torch.ops.aten.detach.default:
             self._keep(result, self.node_of(args[0]))  # nothing of a sweep is differentiated
             return result
-        nodes = tuple(map(self.as_nodes, args))
-        node = self.write(func, nodes, {key: self.as_nodes(one) for key, one in (kwargs or {}).items()}, result, "")
+        named = {key: self.as_nodes(one) for key, one in (kwargs or {}).items()}
+        node = self.write(func, tuple(map(self.as_nodes, args)), named, result, self.source)
         self._keep(result, node)
         for item in result if isinstance(result, (list, tuple)) else ():
             if isinstance(item, Tensor):
@@ -60,11 +62,28 @@ class _CallWriter(LightMode, Tape):
             self.bind(value, node)
 
 
+class _Sourced(fx.Interpreter):
+    """Runs a graph, and tells the writer of its calls which line of the user's code each belongs to."""
+
+    def __init__(self, module: fx.GraphModule, writer: _CallWriter) -> None:
+        super().__init__(module)
+        self._writer = writer
+
+    def run_node(self, n: fx.Node) -> Any:
+        inner = n.target.repeat.source if isinstance(n.target, Nested) else ""
+        self._writer.source = n.meta.get("source") or inner
+        return super().run_node(n)
+
+
 def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphModule:
-    """`function(*inputs)` as a graph of ATen calls; it returns a tuple of tensors that its calls make."""
+    """`function(*inputs)` as a graph of ATen calls; it returns a tuple of tensors that its calls make.
+
+    The calls of a graph keep its lines of the user's code.
+    """
     writer = _CallWriter(inputs)
+    run = _Sourced(function, writer).run if isinstance(function, fx.GraphModule) else function
     with writer:
-        outputs = function(*inputs)
+        outputs = run(*inputs)
     writer.graph.output(tuple(map(writer.node_of, outputs)))
     return fx.GraphModule({}, writer.graph)
 

@@ -10,6 +10,7 @@ from fxsolve.lower.batch import batch
 from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.ops.domains.entries import NEVER, Entries
 from fxsolve.ops.facts import FACTS, Facts
+from fxsolve.plan.blame import blame
 from fxsolve.plan.structural import Known, label_inputs, label_outputs
 from fxsolve.structure.levels import depth_of_prefixes
 
@@ -36,8 +37,12 @@ def judge(repeat: Repeat, structural: Known, facts: Facts = FACTS) -> Causality:
         latest = highest_ranks(repeat, sweep, structural, list(range(repeat.length)), facts)
     except PartitionError as error:
         return Causality(obstacle=str(error))
-    leak = _leak(latest)
-    if leak is not None:
+    early = [step for step, reached in enumerate(latest) if reached >= step]
+    if early:
+        step = early[len(early) // 2]  # one with much in front of it and behind: by what it reads too much shows best
+        leak = f"step {step} may read what step {latest[step]} writes"
+        if cause := blame(repeat, sweep, structural, step, facts):
+            leak = f"{leak}, through {cause}"
         return Causality(f"not shown: {leak}", f"causality not shown: {leak}")
     return Causality("proved", depth=depth_of_prefixes(latest))
 
@@ -46,14 +51,6 @@ def reads_buffer(repeat: Repeat) -> bool:
     """Whether a step reads a buffer that it writes into; many are only written."""
     placeholders = repeat.body.graph.find_nodes(op="placeholder")
     return any(isinstance(read, Prefix) and node.users for node, read in zip(placeholders, repeat.reads, strict=True))
-
-
-def _leak(latest: list[int]) -> str | None:
-    """The first step that may read a buffer entry of its own or of a later step, if there is one."""
-    for step, reached in enumerate(latest):
-        if reached >= step:
-            return f"step {step} may read what step {reached} writes"
-    return None
 
 
 def highest_ranks(

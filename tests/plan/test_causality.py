@@ -1,5 +1,6 @@
 """A buffer that is read whole may be swept only where it is proved that no step reads its own or a later entry."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -90,7 +91,7 @@ def test_any_order_is_proved_if_pixels_are_written_in_it() -> None:
 
 def test_a_leak_on_the_diagonal_is_found_and_runs_in_order() -> None:
     program = Sampler(MADE(leak=1))
-    assert found_of(program) == "not shown: step 0 may read what step 0 writes"
+    assert re.match(r"not shown: step (\d+) may read what step \1 writes, through addmm at .*:\d+$", found_of(program))
     assert_right_and("gauss_seidel", program, "jacobi")
 
 
@@ -103,7 +104,7 @@ def test_a_wrong_order_is_found_and_runs_in_order() -> None:
 def test_a_single_leaking_weight_is_found() -> None:
     program = Sampler(MADE())
     program.net.first.mask[0, 1] = 1  # a unit that output 1 sees now sees input 1
-    assert found_of(program) == "not shown: step 1 may read what step 1 writes"
+    assert found_of(program).startswith("not shown: step 1 may read what step 1 writes, through ")
     assert_right_and("gauss_seidel", program, "jacobi")
 
 
