@@ -96,6 +96,16 @@ class Joined:
 
 
 @dataclass(frozen=True)
+class RealParts:
+    """y[..., 0] and y[..., 1] are the real and the imaginary part of x[...]."""
+
+
+@dataclass(frozen=True)
+class FromParts:
+    """y[...] is made of x[..., 0] and x[..., 1]."""
+
+
+@dataclass(frozen=True)
 class Reduced:
     """y[i] reads x[i, :]: all entries along the dimensions in `dim`, along all dimensions where that is None."""
 
@@ -205,6 +215,11 @@ class Copied:
 
 
 @dataclass(frozen=True)
+class SlicesAdded:
+    """y is x with slices along the dimension in `dim`, at the places in `index`, added from `source`."""
+
+
+@dataclass(frozen=True)
 class Scattered:
     """y is x with entries along the dimension in `dim`, at the places in `index`, replaced by `src` or `value`."""
 
@@ -218,5 +233,5 @@ Access = (
     Opaque | SamePlace | Chosen | SameEntries | ConstantFill | Made | Unwritten | Rearranged | Spread | Permuted
     | Reshaped | Expanded | Cut | Parts | Triangle | Joined | Reduced | Softmax | Cumulative | LayerNorm | GroupNorm
     | BatchNorm | Convolution | Pool | Product | Attention | AttentionLayer | Recurrence | LookUp | Selected
-    | Gathered | Indexed | Placed | Copied | Scattered | Put
+    | Gathered | Indexed | Placed | Copied | SlicesAdded | Scattered | Put | RealParts | FromParts
 )  # fmt: skip

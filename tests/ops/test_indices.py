@@ -42,7 +42,13 @@ def test_what_is_scattered_may_be_anywhere_along_its_dimension() -> None:
     assert torch.equal(found.latest, steps([7, 7, 7], [3, 4, 5]))
 
 
-def test_entries_that_are_put_are_any_of_the_values_and_the_others_stay() -> None:
+def test_entries_that_are_put_take_the_places_of_others() -> None:
     values = entries(steps(6, 9))
     found = places.put(call(aten.index_put.default, X, [torch.tensor([0, 1]), torch.tensor([1, 1])], values))
-    assert torch.equal(found.latest, steps([0, 9, 2], [3, 9, 5]))
+    assert torch.equal(found.latest, steps([0, 6, 2], [3, 9, 5]))
+
+
+def test_entries_that_are_put_at_one_place_are_any_of_the_values() -> None:
+    values = entries(steps(9, 6))
+    found = places.put(call(aten.index_put.default, X, [torch.tensor([0, 0]), torch.tensor([1, 1])], values))
+    assert torch.equal(found.latest, steps([0, 9, 2], [3, 4, 5]))

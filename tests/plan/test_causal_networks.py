@@ -75,6 +75,11 @@ layer = nn.TransformerEncoderLayer(C, 2, 8, dropout=0.0, batch_first=True).eval(
 later = torch.ones(N, N).triu(1).bool()
 
 
+def before(h: Tensor) -> Tensor:
+    """Each row gets what was in the row above."""
+    return F.pad(h, (0, 0, 1, -1))
+
+
 def after(h: Tensor) -> Tensor:
     """Each place gets what was at the place before."""
     return head(F.pad(h, (0, 0, 1, 0))[:, :-1])
@@ -100,6 +105,19 @@ def biased(x: Tensor) -> Tensor:
     return after(F.softmax(scores, -1) @ h)
 
 
+def turned(h: Tensor) -> Tensor:
+    """Pairs of channels, turned by an angle that grows with the place, as complex numbers."""
+    angles = torch.arange(N)[:, None] * torch.tensor([1.0, 0.1], dtype=h.dtype)
+    pairs = torch.view_as_complex(h.reshape(B, N, -1, 2))
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(2)
+
+
+def rotary(x: Tensor) -> Tensor:
+    h = words(x)
+    scores = (turned(query(h)) @ turned(key(h)).mT).masked_fill(later, float("-inf"))
+    return after(scores.softmax(-1) @ h)
+
+
 def nucleus(x: Tensor) -> Tensor:
     values, order = after(words(x)).sort(-1, descending=True)
     values = values.masked_fill(values.softmax(-1).cumsum(-1) > 0.9, -1e9)
@@ -121,6 +139,7 @@ CAUSAL: dict[str, Callable[[], Sampler]] = {
     "attention, -1e9": lambda: tokens(dot(later, -1e9)),
     "attention, fused": lambda: tokens(scaled),
     "attention, slopes": lambda: tokens(biased),
+    "attention, rotary": lambda: tokens(rotary),
     "attention, module": lambda: tokens(
         lambda x: after(attention(words(x), words(x), words(x), attn_mask=later, need_weights=False)[0])
     ),
@@ -167,6 +186,22 @@ def test_a_network_that_looks_ahead_is_never_proved(name: str) -> None:
     found, schedule = compiled(NOT_CAUSAL[name])
     assert found.startswith("not shown")
     assert "jacobi(loop0[" not in schedule
+
+
+def test_rows_that_are_added_to_or_written_twice_are_followed() -> None:
+    places, twice = torch.tensor([0, 2]), torch.tensor([1, 1, 4])
+
+    def program(u: Tensor) -> Tensor:
+        x = torch.zeros(N, C)
+        for t in range(N):
+            h = before(x).index_add(1, places, before(x)[:, 1:3])
+            h = h.index_put((twice,), h[1:2].expand(3, C))  # which of the first two becomes row 1?
+            x[t] = torch.tanh(h[t] + u[t])
+        return x
+
+    found, schedule = compiled(lambda: (program, (torch.randn(N, C),)))
+    assert found == "proved"
+    assert "jacobi(loop0[" in schedule
 
 
 def test_classes_out_of_range_are_the_programs_own_error() -> None:

@@ -123,10 +123,25 @@ def gathered(values: StepValues, call: Call, places: Places, _: int | None) -> T
     return torch.gather(at_value, dim + 1, at_index)
 
 
+def real_parts(values: StepValues, call: Call, places: Places, _: int | None) -> Tensor | None:
+    """Both parts of the complex numbers at the places."""
+    value = call["self"]
+    if value.meta["val"].dim() in places.dims:
+        return None
+    return torch.view_as_real(values.at(value, places).resolve_conj())
+
+
+def from_parts(values: StepValues, call: Call, places: Places, _: int | None) -> Tensor | None:
+    """The complex numbers at the places; their parts have none."""
+    return torch.view_as_complex(values.at(call["self"], places).contiguous())
+
+
 RULES: Mapping[type, Rule] = {
     access.SamePlace: same_place,
     access.Chosen: same_place,
     access.SameEntries: same_place,
+    access.RealParts: real_parts,
+    access.FromParts: from_parts,
     access.Joined: joined,
     access.Reduced: along,
     access.Softmax: along,

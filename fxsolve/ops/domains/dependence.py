@@ -32,6 +32,8 @@ _TRANSFERS: Mapping[type, Callable[[Call], Any]] = {
     access.Cut: moves.moved,
     access.Parts: moves.moved,
     access.Triangle: moves.moved,
+    access.RealParts: moves.real_parts,
+    access.FromParts: moves.from_parts,
     access.Joined: moves.joined,
     access.Placed: moves.placed,
     access.Reduced: along.reduced,
@@ -51,6 +53,7 @@ _TRANSFERS: Mapping[type, Callable[[Call], Any]] = {
     access.Gathered: places.gathered,
     access.Indexed: places.indexed,
     access.Copied: places.copied,
+    access.SlicesAdded: places.added,
     access.Scattered: places.scattered,
     access.Put: places.put,
 }

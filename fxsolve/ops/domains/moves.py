@@ -78,3 +78,14 @@ def placed(call: Call) -> Entries:
     value, source = entries_of(call["self"]), entries_of(call["src"])
     pairs = zip((value.latest, value.zero, value.low), (source.latest, source.zero, source.low), strict=True)
     return Entries(*(call.run({"self": one.contiguous(), "src": other}) for one, other in pairs))
+
+
+def real_parts(call: Call) -> Entries:
+    """Both parts of a complex number depend on what it depends on."""
+    return entries_of(call["self"]).all_alike(lambda part: part.unsqueeze(-1).expand(*part.shape, 2))
+
+
+def from_parts(call: Call) -> Entries:
+    """A complex number depends on what any of its parts depends on."""
+    value = entries_of(call["self"])
+    return Entries(value.latest.amax(-1), value.zero.all(-1), value.low.all(-1))

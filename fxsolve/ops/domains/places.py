@@ -93,17 +93,40 @@ def _corner(latest: Tensor, shape: torch.Size) -> Tensor:
     return latest[tuple(slice(0, size) for size in shape)] if latest.dim() else latest
 
 
+def added(call: Call) -> Entries:
+    """x with slices of another added along a dimension; at any place, where places are not known."""
+    value, dim, index = entries_of(call["self"]), call["dim"], call["index"]
+    source = entries_of(call["source"])
+    if not value.latest.dim() or isinstance(index, Entries):
+        raise NotImplementedError
+    rank = value.latest.dim()
+    places = index.view([-1 if k == dim % rank else 1 for k in range(rank)]).expand(source.shape)
+    latest = value.latest.scatter_reduce(dim, places, source.latest, "amax")
+    zero = value.zero.int().scatter_reduce(dim, places, source.zero.int(), "amin").bool()
+    return entries(latest, zero)
+
+
 def put(call: Call) -> Entries:
-    """x[indices] = values: what is touched may be any of the values."""
+    """x[indices] = values, at places that are known: which of several values at one place stays, is not."""
     value, values = entries_of(call["self"]), entries_of(call["values"])
     if abstract_in(call["indices"]):
         raise NotImplementedError
-    blank = torch.zeros(value.shape, dtype=torch.bool, device=value.latest.device)
-    touched = call.run({"self": blank, "values": torch.ones((), dtype=torch.bool), "accumulate": False})
-    new, is_zero = latest_in(values), bool(values.zero.all())
+
+    def placed(into: Tensor, new: Tensor, accumulate: bool = False) -> Tensor:
+        return call.run({"self": into.contiguous(), "values": new, "accumulate": accumulate})
+
+    blank = torch.zeros(value.shape, dtype=torch.long, device=value.latest.device)
+    times = placed(blank, blank.new_ones(()), accumulate=True)
+    if bool((times > 1).any()):
+        values = _all_alike(values)
+    zero, low = placed(value.zero, values.zero), placed(value.low, values.low)
+    latest = placed(value.latest, values.latest)
     if call["accumulate"]:
-        kept = value.zero & (~touched | is_zero)
-        return entries(torch.where(touched, value.latest.clamp(min=new), value.latest), kept)
-    zero = torch.where(touched, is_zero, value.zero)
-    low = torch.where(touched, bool(values.low.all()), value.low)
-    return entries(torch.where(touched, new, value.latest), zero, low)
+        return entries(torch.maximum(latest, value.latest), zero & value.zero)
+    return entries(latest, zero, low)
+
+
+def _all_alike(value: Entries) -> Entries:
+    """What holds of all entries, as one entry."""
+    latest = torch.full((), latest_in(value), device=value.latest.device)
+    return Entries(latest, value.zero.all(), value.low.all())
