@@ -77,8 +77,6 @@ _FORMS: dict[str, Callable[[Tensor], tuple[Any, ...]]] = {
     "statistics": lambda x: (x[None], None, None, torch.zeros(C), torch.ones(C), 0.1, 1e-5),
     "causal attention": lambda x: (*[x.mT[None, None]] * 3, None, 0.0, True),
     "attention": lambda x: (*[x.mT[None, None]] * 3, None, 0.0, False),
-    "flash, causal": lambda x: (*[x.mT[None, None]] * 3, 0.0, True),
-    "flash": lambda x: (*[x.mT[None, None]] * 3, 0.0, False),
     "masked attention": lambda x: (*[x.mT[None, None]] * 3, torch.ones(T, T).tril().bool()),
 }
 
