@@ -66,7 +66,10 @@ class Check:
 
 @dataclass(frozen=True)
 class SolveReport:
-    """One solve in the last call: `prefix` leading steps are final, `change` is max |s_new - s_old|."""
+    """One solve in the last call: `prefix` leading steps are final, `change` is max |s_new - s_old|.
+
+    `redrawn` is the number of steps whose discrete values were drawn anew by the sweeps behind a first pass, if any.
+    """
 
     loop: str
     method: str
@@ -75,6 +78,7 @@ class SolveReport:
     status: str
     change: float
     prefix: int
+    redrawn: int | None = None
 
 
 @dataclass(frozen=True)

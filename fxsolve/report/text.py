@@ -199,8 +199,13 @@ def _runs(runs: tuple[SolveReport, ...], head: box.Box) -> Table:
     for run in runs:
         groups.setdefault((run.loop, run.method, run.status), []).append(run)
     for (loop, method, status), group in groups.items():
-        table.add_row(Text(loop), Text(method), *_solves(group), Text(status))
+        table.add_row(Text(loop), Text(method), *_solves(group), Text(_ended(status, group)))
     return table
+
+
+def _ended(status: str, runs: list[SolveReport]) -> str:
+    redrawn = [run.redrawn for run in runs if run.redrawn is not None]
+    return f"{status}, draws of {count(sum(redrawn), 'step')} changed" if redrawn else status
 
 
 def _solves(runs: list[SolveReport]) -> tuple[str, ...]:

@@ -220,4 +220,4 @@ def noted(entry: Entry, note: str) -> Entry:
 
 def run_of(one: Solution) -> SolveReport:
     """What the report tells of one solve."""
-    return SolveReport(one.name, one.method, one.sweeps, one.length, one.status, one.change, one.prefix)
+    return SolveReport(one.name, one.method, one.sweeps, one.length, one.status, one.change, one.prefix, one.redrawn)

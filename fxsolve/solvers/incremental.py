@@ -106,7 +106,7 @@ def incremental(
     def guess(window: Window) -> Unknowns:
         return {number: stack[window.start : window.stop] for number, stack in values.items()}
 
-    return solve_windows("incremental", CheckedOnce(JacobiSolver(stop, guess)), equations, bounds)
+    return solve_windows("incremental", CheckedOnce(JacobiSolver(stop, guess)), equations, bounds, values)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ class Solution:
     """One solve of one loop.
 
     `sweeps` counts evaluations of the body over its steps (a sequential run counts its steps); `prefix` is the
-    number of leading steps known to be final; `change` is max |s_new - s_old| of the last sweep.
+    number of leading steps known to be final; `change` is max |s_new - s_old| of the last sweep. Of a start that was
+    computed, `redrawn` counts the steps whose discrete values sweeps changed; None where it has none.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Solution:
     status: Status
     change: float = 0.0
     prefix: int = 0
+    redrawn: int | None = None
 
 
 _observers: ContextVar[tuple[list[Solution], ...]] = ContextVar("fxsolve_observers", default=())

@@ -1,6 +1,7 @@
 """Windows of a loop solved one behind the other, and what comes out of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,16 +17,18 @@ from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution, Status
 from fxsolve.solvers.stop import Stop
-from fxsolve.solvers.window import Frontier, Given, Outputs, advance, open_window, unknowns
+from fxsolve.solvers.window import Frontier, Given, Outputs, Unknowns, advance, open_window, unknowns
 
 Initial = tuple[tuple[Tensor, ...], ...]
 
 
-def solve_windows(name: str, method: Method, equations: Equations, bounds: Sequence[int]) -> Outputs:
+def solve_windows(
+    name: str, method: Method, equations: Equations, bounds: Sequence[int], computed: Unknowns | None = None
+) -> Outputs:
     """Solve the windows between `bounds` = (0, b_1, ..., T) by `method`; each is frozen before the next.
 
-    Returns the stacks (T, ...), the last values and the final buffers. Raises `ScheduleError` if `bounds` do not
-    increase from 0 to T.
+    `computed` are values of all steps that sweeps are to confirm. Returns the stacks (T, ...), the last values and the
+    final buffers. Raises `ScheduleError` if `bounds` do not increase from 0 to T.
     """
     given, frontier, solved = equations.given, equations.start, list[Solved]()
     _check_bounds(given.loop, bounds)
@@ -33,10 +36,12 @@ def solve_windows(name: str, method: Method, equations: Equations, bounds: Seque
         window = open_window(given, frontier, end)
         solved.append(iterate(method, window))
         frontier = advance(window, unknowns(given.loop, solved[-1].outputs))
-    return conclude(name, equations, solved, frontier)
+    return conclude(name, equations, solved, frontier, computed)
 
 
-def conclude(name: str, equations: Equations, solved: list[Solved], frontier: Frontier) -> Outputs:
+def conclude(
+    name: str, equations: Equations, solved: list[Solved], frontier: Frontier, computed: Unknowns | None = None
+) -> Outputs:
     """Publish what came of the windows, and return what `solve_windows` does."""
     loop, pieces = equations.given.loop, [window.outputs for window in solved]
 
@@ -44,7 +49,8 @@ def conclude(name: str, equations: Equations, solved: list[Solved], frontier: Fr
         numbers = unknowns(loop, pieces[0])
         return certify(solution, equations, {k: _join([outputs[k] for outputs in pieces]) for k in numbers})
 
-    publish(_summarize(loop, name, solved), certificate)
+    pairs = [(stack, _join([outputs[k] for outputs in pieces])) for k, stack in (computed or {}).items()]
+    publish(replace(_summarize(loop, name, solved), redrawn=_redrawn(pairs)), certificate)
     return _results(loop, pieces, frontier)
 
 
@@ -94,6 +100,15 @@ def _summarize(loop: Loop, method: str, windows: list[Solved]) -> Solution:
         change=weakest.change,
         prefix=prefix,
     )
+
+
+def _redrawn(pairs: Sequence[tuple[Tensor, Tensor]]) -> int | None:
+    """The steps at which discrete values of two stacks (T, ...) differ, which rounding alone cannot explain."""
+    discrete = [(old, new) for old, new in pairs if not (old.is_floating_point() or old.is_complex())]
+    if not discrete:
+        return None
+    changed = torch.stack([(old != new).reshape(len(old), -1).any(1) for old, new in discrete])
+    return int(changed.any(0).sum())
 
 
 def _check_bounds(loop: Loop, bounds: Sequence[int]) -> None:

@@ -1,0 +1,45 @@
+"""Values that were computed once and are wrong: sweeps mend them, and say how many draws they changed."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import fxsolve
+from fxsolve.report.text import report_text
+from fxsolve.solvers import incremental
+from tests.samplers import Fused, wave, words
+
+
+def spoil(values: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+    """Another value at steps 3 and 5."""
+    return {k: stack.index_add(0, torch.tensor([3, 5]), torch.ones_like(stack[:2])) for k, stack in values.items()}
+
+
+@torch.no_grad()
+def test_draws_that_sweeps_change_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, inputs = words(Fused)
+    fast = fxsolve.compile(program, inputs, schedule="incremental", backend="eager")
+    compute_once = incremental.compute_once
+
+    def spoiled(*given: Any) -> dict[int, torch.Tensor]:
+        return spoil(compute_once(*given))
+
+    for compute, changed in ((compute_once, 0), (spoiled, 2)):
+        monkeypatch.setattr(incremental, "compute_once", compute)
+        torch.manual_seed(3)
+        expected = program(*inputs)
+        torch.manual_seed(3)
+        assert torch.equal(fast(*inputs), expected)
+        (run,) = (run for run in fast.report().runs if run.method == "incremental")
+        assert run.redrawn == changed
+        assert f"draws of {changed} steps changed" in " ".join(report_text(fast.report(), width=200).split())
+
+
+@torch.no_grad()
+def test_of_real_numbers_there_is_nothing_to_count() -> None:
+    program, inputs = wave()
+    fast = fxsolve.compile(program, inputs, schedule="incremental", backend="eager")
+    fast(*inputs)
+    (run,) = (run for run in fast.report().runs if run.method == "incremental")
+    assert run.redrawn is None
