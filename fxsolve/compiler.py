@@ -8,7 +8,7 @@ from fxsolve.runtime.compiled import Compiled, compile_again, recompile
 from fxsolve.runtime.declaration import read_shapes
 from fxsolve.runtime.entries import Options
 from fxsolve.runtime.usable import check_inputs, check_names, check_program
-from fxsolve.stages import as_stop, check_backend, check_max_entries, check_schedule, check_verify
+from fxsolve.stages import as_stop, check_backend, check_max_entries, check_mode, check_schedule, check_verify
 
 
 def compile(
@@ -20,6 +20,7 @@ def compile(
     verify: str | int = "first",
     max_entries: int = 16,
     dynamic_shapes: Any = None,
+    mode: str = "default",
     **unknown: Never,
 ) -> Compiled:
     """The same program, with its sequential loops solved by the schedule that is fastest here.
@@ -35,6 +36,9 @@ def compile(
 
     In grad mode the program's own backward pass is recorded behind its forward pass, and `loss.backward()` calls what
     was emitted for it.
+
+    `mode` is a word of torch.compile's: "default", "reduce-overhead" or "max-autotune". With each of them what needs
+    seconds of compilation is compiled at the first call so far, where it is won back within 500 calls.
 
     `verify="first"` compares every emitted module with the recorded run before its first use. "always" compares every
     call with a run of the original from the same random state, and N every N-th call: where they differ by more than
@@ -63,7 +67,9 @@ def compile(
     check_names(unknown)
     check_program(program.program if isinstance(program, Compiled) else program)
     check_inputs(example_inputs)
-    options = check_options(Options(schedule, backend, tolerance, verify, max_entries, read_shapes(dynamic_shapes)))
+    options = check_options(
+        Options(schedule, backend, tolerance, verify, max_entries, read_shapes(dynamic_shapes), mode)
+    )
     compiled = compile_again(program, options) if isinstance(program, Compiled) else recompile(program, options)
     if example_inputs is not None:
         compiled(*example_inputs)
@@ -77,6 +83,7 @@ def check_options(options: Options) -> Options:
     as_stop(options.tolerance)
     check_verify(options.verify)
     check_max_entries(options.max_entries)
+    check_mode(options.mode)
     return options
 
 

@@ -31,6 +31,7 @@ from fxsolve.plan.verify import verify_schedule
 from fxsolve.solvers.stop import Stop
 
 BACKENDS = ("inductor", "eager")
+MODES = ("default", "reduce-overhead", "max-autotune")
 
 
 def capture(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
@@ -132,6 +133,12 @@ def check_max_entries(count: int) -> None:
     """Raise `InputError` for a number of entries below 1."""
     if type(count) is not int or count < 1:
         raise InputError(f"max_entries is {count!r}; it must be 1 or more")
+
+
+def check_mode(mode: str) -> None:
+    """Raise `InputError` for a mode that there is not."""
+    if mode not in MODES:
+        raise InputError(f"mode is {mode!r}; choose one of {', '.join(MODES)}")
 
 
 def check_backend(backend: str) -> None:

@@ -126,7 +126,7 @@ def test_scripted_modules_are_refused_alone_and_named_in_the_report_as_parts() -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "max-autotune"}, r"no option 'mode': schedule=\.\.\. names a method, and backend=\.\.\."),
+        ({"mode": "fast"}, r"mode is 'fast'; choose one of default, reduce-overhead, max-autotune"),
         ({"dynamic": True}, r"no option 'dynamic': dynamic_shapes=\.\.\. declares"),
         ({"fullgraph": True}, r"no option 'fullgraph': .*report\(\) says why; options are example_inputs, schedule"),
         ({"options": {}}, r"torch\._inductor\.config"),

@@ -20,6 +20,7 @@ class Options:
     verify: str | int = "first"
     max_entries: int = 16
     dynamic_shapes: Shapes = None
+    mode: str = "default"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from fxsolve.runtime.entries import Options
 _OPTIONS = ("example_inputs", *(field.name for field in fields(Options)))
 # Options of torch.compile, and what there is here instead.
 _INSTEAD = {
-    "mode": "schedule=... names a method, and backend=... says whether steps are compiled",
     "dynamic": "dynamic_shapes=... declares sizes that change, and others are learned from two calls",
     "fullgraph": "what cannot be compiled runs as written, and report() says why",
     "options": "inductor's own are those of torch._inductor.config",

@@ -80,6 +80,6 @@ def test_there_is_no_option_of_a_name_that_is_left_over() -> None:
     with pytest.raises(
         InputError, match=r"no option 'verfy': did you mean 'verify'\?; options are example_inputs, sche"
     ):
-        check_names(("verfy", "mode"))
+        check_names(("verfy", "dynamic"))
     with pytest.raises(InputError, match="no option 'zzz'; options are"):
         check_names(["zzz"])
