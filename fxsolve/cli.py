@@ -202,7 +202,7 @@ def _system(subject: Subject) -> System:
 def _compiled(subject: Subject, options: argparse.Namespace) -> Any:
     """The compiled program after two calls: the first one compiles, the second one runs what was emitted."""
     with progress(f"compiling {subject.name}"):
-        fast = fxsolve.compile(subject.model, schedule=options.schedule, backend=options.backend)
+        fast = fxsolve.compile(subject.model, schedule=options.schedule, backend=options.backend, mode="max-autotune")
         for _ in range(2):
             args, kwargs = subject.inputs()
             fast(*args, **kwargs)

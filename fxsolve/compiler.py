@@ -37,8 +37,10 @@ def compile(
     In grad mode the program's own backward pass is recorded behind its forward pass, and `loss.backward()` calls what
     was emitted for it.
 
-    `mode` is a word of torch.compile's: "default", "reduce-overhead" or "max-autotune". With each of them what needs
-    seconds of compilation is compiled at the first call so far, where it is won back within 500 calls.
+    `mode` says when an automatic choice may take seconds to compile steps by inductor: "default" once the calls of a
+    kind have lost, against what compiled steps are predicted to take, as much time as compiling is predicted to take,
+    so that what is called a few times never waits; "max-autotune" and "reduce-overhead" at the first call, where it is
+    won back within 500 calls. A schedule that the user names is compiled at the first call, whatever the mode.
 
     `verify="first"` compares every emitted module with the recorded run before its first use. "always" compares every
     call with a run of the original from the same random state, and N every N-th call: where they differ by more than

@@ -24,6 +24,7 @@ from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.legalize import legalize_unproved
 from fxsolve.plan.methods import METHODS, Methods
+from fxsolve.plan.purse import Purse
 from fxsolve.plan.structural import constants_of, known_values
 from fxsolve.plan.text import parse_schedule
 from fxsolve.plan.ties import solve_ties
@@ -51,16 +52,18 @@ def schedule(
     backend: str = "inductor",
     tolerance: float | None = None,
     methods: Methods = METHODS,
+    purse: Purse | None = None,
 ) -> Decision:
     """Decide how each loop is solved: `text` is a schedule, or "auto" for the cheapest by measurement.
 
     `tolerance` is the stop test of sweeps and Newton steps, absolute and relative; None takes the default of each
     dtype, 0 asks for the bitwise fixed point of the batched map. With 0, sums keep their order unless the text names
     their loop, and an automatic choice has no compiled steps. `methods` are those that a text may name, and that an
-    automatic choice weighs. Raises `InputError` and `ScheduleError`.
+    automatic choice weighs; `purse` says which steps it may compile, those within a `Budget` by default. Raises
+    `InputError` and `ScheduleError`.
     """
     values = example_values(program) if text == "auto" else None
-    return schedule_system(partition.system, text, values, constants_of(program), backend, tolerance, methods)
+    return schedule_system(partition.system, text, values, constants_of(program), backend, tolerance, methods, purse)
 
 
 def schedule_system(
@@ -71,6 +74,7 @@ def schedule_system(
     backend: str = "inductor",
     tolerance: float | None = None,
     methods: Methods = METHODS,
+    purse: Purse | None = None,
 ) -> Decision:
     """As `schedule`, for any system, one written by hand too.
 
@@ -86,7 +90,7 @@ def schedule_system(
         raise InputError("an automatic choice measures on values; give one for each input of the system")
     known = known_values(system, constants or {}) if any(map(reads_buffer, system.repeats)) else {}
     allowed = "eager" if tolerance == 0 else backend
-    return solve_ties(system, decide(system, values, known, allowed, stop, methods))
+    return solve_ties(system, decide(system, values, known, allowed, stop, methods, purse))
 
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:

@@ -9,17 +9,14 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.ir.reads import has_carry
-from fxsolve.plan import budget, rules
+from fxsolve.plan import budget
 from fxsolve.plan.budget import RUNS
 from fxsolve.plan.decision import Decision
-from fxsolve.plan.methods import fused as fused_method
-from fxsolve.plan.methods import jacobi as jacobi_method
 from fxsolve.plan.text import parse_schedule
-from fxsolve.runtime import compilation
 from fxsolve.solvers import compile_once
+from tests.pretending import STEP, pretend
 
 B, N, T = 2, 3, 61
-STEP = 1e-4  # seconds
 OPS = 4
 
 
@@ -45,32 +42,12 @@ class Stages(nn.Module):
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """The graphs that are compiled; all loops are worth it by what is measured."""
-    made: list[nn.Module] = []
-
-    def pretend(module: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
-        made.append(module)
-        return module
-
-    probe = fused_method.fused_step_seconds
-
-    def fast(*given) -> float:
-        probe(*given)
-        return 1e-7
-
-    monkeypatch.setattr(compile_once, "_kept", OrderedDict())
-    monkeypatch.setattr(compile_once, "compile_by_inductor", pretend)
-    monkeypatch.setattr(fused_method, "OVERHEAD_BOUND", 1.0)
-    monkeypatch.setattr(fused_method, "fused_step_seconds", fast)
-    monkeypatch.setattr(rules, "step_seconds", lambda *_: STEP)
-    monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: 1.0)
-    monkeypatch.setattr(compilation, "_WORTH", 0.0)
-    monkeypatch.setattr(compilation, "_CALL_SECONDS", -1.0)
-    return made
+    """The graphs that are compiled."""
+    return pretend(monkeypatch)
 
 
 def check(model: nn.Module, x: Tensor) -> Any:
-    fast = fxsolve.compile(model)
+    fast = fxsolve.compile(model, mode="max-autotune")
     for scale in (1.0, 0.5):
         with torch.no_grad():
             torch.testing.assert_close(fast(x * scale), model(x * scale))

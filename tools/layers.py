@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     "errors": 0,
     "torch_compat": 1,
+    "economy": 1,
     "structure": 2,
     "solvers": 2,
     "ops": 3,

@@ -13,6 +13,7 @@ from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Choice, Decision
 from fxsolve.plan.methods import METHODS, Methods
 from fxsolve.plan.probe import ProbeRun
+from fxsolve.plan.purse import Purse
 from fxsolve.plan.rules import choose
 from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
 from fxsolve.plan.structural import Known
@@ -30,22 +31,23 @@ def decide(
     backend: str = "inductor",
     stop: Stop | None = None,
     methods: Methods = METHODS,
+    purse: Purse | None = None,
 ) -> Decision:
     """The schedule that the decision table of `rules` gives on `values`, one for each input of the system.
 
     `structural` is what is known of the values in every run. With `backend="inductor"` the steps of overhead-bound
-    loops may be compiled, which takes seconds.
+    loops may be compiled, which takes seconds: the `purse` says now or later.
     """
-    budget = Budget()
+    paying = purse or Budget()
 
     def situation(repeat: Repeat, named: Mapping[str, Tensor]) -> Situation:
         test = stop or stop_of(repeat)
-        return Situation(repeat, Values(named), structural, test, backend, stop, budget=budget, methods=methods)
+        return Situation(repeat, Values(named), structural, test, backend, stop, purse=paying, methods=methods)
 
     with torch.no_grad():
         schedule, choices, seconds = _solve_once(system, dict(values), lambda *given: choose(situation(*given)))
     every = tuple(one for choice in choices for one in choice.all())
-    return Decision(schedule, every, budget.notes(), seconds)
+    return Decision(schedule, every, paying.notes(), seconds, paying.offers)
 
 
 def _solve_once(system: System, named: dict[str, Tensor], chosen: Chosen) -> tuple[Schedule, list[Choice], float]:

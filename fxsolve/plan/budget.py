@@ -8,46 +8,44 @@ So a few large loops behind many small ones still find room. Costs are estimated
 then depends neither on the load of the machine nor on what inductor compiles of its own, once on each machine.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import ClassVar, final
+
+from fxsolve.plan.purse import Purse, Request
 
 OP_SECONDS = 12e-3  # inductor on one thread of a CPU, for each op of an unrolled step
 RUNS = 500
 BUDGET_SECONDS = 8.0
 
 
+@final
 @dataclass
-class Budget:
-    """The `seconds` that were spent, the `graphs` that they were spent on, and the loops that were `left_out`.
+class Budget(Purse):
+    """Compiles at once, for `seconds` so far; for the loops `left_out` there was no time."""
 
-    `unrolls` has the steps in one compiled call for each kind of loop that was met.
-    """
-
+    least_seconds: ClassVar[float] = 2e-3
+    runs: ClassVar[int] = RUNS
     seconds: float = 0.0
-    graphs: set[Hashable] = field(default_factory=set)
-    unrolls: dict[Hashable, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
-    def admit(self, loop: str, graph: Hashable, ops: int, saved: float) -> bool:
-        """Whether a graph of so many ops may be compiled for a loop, which then saves up to `saved` seconds a run."""
-        if graph in self.graphs:
-            return True
-        cost = self.seconds + ops * OP_SECONDS
-        if cost > max(BUDGET_SECONDS, RUNS * saved):
-            self.left_out.append(loop)
-            return False
+    def refuse(self, asked: Request) -> str:
+        if asked.graph in self.graphs:
+            return ""
+        cost = self.seconds + asked.ops * OP_SECONDS
+        if cost > max(BUDGET_SECONDS, RUNS * asked.total):
+            self.left_out.append(asked.loop)
+            return "other loops take all the time there is for compiling"
         self.seconds = cost
-        self.graphs.add(graph)
-        return True
+        self.graphs.add(asked.graph)
+        return ""
 
     def notes(self) -> tuple[str, ...]:
-        """What the report says of loops that were left out."""
         if not self.left_out:
             return ()
         names = ", ".join(self.left_out)
         return (f"steps were not compiled in {names}: those of other loops take about {self.seconds:.0f} s already",)
 
 
-def most_ops(saved: float) -> int:
-    """The ops whose compilation is repaid in `RUNS` runs that save so many seconds each."""
-    return int(RUNS * saved / OP_SECONDS)
+def most_ops(saved: float, runs: int = RUNS) -> int:
+    """The ops whose compilation is repaid in so many runs that save so many seconds each."""
+    return int(runs * saved / OP_SECONDS)

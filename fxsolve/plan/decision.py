@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fxsolve.plan.method import Part, steps_of
+from fxsolve.plan.purse import Offer
 from fxsolve.plan.schedule import Schedule
 
 Basis = Literal["measured", "derived", "not tried"]
@@ -56,9 +57,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Decision:
-    """A schedule for a whole system; `sequential_seconds` is what the loops cost when run step by step."""
+    """A schedule for a whole system; `sequential_seconds` is what the loops cost when run step by step.
+
+    `offers` are compilations that were not made, but may be later.
+    """
 
     schedule: Schedule
     choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
     sequential_seconds: float | None = None
+    offers: tuple[Offer, ...] = ()

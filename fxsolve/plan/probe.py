@@ -1,11 +1,11 @@
 """Measure one repeat on its real inputs: what a step costs, what a sweep costs, how many sweeps it takes."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
+from fxsolve.economy.clock import seconds_now, synchronize
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.arguments import Values, sweep_arguments
 from fxsolve.lower.lower import sweep_loop
@@ -41,10 +41,10 @@ def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop 
     solve = lower(repeat, parts, stop).bind(values)
     with torch.no_grad(), observe() as solutions:
         synchronize()
-        start = time.perf_counter()
+        start = seconds_now()
         results = solve()
         synchronize()
-        seconds = time.perf_counter() - start
+        seconds = seconds_now() - start
     return ProbeRun(results, seconds, solutions[-1].sweeps if solutions else 1)
 
 
@@ -112,13 +112,7 @@ def least_seconds(run: Callable[[], object]) -> float:
 
 def _seconds(run: Callable[[], object]) -> float:
     synchronize()
-    start = time.perf_counter()
+    start = seconds_now()
     run()
     synchronize()
-    return time.perf_counter() - start
-
-
-def synchronize() -> None:
-    """Wait until the accelerator, if there is one, has done what was asked of it."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
+    return seconds_now() - start

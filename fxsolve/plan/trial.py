@@ -11,6 +11,7 @@ from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.proofs import Proofs
+from fxsolve.plan.purse import Purse
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.structural import Known
 from fxsolve.solvers.stop import Stop
@@ -20,7 +21,7 @@ from fxsolve.solvers.stop import Stop
 class Situation:
     """One repeat, the values that it reads, and what the user allows; `asked` is the stop test that he names.
 
-    `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `budget` is
+    `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `purse` is
     that of all loops of the program; `methods` are those that may be chosen.
     """
 
@@ -31,7 +32,7 @@ class Situation:
     backend: str
     asked: Stop | None = None
     solves: int = 1
-    budget: Budget = field(default_factory=Budget)
+    purse: Purse = field(default_factory=Budget)
     methods: tuple[type[MethodNode], ...] = ()
 
     @cached_property

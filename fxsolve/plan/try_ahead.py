@@ -14,13 +14,13 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import Part
 from fxsolve.plan.probe import ProbeRun, run_parts
+from fxsolve.plan.purse import Request
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import HeldModule, LoopSolver
 from fxsolve.plan.trial import Situation, Trial, ruled_out
 
 STEPS = (8, 4, 2)
 MOST_CALLS = 200  # ops in one compiled call
-LEAST_SECONDS = 2e-3  # loops shorter than this are not worth seconds of compilation
 OVERHEAD_BOUND = 20e-6  # mean time of an op below which generated code pays
 # Behind seconds of compilation, milliseconds that other programs may disturb less.
 _MEASUREMENTS = 3
@@ -36,18 +36,21 @@ def try_ahead(situation: Situation, best: Trial) -> Trial | None:
     repeat, parts = situation.repeat, best.parts
     calls = sum(node.op == "call_function" for node in repeat.body.graph.nodes) or 1
     saved, steps = best.seconds * situation.solves, max(best.sweeps or 0, 1)
-    if situation.backend != "inductor" or saved <= LEAST_SECONDS or best.seconds / steps / calls >= OVERHEAD_BOUND:
+    is_short = saved <= situation.purse.least_seconds
+    if situation.backend != "inductor" or is_short or best.seconds / steps / calls >= OVERHEAD_BOUND:
         return None
     obstacle = no_look_ahead(repeat)
     if obstacle is not None:
         return ruled_out(parts, f"no step is computed ahead: {obstacle}", "inductor")
-    ahead = steps_ahead(steps, calls, most_ops(saved))
+    ahead = steps_ahead(steps, calls, most_ops(saved, situation.purse.runs))
     if ahead == 0:
         return None
     tried: tuple[Any, ...] = parts
     tried = tuple(replace(part, ahead=ahead) for part in tried)
-    if not situation.budget.admit(repeat.name, (repeat.body.code, ahead), ahead * calls, saved):
-        return ruled_out(tried, "other loops take all the time there is for compiling", "inductor")
+    predicted = steps * situation.solves * situation.purse.prices.compiled(best.seconds / steps, calls)
+    asked = Request(repeat.name, (repeat.body.code, ahead), ahead * calls, saved, saved, predicted)
+    if reason := situation.purse.refuse(asked):
+        return ruled_out(tried, reason, "inductor")
     return _measured(situation, best, tried, ahead)
 
 

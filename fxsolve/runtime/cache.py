@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fxsolve.plan.schedule import Schedule
 from fxsolve.report.report import Report
+from fxsolve.runtime.contest import Contest
 from fxsolve.runtime.entries import Entry
 from fxsolve.runtime.family import Member
 from fxsolve.runtime.guard_keys import CallKey, family_of
@@ -41,10 +42,14 @@ class EntryInfo:
 
 @dataclass
 class Variant:
-    """One recording of a signature, and how often it answered a call after the first."""
+    """One recording of a signature, and how often it answered a call after the first.
+
+    In a `contest`, the original answers every second one.
+    """
 
     entry: Entry
     calls: int = 0
+    contest: Contest | None = None
 
     @property
     def schedule(self) -> Schedule | OriginalSchedule:
@@ -57,6 +62,11 @@ class Variant:
     def info(self) -> EntryInfo:
         report = self.report
         return EntryInfo(report.signature, str(self.schedule), report.status, report.reason, self.calls)
+
+
+def variant_of(entry: Entry, calls: int = 0) -> Variant:
+    """What answers by an entry, and how often it did before."""
+    return Variant(entry, calls, Contest() if entry.is_close else None)
 
 
 @dataclass
@@ -82,12 +92,26 @@ class Group:
         else:
             self.variants = (variant, *self.variants)
 
+    @property
+    def usual(self) -> Variant | None:
+        """What answers most calls."""
+        return next(iter(self.variants), self.fallback)
+
     def hit(self, variant: Variant) -> None:
         variant.calls += 1
         self.misses = 0
         if self.retired:  # by another thread, while this one ran
             return
         self.variants = (variant, *(one for one in self.variants if one is not variant))
+
+    def replace(self, old: Variant, new: Variant) -> None:
+        """What answered as `old` did is answered by `new` from now on, unless another thread has dropped it."""
+        if old is self.fallback and new.entry.ready is not None:
+            self.variants, self.fallback, self.retired = (*self.variants, new), None, False
+        elif old is self.fallback:
+            self.fallback = new
+        else:
+            self.variants = tuple(new if one is old else one for one in self.variants)
 
     def drop(self, variant: Variant) -> None:
         self.variants = tuple(one for one in self.variants if one is not variant)

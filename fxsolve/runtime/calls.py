@@ -8,19 +8,27 @@ from typing import Any
 from fxsolve.capture.capture import name_of
 from fxsolve.capture.effects.mutations import as_before, is_read_live
 from fxsolve.capture.program import Program
+from fxsolve.economy.clock import seconds_now
+from fxsolve.economy.ledger import Ledger
 from fxsolve.errors import CaptureError, FxSolveError
+from fxsolve.plan.budget import Budget
+from fxsolve.plan.purse import Purse
+from fxsolve.plan.rent import Rent
 from fxsolve.report.report import Report
 from fxsolve.runtime.attempts import MISS, Attempts, noted, run_of
-from fxsolve.runtime.cache import Cache, EntryInfo, Families, Group, Variant
-from fxsolve.runtime.entries import Entry, Options
+from fxsolve.runtime.cache import Cache, EntryInfo, Families, Group, Variant, variant_of
+from fxsolve.runtime.entries import Costs, Entry, Options
 from fxsolve.runtime.entry import build
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import UNSEEN, CallKey, Reader, describe_call, is_observed
 from fxsolve.runtime.patience import Patience
+from fxsolve.runtime.purchase import buy
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
+from fxsolve.runtime.turns import take_turn
 from fxsolve.solvers.requests import deliver
+from fxsolve.state.processes import in_group
 
 
 class Runtime:
@@ -37,6 +45,7 @@ class Runtime:
         self._rehearsal = Rehearsal(program, shapes) if shapes is not None else None
         self._reader = Reader(program)
         self._building = threading.RLock()
+        self._ledger = Ledger()
 
     @property
     def latest(self) -> Variant | None:
@@ -47,6 +56,7 @@ class Runtime:
         """One call of the program."""
         if is_observed() or self._patience.is_resting():
             return self.program(*args, **kwargs)
+        began = seconds_now()
         original = Original(self.program, args, kwargs)
         call = self._read(original)
         if isinstance(call, str):
@@ -55,14 +65,16 @@ class Runtime:
             return self._leave_alone(call, "", original)
         group = self._cache.find(call.key)
         known = group.recordings if group is not None else 0
-        result = self._reuse(group, call, original)
+        if group is not None and self._is_due(group):
+            self._buy(group, call, original)
+        result = self._reuse(group, call, original, began)
         if result is not MISS:
             return result
         with self._building:
             # While this thread waited, another one may have recorded what it needs.
             group = self._cache.find(call.key)
             if group is not None and group.recordings != known:
-                result = self._reuse(group, call, original)
+                result = self._reuse(group, call, original, began)
             return self._record(call, original) if result is MISS else result
 
     def report(self) -> Report:
@@ -87,12 +99,33 @@ class Runtime:
         except Exception as error:
             return internal_error("signature", error)
 
-    def _reuse(self, group: Group | None, call: CallKey, original: Original) -> Any:
+    def _reuse(self, group: Group | None, call: CallKey, original: Original, began: float) -> Any:
         """The result by what is known of such calls; `MISS` where that is not enough."""
         if group is None:
             return MISS
         self._patience.found()
-        return self._attempts.reuse(group, call, original)
+        result = take_turn(self._attempts, self._cache, group, call, original, began)
+        if result is not MISS and group.usual is not None:
+            prospect = group.usual.entry.prospect
+            self._ledger.lose(prospect.saving if prospect is not None else 0.0)
+        return result
+
+    def _is_due(self, group: Group) -> bool:
+        """Whether calls have lost as much as compiled steps would cost."""
+        prospect = group.usual.entry.prospect if group.usual is not None else None
+        return prospect is not None and self._ledger.covers(prospect.price)
+
+    def _buy(self, group: Group, call: CallKey, original: Original) -> None:
+        """Compile the steps of what mostly answers such calls."""
+        with self._building:
+            old = group.usual
+            if old is None or (prospect := old.entry.prospect) is None:  # another thread was first
+                return
+            entry = buy(prospect, old, call, original, self.options, self._ledger, self._time_reading(original))
+            if entry is old.entry:
+                return
+            with self._cache.lock:
+                group.replace(old, variant_of(entry, old.calls))
 
     def _record(self, call: CallKey, original: Original) -> Any:
         """The result of the program, recorded for later calls, or left alone where recordings are of no use."""
@@ -119,7 +152,7 @@ class Runtime:
         earlier = tuple(one.entry.folded for one in variants if one.entry.folded is not None)
         given = (self.program, original.args, original.kwargs, self.options, relatives, call.state.live, learn)
         try:
-            entry, result = build(*given, follows, earlier)
+            entry, result = build(*given, Costs(self._purse, self._time_reading(original)), follows, earlier)
         except FxSolveError:  # an option does not fit the program
             raise
         except Exception:
@@ -132,6 +165,17 @@ class Runtime:
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         self._keep(entry, filed, group, describe_call(call))
         return result
+
+    def _time_reading(self, original: Original) -> float:
+        """Seconds that it takes to read a call, when much of it is known."""
+        began = seconds_now()
+        self._read(original)
+        return seconds_now() - began
+
+    def _purse(self) -> Purse:
+        """What pays for compiling at a first call."""
+        rents = self.options.mode == "default" and self.options.schedule == "auto" and not in_group()
+        return Rent(self._ledger.prices, set(self._ledger.graphs)) if rents else Budget()
 
     def _is_for_later(self, entry: Entry, call: CallKey, original: Original, is_known: bool) -> bool:
         """Whether such calls are to be recorded again, as if this one had not been."""
@@ -148,7 +192,7 @@ class Runtime:
             entry = noted(entry, f"recorded again: {cause}")
             group.misses += 1
         self._patience.kept(entry, filed, group is None, self._reader.is_unchanged)
-        variant = Variant(entry)
+        variant = variant_of(entry)
         self._attempts.show(variant)
         self._cache.add(filed.key, variant)
 

@@ -16,16 +16,19 @@ from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.loops.stopping.counts import folded
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
+from fxsolve.plan.methods import METHODS
 from fxsolve.plan.tolerance import loosest_stop
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
 from fxsolve.runtime.checks import check_example
-from fxsolve.runtime.entries import Entry, Options
+from fxsolve.runtime.contest import is_close, may_take_turns
+from fxsolve.runtime.entries import Costs, Entry, Options
 from fxsolve.runtime.family import member
 from fxsolve.runtime.faults import DiffersError, LeftAloneError, NoLoopError, internal_error
 from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
 from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch
+from fxsolve.runtime.prospect import Prospect, prospect_of
 from fxsolve.runtime.ready import generators_of, make_ready
 from fxsolve.runtime.trial import race, run_original, time_emitted
 from fxsolve.solvers.requests import unasked
@@ -35,7 +38,7 @@ from fxsolve.torch_compat.trees import pytree
 
 _Made = tuple[Decision, Emitted | Differentiable]
 _WORTH = 1.2
-_CALL_SECONDS = 1e-4  # what a call costs besides: its signature, its guards, what it hands on
+_CALL_SECONDS = 3e-5  # what a call costs besides: its guards, what it hands on
 _STORE_SECONDS = 2e-6  # for each tensor that is kept until the next call, and looked at there
 _TIGHT = 1e-15  # sweeps that are only compared after they have stopped changing, nearly
 
@@ -53,7 +56,11 @@ class Compilation:
     clock: Clock
     report: Report
     rewind: Callable[[], None]
+    costs: Costs
     tolerance: float | None = None  # of what was made last
+    made: _Made | None = None  # and checked
+    parts: Partition | None = None
+    is_close: bool = False
 
     def entry(self) -> Entry:
         rewind = rewinder(generators_of(self.captured))
@@ -76,11 +83,20 @@ class Compilation:
             rewind()
 
     def _left_alone(self, reason: str) -> Entry:
-        return Entry(replace(self.report, status="left alone", reason=reason, schedule="original", certificates=()))
+        report = replace(self.report, status="left alone", reason=reason, schedule="original", certificates=())
+        return Entry(report, prospect=self._prospect())
+
+    def _prospect(self) -> Prospect | None:
+        """What compiled steps are predicted to save later."""
+        if self.made is None or self.parts is None:
+            return None
+        decision, emitted = self.made
+        reference = make_ready(self.captured, decision, emitted, self.parts.rested)
+        return prospect_of(self.captured, self.parts, decision, reference, self.report)
 
     def _entry(self) -> Entry:
         with plain_torch():
-            parts = self._partition()
+            self.parts = parts = self._partition()
             if self.captured.grad and self.captured.backward is None:
                 self._refuse_gradients(parts)
         decision, emitted = self._settled(parts)
@@ -90,7 +106,10 @@ class Compilation:
         kept = None if is_alone else member(self.captured, parts.system, leaves)
         stops = any(one.until is not None for one in every_repeat(parts.system))
         ready = make_ready(self.captured, decision, emitted, parts.rested)
-        return Entry(self.report, ready, decision, kept, folded=folded(self.captured) if stops else None)
+        known = folded(self.captured) if stops else None
+        return Entry(
+            self.report, ready, decision, kept, folded=known, prospect=self._prospect(), is_close=self.is_close
+        )
 
     def _settled(self, parts: Partition) -> _Made:
         """What runs instead of the original; the processes of a group decide alike where a clock decides."""
@@ -108,7 +127,7 @@ class Compilation:
         """What this process finds best."""
         try:
             with plain_torch():
-                decision, emitted = self._checked(parts)
+                self.made = decision, emitted = self._checked(parts)
             self._race(emitted, decision)
         except LeftAloneError as error:
             return Verdict("", reason=str(error)), None
@@ -138,7 +157,7 @@ class Compilation:
 
     def _solve(self, parts: Partition, asked: Verdict) -> _Made:
         self.tolerance = tolerance = asked.tolerance
-        settings = (asked.schedule, self.options.backend, tolerance)
+        settings = (asked.schedule, self.options.backend, tolerance, METHODS, self.costs.purse())
         decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
         while True:
             try:
@@ -205,8 +224,10 @@ class Compilation:
             return
         # A backward pass costs more besides than others.
         worth = _WORTH if isinstance(emitted, Differentiable) else 1.0
-        besides = _CALL_SECONDS + _STORE_SECONDS * len(self.captured.stores.fresh)
-        if times.emitted * worth + besides > times.original:
+        besides = _CALL_SECONDS + self.costs.reading + _STORE_SECONDS * len(self.captured.stores.fresh)
+        close = is_close(times.original, times.emitted + besides)
+        self.is_close = close and may_take_turns(self.captured, emitted)
+        if times.emitted * worth + besides > times.original and not self.is_close:
             ratio = times.emitted / times.original
             cost = ", and each call costs something besides" if ratio < 1 else ""
             raise LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long{cost}")

@@ -1,12 +1,16 @@
 """What the user sets for a compilation, and what comes of it for one signature."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fxsolve.loops.stopping.counts import Folded
+from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Decision
+from fxsolve.plan.purse import Purse
 from fxsolve.report.report import Report
 from fxsolve.runtime.declaration import Shapes
 from fxsolve.runtime.family import Member
+from fxsolve.runtime.prospect import Prospect
 from fxsolve.runtime.ready import Ready
 
 
@@ -24,6 +28,14 @@ class Options:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """`purse` makes what pays for compiling steps; `reading` are seconds of a call that the original does not take."""
+
+    purse: Callable[[], Purse] = Budget
+    reading: float = 0.0
+
+
+@dataclass(frozen=True)
 class Refusal:
     """The program could not be recorded; `wrote` says whether the call changed values of its own tensors."""
 
@@ -36,7 +48,8 @@ class Entry:
 
     `has_communicated` tells that its recording ended because the program communicates with other processes, and
     `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
-    kept of a program with loops that stop on a value.
+    kept of a program with loops that stop on a value, and `prospect` of one that compiled steps may make faster. Where
+    it `is_close` which form is faster, calls decide.
     """
 
     report: Report
@@ -47,3 +60,5 @@ class Entry:
     refusal: Refusal | None = None
     is_undecided: bool = False
     folded: Folded | None = None
+    prospect: Prospect | None = None
+    is_close: bool = False

@@ -21,7 +21,7 @@ from fxsolve.report.difference import within
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
 from fxsolve.runtime.compilation import Compilation
-from fxsolve.runtime.entries import Entry, Options, Refusal
+from fxsolve.runtime.entries import Costs, Entry, Options, Refusal
 from fxsolve.runtime.family import Member, grow
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.gradients import Original
@@ -51,6 +51,7 @@ def build(
     relatives: Relatives,
     live: Live,
     learn: Callable[[Program], None],
+    costs: Costs,
     follows: bool = False,
     earlier: tuple[Folded, ...] = (),
 ) -> tuple[Entry, Any]:
@@ -69,7 +70,7 @@ def build(
     for one, two, lengths in relatives.pairs(args, kwargs, clock):
         grown = _grow(one, two, lengths, visit, rewind, clock)
         if not isinstance(grown, str):
-            entry = Compilation(program, args, kwargs, *grown, options, clock, report, rewind).entry()
+            entry = Compilation(program, args, kwargs, *grown, options, clock, report, rewind, costs).entry()
             if entry.ready is not None or (entry.report.check is not None and within(entry.report.check)):
                 learn(grown[0])
                 return _timed(entry, clock), rebuild(grown[0].output, grown[0].example.outputs)
@@ -91,7 +92,9 @@ def build(
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
     captured = clock.time("partition", _fold, captured, earlier)
-    entry = _timed(Compilation(program, args, kwargs, captured, None, options, clock, report, rewind).entry(), clock)
+    entry = _timed(
+        Compilation(program, args, kwargs, captured, None, options, clock, report, rewind, costs).entry(), clock
+    )
     entry = replace(entry, is_undecided=_is_undecided(entry, captured, follows))
     return replace(entry, report=replace(entry.report, notes=(*entry.report.notes, *relatives.notes))), result
 

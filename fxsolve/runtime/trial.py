@@ -1,6 +1,5 @@
 """Whether an emitted module may stand in for the program: it gives the recorded result, and not more slowly."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +11,14 @@ from fxsolve.capture.backward.boundary import BoundedResults
 from fxsolve.capture.effects.mutations import effects_of, rewound, separate, write
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
-from fxsolve.plan.probe import synchronize
+from fxsolve.economy.clock import seconds_now, synchronize
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
 
 _TIMED_RUNS = 5
-_CHEAP_SECONDS = 0.05  # a program faster than this is timed several times, a slower one once
+_CHEAP_SECONDS = 0.05  # a program faster than this is timed several times, a slower one until it is clear
+_CLOSE = 1.5  # two times within this factor are taken again
 _CLEAR_GAIN = 3.0  # an expected gain of this factor needs no run of the original to confirm it
 
 
@@ -27,7 +27,7 @@ def run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[tu
     inputs, effects = program.example.inputs, effects_of(program)
     with plain_torch(), rewound(program, inputs):
         synchronize()
-        start = time.perf_counter()
+        start = seconds_now()
         noise = emitted.noise_inputs(program.example.noise)
         if isinstance(emitted, Emitted):
             outputs, gradients = emitted.module(*inputs, *noise), ()
@@ -38,7 +38,7 @@ def run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[tu
         outputs = separate(effects, inputs, outputs)
         write(effects, inputs, outputs)
         synchronize()
-        seconds = time.perf_counter() - start
+        seconds = seconds_now() - start
     return (*outputs, *(gradient for gradient in gradients if gradient is not None)), seconds
 
 
@@ -91,22 +91,24 @@ def race(original: Callable[[], float], emitted: Callable[[], float], expected: 
     """Time the module, and the original too unless the `expected` seconds of the original already decide it.
 
     Both functions run one of the two once and return the seconds that it took. Of several runs the shortest counts:
-    other programs on the machine only add to it.
+    what else goes on in the machine only adds to it.
     """
     first = emitted()
     expected = max(expected, first)
     if expected > _CHEAP_SECONDS and expected > _CLEAR_GAIN * first:
         return CallSeconds(None, first)
-    runs = _TIMED_RUNS if expected < _CHEAP_SECONDS else 1
-    pairs = [(original(), emitted()) for _ in range(runs)]
-    slow, fast = map(min, zip(*pairs, strict=True))
+    slow, fast = original(), emitted()
+    for _ in range(_TIMED_RUNS - 1):
+        if expected >= _CHEAP_SECONDS and not fast / _CLOSE < slow < fast * _CLOSE:
+            break
+        slow, fast = min(slow, original()), min(fast, emitted())
     return CallSeconds(slow, fast)
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
     """The time that one call of `function` takes, the device included."""
     synchronize()
-    start = time.perf_counter()
+    start = seconds_now()
     function()
     synchronize()
-    return time.perf_counter() - start
+    return seconds_now() - start

@@ -39,6 +39,8 @@ def fused_gauss_seidel(
     """
     head = (loop.length - 1) % unroll + 1
     states = [values[0] for values in initial]
+    # Compiled code expects the strides that it was compiled for: as they are, those of a slice depend on the length.
+    per_step = tuple(item.contiguous() for item in per_step)
     read = [_split(item, head, unroll, number in backwards) for number, item in enumerate(per_step)]
     rows: list[tuple[Tensor, ...]] = []
     for _, *items in zip(range(head), *(first for first, _ in read), strict=True):
@@ -55,7 +57,6 @@ def fused_gauss_seidel(
         *(stack[head:].split(unroll) for stack in stacks),
         strict=False,  # nothing, split, is one empty piece
     ):
-        # Compiled code expects the strides that it was compiled for.
         given, places = items[: len(read)], items[len(read) :]
         states = chunk(*(state.contiguous() for state in states), *given, *shared, *places)
     solution = Solution(loop.name, "fused_gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length)

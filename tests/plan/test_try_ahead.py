@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.plan import try_ahead as module
+from fxsolve.plan.budget import Budget
 from fxsolve.plan.complete import in_order
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.probe import ProbeRun
@@ -99,8 +100,8 @@ def test_the_automatic_choice_takes_them_where_they_are_faster(
     here: Situation, monkeypatch: pytest.MonkeyPatch, compiled: float, text: str
 ) -> None:
     measured(monkeypatch, compiled)
-    monkeypatch.setattr(module, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(module, "most_ops", lambda saved: 1000)
+    monkeypatch.setattr(Budget, "least_seconds", 0.0)
+    monkeypatch.setattr(module, "most_ops", lambda saved, runs: 1000)
     choice, run = choose(here)
     assert text in choice.chosen.schedule
     assert len(choice.rejected) == 1

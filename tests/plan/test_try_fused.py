@@ -1,11 +1,13 @@
 """Compiled steps: when they are tried, and how they are measured."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from fxsolve.lower.arguments import Values
-from fxsolve.plan.budget import BUDGET_SECONDS
+from fxsolve.plan.budget import BUDGET_SECONDS, Budget
 from fxsolve.plan.method import Steps
 from fxsolve.plan.methods import fused as fused_method
 from fxsolve.plan.methods.fused import Fused
@@ -60,11 +62,12 @@ def test_steps_before_the_first_compiled_call_cost_what_they_cost(
 
 def test_a_loop_for_which_no_time_is_left_is_not_compiled(here: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not measured(monkeypatch)
-    here.budget.seconds = BUDGET_SECONDS
+    budget = Budget(seconds=BUDGET_SECONDS)
+    here = replace(here, purse=budget)
     (trial,) = fused_method.try_fused(here, STEP, TOTAL, TOTAL)
     assert trial.sweeps is None
     assert trial.candidate.reason == "other loops take all the time there is for compiling"
-    assert here.budget.left_out == [here.repeat.name]
+    assert budget.left_out == [here.repeat.name]
 
 
 def test_a_loop_inside_of_another_is_measured_on_values_without_gaps(
@@ -81,6 +84,6 @@ def test_a_loop_inside_of_another_is_measured_on_values_without_gaps(
 
 def test_equal_loops_take_equally_many_steps_into_a_call(here: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     measured(monkeypatch, *[1e-5] * 6)
-    monkeypatch.setattr(fused_method, "most_ops", lambda saved: 8 if saved == TOTAL else 1000)
+    monkeypatch.setattr(fused_method, "most_ops", lambda saved, runs: 8 if saved == TOTAL else 1000)
     found = [fused_method.try_fused(here, STEP, total, total)[0] for total in (TOTAL, 2 * TOTAL)]
     assert [trial.parts for trial in found] == [(Fused(Steps("loop0", 0, LENGTH), 2),)] * 2

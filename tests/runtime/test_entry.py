@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.capture.program import Program
-from fxsolve.runtime.entries import Entry, Options
+from fxsolve.runtime.entries import Costs, Entry, Options
 from fxsolve.runtime.entry import build
 from fxsolve.runtime.relatives import Relatives
 from fxsolve.state.stores import NO_LIVE
@@ -22,7 +22,7 @@ def built(
 ) -> tuple[Entry, Any, list[Program]]:
     learnt: list[Program] = []
     with torch.no_grad():
-        entry, result = build(program, args, {}, OPTIONS, relatives or Relatives(), NO_LIVE, learnt.append)
+        entry, result = build(program, args, {}, OPTIONS, relatives or Relatives(), NO_LIVE, learnt.append, Costs())
     return entry, result, learnt
 
 

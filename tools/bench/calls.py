@@ -62,7 +62,7 @@ def least(calls: dict[str, Call], repeats: int) -> dict[str, float]:
 
 def look(program: Callable[[Tensor], Tensor], x: Tensor, repeats: int) -> float:
     """The cost of a call that fxsolve leaves alone, beside the program's own."""
-    fast = fxsolve.compile(program)
+    fast = fxsolve.compile(program, mode="max-autotune")
     fast(x)
     if fast.report().status != "left alone":
         raise RuntimeError(f"{fast.report().program} was compiled: {fast.schedule}")

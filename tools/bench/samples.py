@@ -53,7 +53,7 @@ def case(model: nn.Module, strong: int, prediction: float, repeats: int) -> Case
     """One batch: as written, by the automatic choice, and by that choice without smaller batches."""
     inputs = mixed(strong)
     with torch.no_grad():
-        chosen = fxsolve.compile(model)
+        chosen = fxsolve.compile(model, mode="max-autotune")
         chosen(*inputs)
         rival = fxsolve.compile(model, schedule=re.sub(r", samples=[\d:]+", "", str(chosen.schedule)))
         rival(*inputs)

@@ -164,7 +164,7 @@ def over(program: Callable[[Tensor, Tensor], Tensor], kept: Tensor) -> Callable[
 
 def ready(one: Measured, inputs: Iterable[Tensor], schedule: str) -> fxsolve.Compiled:
     """The program compiled, and called until the numbers of steps are known."""
-    fast = fxsolve.compile(one.program, schedule=schedule)
+    fast = fxsolve.compile(one.program, schedule=schedule, mode="max-autotune")
     with torch.no_grad():
         for given in inputs:
             fast(given, one.kept)

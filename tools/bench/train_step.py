@@ -110,7 +110,7 @@ def measure(name: str, repeats: int) -> Case:
     torch.set_num_threads(THREADS)
     original, x, prediction = cases()[name]
     model = copy.deepcopy(original)
-    fast = fxsolve.compile(model)
+    fast = fxsolve.compile(model, mode="max-autotune")
     steps: dict[str, Step] = {"eager": training_step(original, original), "fxsolve": training_step(fast, model)}
     with Console(stderr=True).status(f"{name}: compiling"):
         start = time.perf_counter()

@@ -17,6 +17,7 @@ from fxsolve.plan.method import MethodNode, Option, Part, Steps, whole
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import PROBED_STEPS, least_seconds, shorten
 from fxsolve.plan.proofs import UNROLLED, Requirement
+from fxsolve.plan.purse import Request
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
 from fxsolve.solvers import fuse
@@ -25,7 +26,6 @@ from fxsolve.solvers.stop import Stop
 FUSED_CALLS = 200  # ops in one compiled call
 FUSED_STEPS = 12
 FEWER_STEPS = (4, 2, 1)
-FUSED_SECONDS = 2e-3  # loops shorter than this are not worth seconds of compilation
 OVERHEAD_BOUND = 20e-6  # mean time of an op below which fusing pays
 MOST_GAIN = 8  # a solve that is faster than the steps by this factor is not compared with fused ones
 CALL_OPS = 6  # what a compiled call costs besides its steps, in ops that are not compiled
@@ -85,26 +85,29 @@ def try_fused(situation: Situation, step: float, total: float, best: float) -> l
     """Compile a few steps into one function, where the overhead of small ops dominates the `total` of a solve."""
     repeat = situation.repeat
     calls = len([node for node in repeat.body.graph.nodes if node.op == "call_function"])
-    pays = total * situation.solves > FUSED_SECONDS and step / calls < OVERHEAD_BOUND and best > total / MOST_GAIN
+    is_long = total * situation.solves > situation.purse.least_seconds
+    pays = is_long and step / calls < OVERHEAD_BOUND and best > total / MOST_GAIN
     if situation.backend != "inductor" or not can_unroll(repeat) or not pays:
         return []
     saved = total * situation.solves
     kind = _kind(repeat)
     # Equal loops take equally many steps into a call, whatever was measured of each: then they share it.
-    unroll = situation.budget.unrolls.get(kind) or choose_unroll(
-        repeat.length, calls, most_ops(saved), situation.solves
-    )
+    most = most_ops(saved, situation.purse.runs)
+    unroll = situation.purse.unrolls.get(kind) or choose_unroll(repeat.length, calls, most, situation.solves)
     if unroll == 0:
         return []
     parts = (Fused(whole(repeat), unroll),)
-    situation.budget.unrolls[kind] = unroll
-    if not situation.budget.admit(repeat.name, (*kind[1:], unroll), unroll * calls, saved):
-        return [ruled_out(parts, "other loops take all the time there is for compiling", "inductor")]
+    situation.purse.unrolls[kind] = unroll
+    first = _uncompiled(repeat.length, unroll)
+    predicted = first * step + (repeat.length - first) * situation.purse.prices.compiled(step, calls)
+    runs = situation.solves
+    asked = Request(repeat.name, (*kind[1:], unroll), unroll * calls, saved, best * runs, predicted * runs)
+    if reason := situation.purse.refuse(asked):
+        return [ruled_out(parts, reason, "inductor")]
     try:
         compiled = min(fused_step_seconds(repeat, _laid_out(situation), unroll) for _ in range(MEASUREMENTS))
     except Exception as error:  # inductor raises whatever its code generators and compilers raise
         return [ruled_out(parts, f"inductor failed: {str(error).strip().splitlines()[0]}", "inductor")]
-    first = _uncompiled(repeat.length, unroll)
     seconds = first * step + (repeat.length - first) * compiled
     reason = f"{unroll} steps in one compiled call"
     return [Trial(Candidate(str(parts[0]), "inductor", seconds, "derived", reason), parts, 0)]

@@ -18,6 +18,7 @@ from fxsolve.plan.methods.jacobi import SWEEP_BYTES
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import run_parts
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
+from fxsolve.plan.purse import Request
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
@@ -91,7 +92,7 @@ class Incremental(Iterative, Priced):
             return [ruled_out((node,), str(error))]
         trial = _measured(situation, node)
         is_worth_it = trial.seconds < weighed.best * MOST_GAIN
-        return [trial, *(_compiled(situation, node, weighed) if is_worth_it else [])]
+        return [trial, *(_compiled(situation, node, weighed, trial) if is_worth_it else [])]
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
         program = self.program or incremental_program(repeat, {})
@@ -114,14 +115,16 @@ def _measured(situation: Situation, node: Incremental, backend: str = "eager") -
     return Trial(Candidate(text_of((node,)), backend, run.seconds, "measured", reason), (node,), run.sweeps)
 
 
-def _compiled(situation: Situation, node: Incremental, weighed: Weighed) -> list[Trial]:
+def _compiled(situation: Situation, node: Incremental, weighed: Weighed, trial: Trial) -> list[Trial]:
     """With compiled stages, where there is time to compile them."""
     if situation.backend != "inductor" or node.program is None:
         return []
     node, ops = replace(node, unroll=1), node.program.count_ops()
-    saved = weighed.total * situation.solves
-    if not situation.budget.admit(situation.repeat.name, (situation.repeat.name, "stages"), ops, saved):
-        return [ruled_out((node,), "other loops take all the time there is for compiling", "inductor")]
+    now = min(weighed.best, trial.seconds)
+    name, predicted = situation.repeat.name, situation.purse.prices.compiled(trial.seconds, ops)
+    seconds = (one * situation.solves for one in (weighed.total, now, predicted))
+    if reason := situation.purse.refuse(Request(name, (name, "stages"), ops, *seconds)):
+        return [ruled_out((node,), reason, "inductor")]
     try:
         return [_measured(situation, node, "inductor")]
     except Exception as error:  # inductor raises whatever its code generators and compilers raise

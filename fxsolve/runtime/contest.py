@@ -1,0 +1,55 @@
+"""Two forms of one program take turns in answering the user's own calls, until it is clear which of them is faster."""
+
+import statistics
+from dataclasses import dataclass, field
+
+import torch
+
+from fxsolve.capture.program import Program
+from fxsolve.codegen.emit import Emitted
+from fxsolve.state.processes import in_group
+
+FEWEST = 4  # turns of each
+MOST = 16
+CLEAR = 1.1  # a ratio of the medians that is not taken again
+BAND = 1.3  # a race on one call that is closer than this, either way, does not decide
+
+
+@dataclass
+class Contest:
+    """Seconds of whole calls, reading their arguments included where that is only done for the emitted form."""
+
+    original: list[float] = field(default_factory=list)
+    emitted: list[float] = field(default_factory=list)
+
+    def is_originals_turn(self) -> bool:
+        return len(self.original) < len(self.emitted)
+
+    @property
+    def is_decided(self) -> bool:
+        turns = min(len(self.original), len(self.emitted))
+        if turns < FEWEST:
+            return False
+        slow, fast = self.medians()
+        return turns >= MOST or not fast / CLEAR < slow < fast * CLEAR
+
+    @property
+    def is_emitted_faster(self) -> bool:
+        slow, fast = self.medians()
+        return fast < slow
+
+    def medians(self) -> tuple[float, float]:
+        """Seconds of one call of the original, and of the emitted module; the first calls, which warm up, left out."""
+        return statistics.median(self.original[1:]), statistics.median(self.emitted[1:])
+
+
+def is_close(original: float, emitted: float) -> bool:
+    """Whether a race on one call leaves it to calls to come which form is faster."""
+    return original / BAND < emitted < original * BAND
+
+
+def may_take_turns(program: Program, emitted: object) -> bool:
+    """Whether calls to come can be timed: a backward pass lies outside of them, and groups decide alike."""
+    is_whole = isinstance(emitted, Emitted) and not program.guards
+    is_alike = in_group() or torch.are_deterministic_algorithms_enabled()
+    return is_whole and not is_alike and not torch.accelerator.is_available()

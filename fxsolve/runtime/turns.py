@@ -1,0 +1,48 @@
+"""The calls in which the original and an emitted module take turns, and what becomes of it."""
+
+from dataclasses import replace
+from typing import Any
+
+from fxsolve.economy.clock import seconds_now
+from fxsolve.runtime.attempts import MISS, Attempts, noted
+from fxsolve.runtime.cache import Cache, Group, Variant
+from fxsolve.runtime.contest import Contest
+from fxsolve.runtime.gradients import Original
+from fxsolve.runtime.guard_keys import CallKey
+
+
+def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, original: Original, began: float) -> Any:
+    """As `Attempts.reuse`, unless it is the original's turn in a contest; the call `began` at that second."""
+    variant = group.usual
+    if variant is None or variant.contest is None:
+        return attempts.reuse(group, call, original)
+    contest = variant.contest
+    if contest.is_originals_turn():
+        began = seconds_now()
+        result = original.run()
+        contest.original.append(seconds_now() - began)
+        variant.calls += 1
+        attempts.show(variant)
+    else:
+        result = attempts.reuse(group, call, original)
+        if result is MISS or attempts.latest is not variant:
+            return result
+        contest.emitted.append(seconds_now() - began)
+    if contest.is_decided:
+        with cache.lock:
+            _settle(group, variant, contest)
+    return result
+
+
+def _settle(group: Group, variant: Variant, contest: Contest) -> None:
+    """From now on, the faster form answers."""
+    slow, fast = contest.medians()
+    entry = noted(variant.entry, f"calls showed which form is faster: {len(contest.original)} by each, in turn")
+    report = replace(entry.report, original_seconds=slow, emitted_seconds=fast)
+    entry = replace(entry, report=report, is_close=False)
+    if contest.is_emitted_faster:
+        variant.entry, variant.contest = entry, None
+    elif variant in group.variants:
+        reason = f"sequential is best here: in these calls, the emitted module takes {fast / slow:.2f} times as long"
+        report = replace(report, status="left alone", reason=reason, schedule="original", certificates=())
+        group.retire(Variant(replace(entry, report=report, ready=None), variant.calls))

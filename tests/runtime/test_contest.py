@@ -1,0 +1,135 @@
+"""Where a race on one call is close, the user's own calls decide, by each form in turn."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import fxsolve
+from fxsolve.runtime import calls, compilation, turns
+from fxsolve.runtime.contest import BAND, FEWEST, MOST, Contest, is_close
+from fxsolve.runtime.gradients import Original
+from fxsolve.runtime.ready import Ready
+
+
+def contest(original: float, emitted: float, turns: int) -> Contest:
+    return Contest([original] * turns, [emitted] * turns)
+
+
+def test_forms_take_turns_and_the_emitted_one_begins() -> None:
+    found, order = Contest(), []
+    for _ in range(6):
+        order.append(found.is_originals_turn())
+        (found.original if order[-1] else found.emitted).append(1.0)
+    assert order == [False, True] * 3
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.85, 1.2, 3.0])
+def test_a_clear_ratio_is_decided_after_a_few_turns(ratio: float) -> None:
+    assert not contest(1.0, ratio, FEWEST - 1).is_decided
+    assert contest(1.0, ratio, FEWEST).is_decided
+    assert contest(1.0, ratio, FEWEST).is_emitted_faster == (ratio < 1)
+
+
+@pytest.mark.parametrize("ratio", [0.95, 1.0, 1.05])
+def test_what_is_not_clear_takes_all_turns(ratio: float) -> None:
+    assert not contest(1.0, ratio, MOST - 1).is_decided
+    assert contest(1.0, ratio, MOST).is_decided
+    assert contest(1.0, ratio, MOST).is_emitted_faster == (ratio < 1)
+
+
+def test_a_call_that_was_disturbed_does_not_decide() -> None:
+    found = contest(1.0, 0.8, FEWEST + 1)
+    found.emitted[2] = 100.0
+    assert found.is_emitted_faster
+
+
+@pytest.mark.parametrize(("ratio", "close"), [(0.5, False), (1.0, True), (1.2, True), (1.5, False)])
+def test_only_a_close_race_is_left_to_the_calls(ratio: float, close: bool) -> None:
+    assert 1 / BAND < 0.9 < 1.2 < BAND < 1.5
+    assert is_close(1.0, ratio) == close
+
+
+def decayed(x: Tensor) -> Tensor:
+    y = x[0]
+    for row in x:
+        y = 0.9 * y + torch.tanh(row)
+    return y
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """How long each form takes, by the clock that decides; every race on one call is close."""
+    took, now, before, ready = {"original": 1.0, "emitted": 1.0}, [0.0], Original.run, Ready.run
+
+    def original_run(self: Original) -> Any:
+        now[0] += took["original"]
+        return before(self)
+
+    def ready_run(self: Ready, *given: Any) -> Any:
+        now[0] += took["emitted"]
+        return ready(self, *given)
+
+    monkeypatch.setattr(Original, "run", original_run)
+    monkeypatch.setattr(Ready, "run", ready_run)
+    for module in (calls, turns):
+        monkeypatch.setattr(module, "seconds_now", lambda: now[0])
+    monkeypatch.setattr(compilation, "is_close", lambda *_: True)
+    return took
+
+
+@pytest.mark.parametrize(
+    ("emitted", "status"), [(0.5, "emitted"), (0.97, "emitted"), (1.05, "left alone"), (2.0, "left alone")]
+)
+@torch.no_grad()
+def test_the_faster_form_stays(clock: dict[str, float], emitted: float, status: str) -> None:
+    clock["emitted"] = emitted
+    fast = fxsolve.compile(decayed, backend="eager")
+    for _ in range(2 * MOST + 2):
+        x = torch.randn(60, 3)
+        torch.testing.assert_close(fast(x), decayed(x))
+    report = fast.report()
+    assert report.status == status
+    assert (report.original_seconds, report.emitted_seconds) == pytest.approx((1.0, emitted))
+    assert any(note.startswith("calls showed which form is faster") for note in report.notes)
+    assert ("sequential is best here" in report.reason) == (status == "left alone")
+
+
+@torch.no_grad()
+def test_an_error_of_the_program_in_its_turn_is_its_own(clock: dict[str, float]) -> None:
+    broken = [False]
+
+    def program(x: Tensor) -> Tensor:
+        if broken[0]:
+            raise ValueError("no more")
+        return decayed(x)
+
+    fast, x = fxsolve.compile(program, backend="eager"), torch.randn(60, 3)
+    for _ in range(2):
+        fast(x)
+    broken[0] = True
+    with pytest.raises(ValueError, match="no more"):
+        fast(x)
+    broken[0] = False
+    torch.testing.assert_close(fast(x), program(x))
+
+
+def test_random_numbers_are_the_programs_in_every_turn(clock: dict[str, float]) -> None:
+    def program(x: Tensor) -> Tensor:
+        return decayed(x + torch.randn(60, 3))
+
+    fast, x, results = fxsolve.compile(program, backend="eager"), torch.randn(60, 3), []
+    for one in (fast, program):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            results.append([one(x) for _ in range(2 * FEWEST)])
+    torch.testing.assert_close(*results)
+
+
+def test_gradients_are_not_timed_in_calls(clock: dict[str, float]) -> None:
+    """The backward pass lies outside of them."""
+    fast, x = fxsolve.compile(decayed, backend="eager"), torch.randn(60, 3, requires_grad=True)
+    fast(x)
+    variant = fast._runtime.latest
+    assert variant.contest is None
