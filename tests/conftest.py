@@ -14,6 +14,8 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 import pytest
 import torch
 
+from fxsolve.economy import ledger
+
 torch.set_num_threads(1)
 
 
@@ -22,6 +24,12 @@ def seed() -> int:
     """Start every test from the same random state; the seed is the value, for tests that start again."""
     torch.manual_seed(0)
     return 0
+
+
+@pytest.fixture(autouse=True)
+def records_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests call a program a few times, and many of its kinds: recordings are not put off until calls took as long."""
+    monkeypatch.setattr(ledger, "START_SECONDS", float("inf"))
 
 
 @pytest.fixture

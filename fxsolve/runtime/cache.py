@@ -44,12 +44,19 @@ class EntryInfo:
 class Variant:
     """One recording of a signature, and how often it answered a call after the first.
 
-    In a `contest`, the original answers every second one.
+    In a `contest`, the original answers every second one. Where nothing was recorded, the signature `lasts` for so many
+    seconds of calls.
     """
 
     entry: Entry
     calls: int = 0
     contest: Contest | None = None
+    lasts: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its calls have taken as long as a recording would."""
+        return self.lasts is not None and self.lasts < 0
 
     @property
     def schedule(self) -> Schedule | OriginalSchedule:
@@ -144,6 +151,11 @@ class Cache:
             while len(self.groups) > self.size:
                 self.groups.popitem(last=False)
             return group
+
+    def forget(self, key: Hashable) -> None:
+        """Record such calls anew."""
+        with self.lock:
+            self.groups.pop(key, None)
 
     def variants(self) -> Iterator[Variant]:
         """All of them, the least recently used signature first."""

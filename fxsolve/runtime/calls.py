@@ -26,6 +26,7 @@ from fxsolve.runtime.patience import Patience
 from fxsolve.runtime.purchase import buy
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
+from fxsolve.runtime.siblings import Siblings
 from fxsolve.runtime.turns import take_turn
 from fxsolve.solvers.requests import deliver
 from fxsolve.state.processes import in_group
@@ -41,6 +42,7 @@ class Runtime:
         self._attempts = Attempts(program, self._cache, options.verify)
         self._patience = Patience(options.max_entries)
         self._families = Families()
+        self._siblings = Siblings()
         shapes = options.dynamic_shapes
         self._rehearsal = Rehearsal(program, shapes) if shapes is not None else None
         self._reader = Reader(program)
@@ -67,8 +69,10 @@ class Runtime:
         known = group.recordings if group is not None else 0
         if group is not None and self._is_due(group):
             self._buy(group, call, original)
+            began = seconds_now()
         result = self._reuse(group, call, original, began)
         if result is not MISS:
+            self._ran(group, seconds_now() - began)
             return result
         with self._building:
             # While this thread waited, another one may have recorded what it needs.
@@ -101,7 +105,7 @@ class Runtime:
 
     def _reuse(self, group: Group | None, call: CallKey, original: Original, began: float) -> Any:
         """The result by what is known of such calls; `MISS` where that is not enough."""
-        if group is None:
+        if group is None or (group.usual is not None and group.usual.is_over):
             return MISS
         self._patience.found()
         result = take_turn(self._attempts, self._cache, group, call, original, began)
@@ -109,6 +113,15 @@ class Runtime:
             prospect = group.usual.entry.prospect
             self._ledger.lose(prospect.saving if prospect is not None else 0.0)
         return result
+
+    def _ran(self, group: Group | None, seconds: float) -> None:
+        """A call took so long, and may have taken longer as it was written."""
+        usual = group.usual if group is not None else None
+        if usual is None:
+            return
+        self._ledger.run(max(seconds, usual.report.original_seconds or 0.0))
+        if usual.lasts is not None:
+            usual.lasts -= seconds
 
     def _is_due(self, group: Group) -> bool:
         """Whether calls have lost as much as compiled steps would cost."""
@@ -130,8 +143,16 @@ class Runtime:
     def _record(self, call: CallKey, original: Original) -> Any:
         """The result of the program, recorded for later calls, or left alone where recordings are of no use."""
         group = self._cache.find(call.key)
-        if group is None and (reason := self._patience.why_unseen(call)):
+        if group is not None and group.usual is not None and group.usual.is_over:
+            self._cache.forget(call.key)
+            return self._built(call, None, original)
+        if group is None and (reason := self._patience.why_unseen(call) or self._why_not_yet()):
             return self._leave_alone(reason, describe_call(call), original)
+        if group is None and (reason := self._siblings.why_alone(call, (original.args, original.kwargs))):
+            result = self._leave_alone(reason, describe_call(call), original)  # first: it may raise
+            report = Report(name_of(self.program), "left alone", reason, describe_call(call))
+            self._cache.add(call.key, Variant(Entry(report), lasts=self._ledger.recording))
+            return result
         if reason := self._patience.why_lost():
             result = self._leave_alone(reason, describe_call(call), original)
             self._patience.ran()
@@ -146,6 +167,7 @@ class Runtime:
             nonlocal filed
             filed = self._learn(program, call, original)
 
+        began = seconds_now()
         # A number that was read, and is another one now, may be one that a loop stops on.
         follows = group is not None or self._patience.is_undecided(call)
         variants = group.variants if group is not None else ()
@@ -158,7 +180,9 @@ class Runtime:
         except Exception:
             self._patience.lost()
             raise
+        self._ledger.work(seconds_now() - began)
         self._patience.recorded(entry)
+        self._siblings.add(filed, (original.args, original.kwargs), entry)
         if self._is_for_later(entry, call, original, is_known=bool(earlier)):
             self._attempts.show(Variant(entry))
             return result
@@ -172,9 +196,17 @@ class Runtime:
         self._read(original)
         return seconds_now() - began
 
+    def _why_not_yet(self) -> str:
+        """Why a new signature is not recorded yet; what the user asks for by name is."""
+        return self._ledger.why_not_record() if self._is_automatic() else ""
+
+    def _is_automatic(self) -> bool:
+        """Whether the clock of this process may decide."""
+        return self.options.schedule == "auto" and not in_group()
+
     def _purse(self) -> Purse:
         """What pays for compiling at a first call."""
-        rents = self.options.mode == "default" and self.options.schedule == "auto" and not in_group()
+        rents = self.options.mode == "default" and self._is_automatic()
         return Rent(self._ledger.prices, set(self._ledger.graphs)) if rents else Budget()
 
     def _is_for_later(self, entry: Entry, call: CallKey, original: Original, is_known: bool) -> bool:
@@ -208,4 +240,7 @@ class Runtime:
         """Run the original for a call that is not worth a version of its own."""
         report = Report(name_of(self.program), "left alone", reason, signature)
         self._attempts.show(Variant(Entry(report)))
-        return original.run()
+        began = seconds_now()
+        result = original.run()
+        self._ledger.run(seconds_now() - began)
+        return result
