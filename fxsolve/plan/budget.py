@@ -11,7 +11,7 @@ then depends neither on the load of the machine nor on what inductor compiles of
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
-from fxsolve.plan.purse import Purse, Request
+from fxsolve.plan.purse import GraphRequest, Purse
 
 OP_SECONDS = 12e-3  # inductor on one thread of a CPU, for each op of an unrolled step
 RUNS = 500
@@ -28,7 +28,7 @@ class Budget(Purse):
     seconds: float = 0.0
     left_out: list[str] = field(default_factory=list)
 
-    def refuse(self, asked: Request) -> str:
+    def refuse(self, asked: GraphRequest) -> str:
         if asked.graph in self.graphs:
             return ""
         cost = self.seconds + asked.ops * OP_SECONDS

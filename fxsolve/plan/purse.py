@@ -9,7 +9,7 @@ from fxsolve.economy.prices import Prices
 
 
 @dataclass(frozen=True)
-class Request:
+class GraphRequest:
     """A graph of so many `ops` that may be compiled for a loop: equal graphs are compiled once.
 
     The loop takes `total` seconds a run in order, and `best` as it is solved best without; compiled, it is predicted to
@@ -59,7 +59,7 @@ class Purse(ABC):
         return ()
 
     @abstractmethod
-    def refuse(self, asked: Request) -> str:
+    def refuse(self, asked: GraphRequest) -> str:
         """Why the graph is not compiled now; "" where it may be."""
 
     @abstractmethod

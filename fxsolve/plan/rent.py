@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
-from fxsolve.plan.purse import Offer, Purse, Request
+from fxsolve.plan.purse import GraphRequest, Offer, Purse
 
 # Loops this short, and compilations that so many runs win back, are worth it for a program that is called often.
 LEAST_SECONDS = 2e-4
@@ -23,7 +23,7 @@ class Rent(Purse):
     def offers(self) -> tuple[Offer, ...]:
         return tuple(self.made)
 
-    def refuse(self, asked: Request) -> str:
+    def refuse(self, asked: GraphRequest) -> str:
         if asked.graph in self.graphs:
             return ""
         is_offered = any(one.graph == asked.graph for one in self.made)
@@ -47,7 +47,7 @@ class Paid(Purse):
     least_seconds: ClassVar[float] = LEAST_SECONDS
     runs: ClassVar[int] = MOST_RUNS
 
-    def refuse(self, asked: Request) -> str:
+    def refuse(self, asked: GraphRequest) -> str:
         self.graphs.add(asked.graph)
         return ""
 

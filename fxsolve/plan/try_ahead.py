@@ -14,7 +14,7 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import Part
 from fxsolve.plan.probe import ProbeRun, run_parts
-from fxsolve.plan.purse import Request
+from fxsolve.plan.purse import GraphRequest
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import HeldModule, LoopSolver
 from fxsolve.plan.trial import Situation, Trial, ruled_out
@@ -48,7 +48,7 @@ def try_ahead(situation: Situation, best: Trial) -> Trial | None:
     tried: tuple[Any, ...] = parts
     tried = tuple(replace(part, ahead=ahead) for part in tried)
     predicted = steps * situation.solves * situation.purse.prices.compiled(best.seconds / steps, calls)
-    asked = Request(repeat.name, (repeat.body.code, ahead), ahead * calls, saved, saved, predicted)
+    asked = GraphRequest(repeat.name, (repeat.body.code, ahead), ahead * calls, saved, saved, predicted)
     if reason := situation.purse.refuse(asked):
         return ruled_out(tried, reason, "inductor")
     return _measured(situation, best, tried, ahead)

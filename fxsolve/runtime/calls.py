@@ -9,12 +9,9 @@ from fxsolve.capture.capture import name_of
 from fxsolve.capture.effects.mutations import as_before, is_read_live
 from fxsolve.capture.program import Program
 from fxsolve.economy.clock import seconds_now
-from fxsolve.economy.ledger import Ledger
 from fxsolve.errors import CaptureError, FxSolveError
-from fxsolve.plan.budget import Budget
-from fxsolve.plan.purse import Purse
-from fxsolve.plan.rent import Rent
 from fxsolve.report.report import Report
+from fxsolve.runtime.account import Account
 from fxsolve.runtime.attempts import MISS, Attempts, noted, run_of
 from fxsolve.runtime.cache import Cache, EntryInfo, Families, Group, Variant, variant_of
 from fxsolve.runtime.entries import Costs, Entry, Options
@@ -29,7 +26,8 @@ from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.siblings import Siblings
 from fxsolve.runtime.turns import take_turn
 from fxsolve.solvers.requests import deliver
-from fxsolve.state.processes import in_group
+
+_DEAR = 0.05  # of the seconds of a call go into reading it
 
 
 class Runtime:
@@ -47,7 +45,7 @@ class Runtime:
         self._rehearsal = Rehearsal(program, shapes) if shapes is not None else None
         self._reader = Reader(program)
         self._building = threading.RLock()
-        self._ledger = Ledger()
+        self._account = Account(options)
 
     @property
     def latest(self) -> Variant | None:
@@ -56,23 +54,27 @@ class Runtime:
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One call of the program."""
-        if is_observed() or self._patience.is_resting():
+        if is_observed():
+            return self.program(*args, **kwargs)
+        if self._patience.is_resting():
+            self._account.lose(self.latest)
             return self.program(*args, **kwargs)
         began = seconds_now()
         original = Original(self.program, args, kwargs)
         call = self._read(original)
+        reading = seconds_now() - began
         if isinstance(call, str):
             if self._reader.sees_communication():
                 self._patience.rest()
             return self._leave_alone(call, "", original)
         group = self._cache.find(call.key)
         known = group.recordings if group is not None else 0
-        if group is not None and self._is_due(group):
+        if group is not None and self._account.is_due(group):
             self._buy(group, call, original)
             began = seconds_now()
         result = self._reuse(group, call, original, began)
         if result is not MISS:
-            self._ran(group, seconds_now() - began)
+            self._count(group, seconds_now() - began, reading)
             return result
         with self._building:
             # While this thread waited, another one may have recorded what it needs.
@@ -108,25 +110,13 @@ class Runtime:
         if group is None or (group.usual is not None and group.usual.is_over):
             return MISS
         self._patience.found()
-        result = take_turn(self._attempts, self._cache, group, call, original, began)
-        if result is not MISS and group.usual is not None:
-            prospect = group.usual.entry.prospect
-            self._ledger.lose(prospect.saving if prospect is not None else 0.0)
-        return result
+        return take_turn(self._attempts, self._cache, group, call, original, began)
 
-    def _ran(self, group: Group | None, seconds: float) -> None:
-        """A call took so long, and may have taken longer as it was written."""
-        usual = group.usual if group is not None else None
-        if usual is None:
-            return
-        self._ledger.run(max(seconds, usual.report.original_seconds or 0.0))
-        if usual.lasts is not None:
-            usual.lasts -= seconds
-
-    def _is_due(self, group: Group) -> bool:
-        """Whether calls have lost as much as compiled steps would cost."""
-        prospect = group.usual.entry.prospect if group.usual is not None else None
-        return prospect is not None and self._ledger.covers(prospect.price)
+    def _count(self, group: Group | None, seconds: float, reading: float) -> None:
+        """A call took so long, of which it was read in `reading` seconds."""
+        if group is not None and (usual := group.usual) is not None:
+            self._account.ran(usual, seconds)
+            self._patience.answered(usual.entry.ready is None, reading > _DEAR * seconds)
 
     def _buy(self, group: Group, call: CallKey, original: Original) -> None:
         """Compile the steps of what mostly answers such calls."""
@@ -134,7 +124,7 @@ class Runtime:
             old = group.usual
             if old is None or (prospect := old.entry.prospect) is None:  # another thread was first
                 return
-            entry = buy(prospect, old, call, original, self.options, self._ledger, self._time_reading(original))
+            entry = buy(prospect, old, call, original, self.options, self._account.ledger, self._time_reading(original))
             if entry is old.entry:
                 return
             with self._cache.lock:
@@ -146,12 +136,12 @@ class Runtime:
         if group is not None and group.usual is not None and group.usual.is_over:
             self._cache.forget(call.key)
             return self._built(call, None, original)
-        if group is None and (reason := self._patience.why_unseen(call) or self._why_not_yet()):
+        if group is None and (reason := self._patience.why_unseen(call) or self._account.why_not_record()):
             return self._leave_alone(reason, describe_call(call), original)
         if group is None and (reason := self._siblings.why_alone(call, (original.args, original.kwargs))):
             result = self._leave_alone(reason, describe_call(call), original)  # first: it may raise
             report = Report(name_of(self.program), "left alone", reason, describe_call(call))
-            self._cache.add(call.key, Variant(Entry(report), lasts=self._ledger.recording))
+            self._cache.add(call.key, Variant(Entry(report), lasts=self._account.ledger.recording))
             return result
         if reason := self._patience.why_lost():
             result = self._leave_alone(reason, describe_call(call), original)
@@ -174,13 +164,13 @@ class Runtime:
         earlier = tuple(one.entry.folded for one in variants if one.entry.folded is not None)
         given = (self.program, original.args, original.kwargs, self.options, relatives, call.state.live, learn)
         try:
-            entry, result = build(*given, Costs(self._purse, self._time_reading(original)), follows, earlier)
+            entry, result = build(*given, Costs(self._account.purse, self._time_reading(original)), follows, earlier)
         except FxSolveError:  # an option does not fit the program
             raise
         except Exception:
             self._patience.lost()
             raise
-        self._ledger.work(seconds_now() - began)
+        self._account.ledger.work(seconds_now() - began)
         self._patience.recorded(entry)
         self._siblings.add(filed, (original.args, original.kwargs), entry)
         if self._is_for_later(entry, call, original, is_known=bool(earlier)):
@@ -195,19 +185,6 @@ class Runtime:
         began = seconds_now()
         self._read(original)
         return seconds_now() - began
-
-    def _why_not_yet(self) -> str:
-        """Why a new signature is not recorded yet; what the user asks for by name is."""
-        return self._ledger.why_not_record() if self._is_automatic() else ""
-
-    def _is_automatic(self) -> bool:
-        """Whether the clock of this process may decide."""
-        return self.options.schedule == "auto" and not in_group()
-
-    def _purse(self) -> Purse:
-        """What pays for compiling at a first call."""
-        rents = self.options.mode == "default" and self._is_automatic()
-        return Rent(self._ledger.prices, set(self._ledger.graphs)) if rents else Budget()
 
     def _is_for_later(self, entry: Entry, call: CallKey, original: Original, is_known: bool) -> bool:
         """Whether such calls are to be recorded again, as if this one had not been."""
@@ -242,5 +219,5 @@ class Runtime:
         self._attempts.show(Variant(Entry(report)))
         began = seconds_now()
         result = original.run()
-        self._ledger.run(seconds_now() - began)
+        self._account.ledger.run(seconds_now() - began)
         return result

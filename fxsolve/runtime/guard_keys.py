@@ -1,6 +1,6 @@
 """When a recorded program may be used again: everything about a call that recording took for granted."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.errors import CaptureError, CommunicationError
+from fxsolve.runtime.forms import PLAIN_LEAVES, Forms, are_plain_tensors, describe, flatten, sameness
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
 from fxsolve.state.live import NO_STATE, LiveSet, LiveState, read_live
-from fxsolve.state.memory import storage_of
 from fxsolve.state.places import PLAIN, is_container
 from fxsolve.state.processes import communicates
 from fxsolve.state.stores import Stores
@@ -29,11 +29,9 @@ from fxsolve.torch_compat.dispatch import (
     tracing_state,
 )
 from fxsolve.torch_compat.modules import GLOBAL_HOOKS
-from fxsolve.torch_compat.trees import pytree
 
 UNSEEN = "not called yet, or only under checkpointing, transforms or modes, where the original runs"
 _MAX_WATCHES = 8
-_LEAVES = frozenset({*PLAIN, Tensor, nn.Parameter})
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Reader:
         self._program = Watch(program, self._live)
         self._arguments: dict[int, tuple[Any, Watch]] = {}
         self._key: HashedState | None = None
+        self._forms = Forms()
 
     def read(self, args: tuple[Any, ...], kwargs: dict[str, Any], recorded: Stores | None = None) -> CallKey:
         """Flatten a call; `recorded` is what a recording of it has shown.
@@ -65,24 +64,30 @@ class Reader:
         Raises `CaptureError` for an argument that may change without notice, such as an iterator or a NumPy array, and
         for what communicates with other processes.
         """
-        leaves, spec = _flatten(args, kwargs)
-        tensors = tuple([leaf for leaf in leaves if isinstance(leaf, Tensor)])
-        for tensor in [tensor for tensor in tensors if type(tensor) not in _LEAVES]:
-            if reason := communicates(tensor, "an argument"):
-                raise CommunicationError(reason)
+        leaves, spec = flatten(args, kwargs)
         grad = torch.is_grad_enabled()
-        # A tensor leaves a mark: f(x, 2) is another call than f(2, x).
-        others = tuple([Tensor if isinstance(leaf, Tensor) else self._token(leaf, grad) for leaf in leaves])
-        arguments = (spec, others, tuple(map(_describe, tensors)), _sameness(tensors))
+        tensors, others = self._sort(leaves, grad)
+        arguments = (spec, others, *self._forms.of(tensors))
         parts = (arguments, _modes(grad), self._program.state(grad))
         kind = HashedState(parts) if self._live.made() else parts
         if recorded is not None:
             self._live.settle(kind, recorded)
         state = self._read_state(leaves, kind)
-        kept = (state.tokens, tuple(map(_describe, state.tensors)))
+        kept = (state.tokens, tuple(map(describe, state.tensors)))
         if state.tensors:
-            kept = (*kept, _sameness((*tensors, *state.tensors)))
+            kept = (*kept, sameness((*tensors, *state.tensors)))
         return CallKey(tensors, self._known((*parts, kept)), state)
+
+    def _sort(self, leaves: Sequence[Any], grad: bool) -> tuple[tuple[Tensor, ...], tuple[Hashable, ...]]:
+        """The tensors among the leaves, and what is compared of all leaves."""
+        if are_plain_tensors(leaves):
+            return tuple(leaves), (Tensor,) * len(leaves)
+        tensors = tuple([leaf for leaf in leaves if isinstance(leaf, Tensor)])
+        for tensor in [tensor for tensor in tensors if type(tensor) not in PLAIN_LEAVES]:
+            if reason := communicates(tensor, "an argument"):
+                raise CommunicationError(reason)
+        # A tensor leaves a mark: f(x, 2) is another call than f(2, x).
+        return tensors, tuple([Tensor if isinstance(leaf, Tensor) else self._token(leaf, grad) for leaf in leaves])
 
     def _known(self, parts: tuple[Hashable, ...]) -> HashedState:
         """The key with these parts; the very same as at the last call, where they are equal."""
@@ -190,34 +195,6 @@ def is_observed() -> bool:
 
 def _default_device_only() -> bool:
     return all(isinstance(mode, DeviceContext) for mode in function_modes())
-
-
-def _flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Iterable[Any], Hashable]:
-    """The leaves of a call, as pytree has them, and how they are arranged; without pytree where each is an argument."""
-    leaves = (*args, *kwargs.values())
-    if all(type(leaf) in _LEAVES for leaf in leaves):
-        return leaves, (len(args), *kwargs)
-    return pytree.tree_flatten((args, kwargs))
-
-
-def _describe(tensor: Tensor) -> Hashable:
-    flags = (tensor.is_conj(), tensor.is_neg())
-    return (type(tensor), tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad, *flags)
-
-
-def _sameness(tensors: tuple[Tensor, ...]) -> Hashable:
-    """Which tensors are one object, and which share memory."""
-    if len(tensors) < 2:
-        return ()
-    first = {id(tensor): k for k, tensor in reversed(list(enumerate(tensors)))}
-    return tuple(first[id(tensor)] for tensor in tensors), _shared_memory(tensors)
-
-
-def _shared_memory(tensors: tuple[Tensor, ...]) -> Hashable:
-    """For each tensor the number of the first one on the same memory."""
-    storages = [storage_of(t) if t.layout == torch.strided else id(t) for t in tensors]
-    first = {storage: k for k, storage in reversed(list(enumerate(storages)))}
-    return tuple(map(first.__getitem__, storages))
 
 
 def _value(leaf: Any) -> Hashable:

@@ -9,6 +9,7 @@ from fxsolve.state.tokens import HashedState
 _MAX_LOST = 4  # recordings in a row that errors of the program end
 _MAX_UNDECIDED = 4  # recordings of one signature that show no loop, where values are read
 _MAX_REFUSED = 2  # recordings in a row that cannot be made, each of a call that changes the program
+_ALONE = 8  # calls in a row that are left alone, of which much was to look at them
 _PATIENCE = 8  # calls that are left alone until one more in a row is not looked at; at most 4 times as many are not
 
 
@@ -20,6 +21,7 @@ class Patience:
         self._newest_key: HashedState | None = None
         self._unused = 0
         self._resting = 0
+        self._alone = 0
         self._communicates = ""  # why the newest recording ended, if it came to that
         self._refused: tuple[str, ...] = ()  # why the newest calls, which changed the program, were not recorded
         self._lost = 0  # recordings in a row that an error of the program ended
@@ -38,6 +40,15 @@ class Patience:
     def rest(self) -> None:
         """Look at none of the next calls: what sharded parameters change, for one, takes time to look at."""
         self._resting = 4 * _PATIENCE
+
+    def answered(self, is_alone: bool, is_dear: bool) -> None:
+        """A known signature; whether it `is_alone`, left to the original, and looking at the call was `is_dear`.
+
+        The longer all of them are, the more calls are not looked at: what is left alone is not made slower.
+        """
+        self._alone = self._alone + 1 if is_alone and is_dear else 0
+        if self._alone >= _ALONE:
+            self._resting = min(self._alone, 4 * _PATIENCE)
 
     def found(self) -> None:
         """A signature was seen again."""

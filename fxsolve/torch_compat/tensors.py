@@ -1,6 +1,6 @@
 """What a tensor knows about its memory, its history and its hooks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from fxsolve.torch_compat.checks import getter, lookup, relied_on
 
 with relied_on():
     from torch import _debug_has_internal_overlap, _neg_view, _sync  # pyright: ignore[reportPrivateImportUsage]
+    from torch._C._dynamo.guards import TensorGuards
     from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 # How often autograd saw a write into the tensor; inference tensors raise an error.
@@ -33,6 +34,19 @@ address_of_generator: Callable[[torch.Generator], int] = getter(torch.Generator,
 
 # Called with a tuple of tensors: in the body writes into them are not counted.
 uncounted_writes = _unsafe_preserve_version_counter
+
+
+FormCheck = Callable[[Sequence[Tensor]], bool]
+
+
+def form_check(tensors: Sequence[Tensor]) -> FormCheck:
+    """Whether others have the types, shapes, strides, dtypes, devices, flags and wishes for gradients of these.
+
+    False too for some that have them: where one comes twice, or in another mode of torch.
+    """
+    sizes, strides = ([list(form(tensor)) for tensor in tensors] for form in (Tensor.size, Tensor.stride))
+    guards: Any = TensorGuards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides)  # pyright: ignore
+    return lambda others: guards.check(*others)
 
 
 def overlaps_itself(tensor: Tensor) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from fxsolve.plan.budget import BUDGET_SECONDS, OP_SECONDS, RUNS, Budget, most_ops
 from fxsolve.plan.methods.fused import FUSED_STEPS, choose_unroll
-from fxsolve.plan.purse import Request
+from fxsolve.plan.purse import GraphRequest
 
 EACH = 100  # ops
 COST = EACH * OP_SECONDS
@@ -13,7 +13,7 @@ PLENTY = 10**6
 
 def admit(budget: Budget, loop: str, graph: object, saved: float) -> bool:
     """Whether a loop that takes so many seconds is compiled."""
-    return not budget.refuse(Request(loop, graph, EACH, saved, saved, 0.0))
+    return not budget.refuse(GraphRequest(loop, graph, EACH, saved, saved, 0.0))
 
 
 def test_many_small_loops_stop_at_the_budget_and_are_named() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.economy import ledger
@@ -113,11 +113,11 @@ def test_new_kinds_wait_until_calls_took_as_long_as_recordings(
     monkeypatch.setattr(ledger, "START_SECONDS", 0.0)
     fast = fxsolve.compile(decayed, backend="eager")
     call(fast, (20, 3), (60, 3))
-    fast._runtime._ledger.work(100.0)
+    fast._runtime._account.ledger.work(100.0)
     call(fast, (200, 3))
     assert "new kinds of calls are recorded when calls have taken longer" in fast.report().reason
     assert len(recorded) == 2
-    fast._runtime._ledger.run(200.0)
+    fast._runtime._account.ledger.run(200.0)
     call(fast, (200, 3))
     assert fast.report().reason.startswith("sequential is best here")
 
@@ -126,6 +126,48 @@ def test_a_schedule_of_the_user_waits_for_nothing(recorded: list[Any], monkeypat
     monkeypatch.setattr(ledger, "START_SECONDS", 0.0)
     fast = fxsolve.compile(decayed, schedule="gs", backend="eager")
     call(fast, (20, 3), (60, 3))
-    fast._runtime._ledger.work(100.0)
+    fast._runtime._account.ledger.work(100.0)
     call(fast, (200, 3))
     assert fast.report().status == "emitted"
+
+
+CLOCK = [0.0]
+
+
+class Timed(nn.Module):
+    """Takes so many seconds a call, by a clock that is not part of it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, x: Tensor) -> Tensor:
+        CLOCK[0] += self.seconds
+        return decayed(x)
+
+
+@pytest.mark.usefixtures("never_faster")
+@pytest.mark.parametrize(("seconds", "rests"), [(1e-9, True), (1e3, False)])
+def test_what_is_left_alone_is_looked_at_seldom_where_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, rests: bool
+) -> None:
+    """Ever more calls go right to the program; another kind of call is seen again behind these."""
+    looks, now, before = [], CLOCK, calls.Runtime._read
+
+    def look(self: Any, original: Any) -> Any:
+        looks.append(original)
+        now[0] += 1.0
+        return before(self, original)
+
+    monkeypatch.setattr(calls.Runtime, "_read", look)
+    monkeypatch.setattr(calls, "seconds_now", lambda: now[0])
+    fast = fxsolve.compile(Timed(seconds), backend="eager")
+    with torch.no_grad():
+        for _ in range(300):
+            fast(torch.randn(20, 3))
+        assert (len(looks) < 100) == rests
+        assert len(looks) > 10
+        for _ in range(40):
+            x = torch.randn(30, 3)
+            torch.testing.assert_close(fast(x), decayed(x))
+    assert fast.report().signature == "float32[30, 3]"

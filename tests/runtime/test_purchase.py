@@ -14,6 +14,7 @@ from fxsolve.economy.prices import Prices
 from fxsolve.plan import budget
 from fxsolve.plan.methods import fused as fused_method
 from fxsolve.runtime import calls, purchase
+from fxsolve.runtime.account import Account
 from tests.pretending import pretend
 
 B, N, T = 2, 3, 61
@@ -51,7 +52,8 @@ class Counting(Chain):
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """The graphs that are compiled."""
-    monkeypatch.setattr(calls, "Ledger", lambda: Ledger(Prices(2e-3, graph_seconds=0.0, saved_op_seconds=1e-4)))
+    prices = Prices(2e-3, graph_seconds=0.0, saved_op_seconds=1e-4)
+    monkeypatch.setattr(calls, "Account", lambda options: Account(options, Ledger(prices)))
     return pretend(monkeypatch)
 
 

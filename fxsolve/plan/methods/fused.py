@@ -17,7 +17,7 @@ from fxsolve.plan.method import MethodNode, Option, Part, Steps, whole
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import PROBED_STEPS, least_seconds, shorten
 from fxsolve.plan.proofs import UNROLLED, Requirement
-from fxsolve.plan.purse import Request
+from fxsolve.plan.purse import GraphRequest
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
 from fxsolve.solvers import fuse
@@ -101,7 +101,7 @@ def try_fused(situation: Situation, step: float, total: float, best: float) -> l
     first = _uncompiled(repeat.length, unroll)
     predicted = first * step + (repeat.length - first) * situation.purse.prices.compiled(step, calls)
     runs = situation.solves
-    asked = Request(repeat.name, (*kind[1:], unroll), unroll * calls, saved, best * runs, predicted * runs)
+    asked = GraphRequest(repeat.name, (*kind[1:], unroll), unroll * calls, saved, best * runs, predicted * runs)
     if reason := situation.purse.refuse(asked):
         return [ruled_out(parts, reason, "inductor")]
     try:

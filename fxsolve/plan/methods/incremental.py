@@ -18,7 +18,7 @@ from fxsolve.plan.methods.jacobi import SWEEP_BYTES
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import run_parts
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
-from fxsolve.plan.purse import Request
+from fxsolve.plan.purse import GraphRequest
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
 from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
@@ -123,7 +123,7 @@ def _compiled(situation: Situation, node: Incremental, weighed: Weighed, trial: 
     now = min(weighed.best, trial.seconds)
     name, predicted = situation.repeat.name, situation.purse.prices.compiled(trial.seconds, ops)
     seconds = (one * situation.solves for one in (weighed.total, now, predicted))
-    if reason := situation.purse.refuse(Request(name, (name, "stages"), ops, *seconds)):
+    if reason := situation.purse.refuse(GraphRequest(name, (name, "stages"), ops, *seconds)):
         return [ruled_out((node,), reason, "inductor")]
     try:
         return [_measured(situation, node, "inductor")]

@@ -1,0 +1,50 @@
+"""What the calls of one program cost, lost and may spend."""
+
+from dataclasses import dataclass, field
+
+from fxsolve.economy.ledger import Ledger
+from fxsolve.plan.budget import Budget
+from fxsolve.plan.purse import Purse
+from fxsolve.plan.rent import Rent
+from fxsolve.runtime.cache import Group, Variant
+from fxsolve.runtime.entries import Options
+from fxsolve.state.processes import in_group
+
+
+@dataclass(frozen=True)
+class Account:
+    """The `ledger` of a program, under the options that the user has set for it."""
+
+    options: Options
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def purse(self) -> Purse:
+        """What pays for compiling at a first call."""
+        if self.options.mode == "default" and self._is_automatic():
+            return Rent(self.ledger.prices, set(self.ledger.graphs))
+        return Budget()
+
+    def why_not_record(self) -> str:
+        """Why a new signature is not recorded yet; what the user asks for by name is."""
+        return self.ledger.why_not_record() if self._is_automatic() else ""
+
+    def ran(self, variant: Variant, seconds: float) -> None:
+        """A call was answered by a variant, in so many seconds; as written, it may have taken longer."""
+        self.lose(variant)
+        self.ledger.run(max(seconds, variant.report.original_seconds or 0.0))
+        if variant.lasts is not None:
+            variant.lasts -= seconds
+
+    def lose(self, variant: Variant | None) -> None:
+        """Compiled steps may have answered a call faster."""
+        prospect = variant.entry.prospect if variant is not None else None
+        self.ledger.lose(prospect.saving if prospect is not None else 0.0)
+
+    def is_due(self, group: Group) -> bool:
+        """Whether calls have lost as much as the compiled steps of such a call would cost."""
+        prospect = group.usual.entry.prospect if group.usual is not None else None
+        return prospect is not None and self.ledger.covers(prospect.price)
+
+    def _is_automatic(self) -> bool:
+        """Whether the clock of this process may decide."""
+        return self.options.schedule == "auto" and not in_group()
