@@ -7,6 +7,7 @@ from pathlib import Path
 
 # Before torch is imported, and for the processes that tests start: tests run side by side, each on one core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["FXSOLVE_CACHE"] = "off"  # tests know nothing of the machine, and leave nothing behind on it
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     folder = Path(tempfile.gettempdir()) / f"fxsolve_tests_{os.getuid()}" / worker
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))  # compiled steps of one worker are its own

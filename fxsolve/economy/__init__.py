@@ -1,4 +1,5 @@
 """What compiling costs, what it saves, and what calls have lost without it.
 
-`prices` predicts both from past compilations, `ledger` counts what the calls of one program have cost and lost.
+`prices` predicts both, from past compilations of this machine that `store` keeps on disk, and `ledger` counts what the
+calls of one program have cost and lost; by the seconds of `clock`.
 """

@@ -111,3 +111,11 @@ class ReportData:
     stop: float = 0.0
     runs: tuple[SolveReport, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+
+    @property
+    def pay_back(self) -> float | None:
+        """After how many calls what they save makes up for all stages so far; None where they are not known to save."""
+        if self.status != "emitted" or self.original_seconds is None or self.emitted_seconds is None:
+            return None
+        saving = self.original_seconds - self.emitted_seconds
+        return sum(spent for _, spent in self.seconds) / saving if saving > 0 else None

@@ -82,6 +82,7 @@ def _facts(report: ReportData) -> Table:
         ("inputs", Text(report.signature)),
         ("recorded", Text(_recorded(report) if report.calls else "")),
         ("one call", _one_call(report)),
+        ("pays back", Text(_pay_back(report))),
         ("values", _exactness(report.check, "max difference")),
         ("gradients", _exactness(report.gradient_check, "max relative difference")),
     ]
@@ -110,6 +111,13 @@ def _one_call(report: ReportData) -> Text:
         ratio = report.original_seconds / report.emitted_seconds
         text.append(f": {digits(ratio)}x", style="bold green" if ratio >= 1 else "bold yellow")
     return text
+
+
+def _pay_back(report: ReportData) -> str:
+    if report.pay_back is None or report.original_seconds is None or report.emitted_seconds is None:
+        return ""
+    spent, saved = sum(seconds for _, seconds in report.seconds), report.original_seconds - report.emitted_seconds
+    return f"{time_text(spent)} so far, and {time_text(saved)} saved a call: after {report.pay_back:,.0f} calls"
 
 
 def _exactness(check: Check | None, measure: str) -> Text:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fxsolve.economy.clock import processor_seconds
+from fxsolve.economy.store import learn_price
 from fxsolve.torch_compat.compilers import compile_around, compile_by_inductor, inductor_settings
 
 MOST_KEPT = 128
@@ -37,12 +39,19 @@ def _once(module: nn.Module, inputs: tuple[Tensor, ...], how: Hashable, compiler
     key = (str(module.code), how, *map(_layout, inputs), *_settings())
     with _lock:
         if key not in _kept:
+            began = processor_seconds()
             with torch.no_grad():
                 _kept[key] = compiler(copy.deepcopy(module), list(inputs))
+            learn_price(_count_ops(module), processor_seconds() - began)
         _kept.move_to_end(key)
         while len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)
         return _kept[key]
+
+
+def _count_ops(module: nn.Module) -> int:
+    graph: Any = getattr(module, "graph", None)
+    return sum(node.op == "call_function" for node in graph.nodes) if graph is not None else 0
 
 
 def _layout(value: Tensor) -> Hashable:
