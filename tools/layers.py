@@ -36,7 +36,7 @@ TOP = 99
 RANKS_INSIDE = {
     "lower": {"incremental": TOP},
     "loops": {"generalize": 0, "rolling": 1, "growing": 2, "stopping": 2, "padding": 3, "nesting": 4},
-    "rewrite": {"recorded": 0, "sums": 1},
+    "rewrite": {"recorded": 0, "sums": 1, "blocks": 1},
     "capture": {
         **dict.fromkeys(("bits", "communication", "pause", "plain", "program", "raw_calls"), 0),
         **dict.fromkeys(("source", "stream", "tape", "together"), 0),

@@ -15,6 +15,8 @@ from fxsolve.loops.nesting.lift import lift_loops
 from fxsolve.loops.nesting.nests import nested_system
 from fxsolve.loops.rolling.roll import Rolled
 from fxsolve.loops.rolling.signature import Calls
+from fxsolve.rewrite.blocks.names import owners_of
+from fxsolve.rewrite.blocks.split import split_blocks
 from fxsolve.rewrite.pipeline import REWRITES
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
@@ -43,12 +45,16 @@ SYSTEM_PASSES: tuple[Callable[[System], System], ...] = (*REWRITES, lift_loops, 
 
 
 def partition(program: Program) -> Partition:
-    """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts."""
+    """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts.
+
+    What is straight-line code is one block between loops, or one block for each layer where there is more of it.
+    """
     pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
     settled = settle_writes(pinned, program)
     found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, settled.graph))
     nests = nested_system(found.graph, found.calls, found.rolling.loops, find_inside)
-    system = reduce(lambda made, step: step(made), SYSTEM_PASSES, nests.system)
+    rolled = reduce(lambda made, step: step(made), SYSTEM_PASSES, nests.system)
+    system = split_blocks(rolled, owners_of(program.module.graph))
     verify_system(system)
     return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), settled.rested)
 

@@ -15,6 +15,8 @@ from fxsolve.loops.nesting.nests import nested_system
 from fxsolve.loops.partition import GRAPH_PASSES, SYSTEM_PASSES, find_inside
 from fxsolve.loops.rolling.extract import extract
 from fxsolve.loops.rolling.signature import read_calls
+from fxsolve.rewrite.blocks.names import owners_of
+from fxsolve.rewrite.blocks.split import split_blocks
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from tests.goldens import without_paths
@@ -42,6 +44,7 @@ def after_each(program: Program) -> Iterator[tuple[str, System]]:
     for step in SYSTEM_PASSES:
         system = step(system)
         yield step.__name__, system
+    yield "split_blocks", split_blocks(system, owners_of(program.module.graph))
 
 
 def flat_system(graph: fx.Graph) -> System:
