@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, fx
@@ -22,6 +22,7 @@ from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.plan.auto import decide, example_values
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Decision
+from fxsolve.plan.legal_blocks import legal_blocks
 from fxsolve.plan.legalize import legalize_unproved
 from fxsolve.plan.methods import METHODS, Methods
 from fxsolve.plan.purse import Purse
@@ -84,13 +85,18 @@ def schedule_system(
     check_backend(backend)
     stop = as_stop(tolerance)
     if text != "auto":
-        asked = parse_schedule(text, system, stop, methods)
-        return solve_ties(system, legalize_unproved(system, asked, known_values(system, constants or {}), backend))
+        asked, notes = legal_blocks(parse_schedule(text, system, stop, methods), system, stop)
+        known = known_values(system, constants or {})
+        return _noted(solve_ties(system, legalize_unproved(system, asked, known, backend)), notes)
     if values is None:
         raise InputError("an automatic choice measures on values; give one for each input of the system")
     known = known_values(system, constants or {}) if any(map(reads_buffer, system.repeats)) else {}
     allowed = "eager" if tolerance == 0 else backend
     return solve_ties(system, decide(system, values, known, allowed, stop, methods, purse))
+
+
+def _noted(decision: Decision, notes: tuple[str, ...]) -> Decision:
+    return replace(decision, notes=(*notes, *decision.notes))
 
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:

@@ -211,6 +211,19 @@ class Bare(nn.Module):
         return seen[-1]
 
 
+class Named(nn.Module):
+    """A function that reads the weights of some modules, by their names."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], **parts: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
 def _image(channels: int = 3, size: int = 16) -> Tensor:
     return torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(3))
 

@@ -9,8 +9,9 @@ from torch import fx
 from fxsolve.codegen.values import ProgramEmission
 from fxsolve.ir.spec import AllSteps, Block, Repeat, System
 from fxsolve.plan.lower import lower
+from fxsolve.plan.lower_blocks import emit_blocks
 from fxsolve.plan.method import Part
-from fxsolve.plan.schedule import Apply, Schedule, all_leaves, leaves, name_of, runs_in_order
+from fxsolve.plan.schedule import Apply, BlockMethod, GaussSeidel, Schedule, all_leaves, name_of, runs_in_order
 from fxsolve.solvers.stop import Stop
 
 
@@ -32,9 +33,16 @@ def emit_equations(emission: ProgramEmission, system: System, plan: Plan, before
     `before_loops` is called when everything that does not depend on a loop is known.
     """
     equations = {equation.name: equation for equation in system.equations}
+    blocks = {one.name: one for one in system.equations if isinstance(one, Block)}
     started = False
-    for name, parts in _by_equation(plan.schedule):
-        equation = equations.get(name)
+    for item, parts in _by_equation(plan.schedule):
+        if isinstance(item, BlockMethod):
+            if not started:
+                before_loops()
+            started = True
+            emit_blocks(emission, item, blocks, plan.stop)
+            continue
+        equation = equations.get(item)
         if isinstance(equation, Repeat):
             if not started:
                 before_loops()
@@ -54,7 +62,15 @@ def module_of_system(system: System, plan: Plan, name: str = "System") -> fx.Gra
     return emission.finish(system.outputs, name)
 
 
-def _by_equation(schedule: Schedule) -> Iterator[tuple[str, list[Part]]]:
-    """The leaves of a schedule in order, those of one repeat together."""
-    for name, owned in groupby(leaves(schedule), name_of):
-        yield name, [leaf for leaf in owned if not isinstance(leaf, Apply)]
+def _by_equation(schedule: Schedule) -> Iterator[tuple[str | BlockMethod, list[Part]]]:
+    """The leaves of a schedule in order, those of one repeat together, and methods over blocks."""
+    for item, owned in groupby(_items(schedule), lambda one: one if isinstance(one, BlockMethod) else name_of(one)):
+        yield item, [leaf for leaf in owned if not isinstance(leaf, Apply | BlockMethod)]
+
+
+def _items(schedule: Schedule) -> Iterator[Apply | Part | BlockMethod]:
+    if isinstance(schedule, GaussSeidel):
+        for child in schedule.children:
+            yield from _items(child)
+    else:
+        yield schedule

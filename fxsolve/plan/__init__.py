@@ -4,8 +4,10 @@
     auto, rules              or the cheapest for each repeat, weighed on real values: the decision table is in `rules`
     legalize, guarded, ties  loops that a method does not fit, or that must be exact, run in order, with a note
     verify                   the laws of a schedule, checked against the system
+    straight, legal_blocks, lower_blocks    the same for blocks that straight-line code was written as
 
-A schedule is a tree (`schedule`, `method`): `Apply` a block, run `Steps`, or solve them by one of `methods`. Everything
+A schedule is a tree (`schedule`, `method`): `Apply` a block, run `Steps`, or solve them by one of `methods`; sweep
+several blocks or take them by levels. Everything
 that runs has a node in it: `lower.lower(repeat, leaves)` makes a `solver.Solver` of them, which probing binds to
 tensors and emission adds to a graph; nothing else decides how a repeat runs.
 

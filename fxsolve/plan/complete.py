@@ -9,7 +9,7 @@ from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.plan.method import MethodNode, Part, steps_of, whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.stopping import While
-from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
+from fxsolve.plan.schedule import Apply, BlockMethod, GaussSeidel, Schedule
 
 
 def complete(schedule: Schedule, system: System) -> Schedule:
@@ -51,7 +51,7 @@ def names(schedule: Schedule) -> Iterator[str]:
     match schedule:
         case Apply(name):
             yield name
-        case GaussSeidel(children):
+        case GaussSeidel(children) | BlockMethod(children):
             for child in children:
                 yield from names(child)
         case _:
@@ -63,7 +63,7 @@ def _insert(schedule: Schedule, missing: list[Equation], order: dict[str, int]) 
     if isinstance(schedule, GaussSeidel):
         yield GaussSeidel(tuple(item for child in schedule.children for item in _insert(child, missing, order)))
         return
-    (name,) = names(schedule)
-    while missing and order[missing[0].name] < order[name]:
+    first = next(names(schedule))
+    while missing and order[missing[0].name] < order[first]:
         yield sequential(missing.pop(0))
     yield schedule

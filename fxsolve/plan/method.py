@@ -204,7 +204,8 @@ def _method_text(run: tuple[MethodNode, ...]) -> str:
     over = first.over
     if len(run) > 1:
         over = f"{steps.repeat}[{steps.start}:{steps_of(last).stop}:{_length(steps)}]"
-    return f"{first.name}({over}{_options_text(first)}{_stop_text(first)})"
+    stop = first.stop if isinstance(first, Iterative) else None
+    return f"{first.name}({over}{_options_text(first)}{stop_text(stop)})"
 
 
 def field_of(method: type[MethodNode], name: str) -> Field[Any]:
@@ -223,8 +224,8 @@ def _options_text(method: MethodNode) -> str:
     return "".join(f", {option.name}={option.write(value)}" for option, value in written)
 
 
-def _stop_text(method: MethodNode) -> str:
-    stop = method.stop if isinstance(method, Iterative) else None
+def stop_text(stop: Stop | None) -> str:
+    """The options of a stop test, behind what it is the test of."""
     if stop is None:
         return ""
     sweeps = "" if stop.max_sweeps is None else f", max_sweeps={stop.max_sweeps}"

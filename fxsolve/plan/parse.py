@@ -7,11 +7,12 @@ from typing import Any
 
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Block, Equation, Repeat, System
+from fxsolve.plan.block_names import full_name, names_between
 from fxsolve.plan.complete import in_order, in_order_around
 from fxsolve.plan.method import Chunks, Iterative, MethodNode, Steps, is_required
 from fxsolve.plan.methods import Methods
 from fxsolve.plan.reader import TextReader, one_of
-from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule
+from fxsolve.plan.schedule import BLOCK_METHODS, Apply, BlockMethod, GaussSeidel, JacobiBlocks, Schedule
 from fxsolve.plan.tokens import Token, tokens_of
 from fxsolve.solvers.stop import Stop
 
@@ -42,7 +43,12 @@ class _ScheduleParser:
             return (GaussSeidel(self.children()),)
         if name.text in self.methods:
             self.reader.take("(", "'('")
+            over_blocks = next((kind for kind in BLOCK_METHODS if kind.name == name.text), None)
+            if over_blocks is not None and self.is_over_blocks():
+                return (self.block_method(over_blocks),)
             return self.method(self.methods[name.text])
+        if ".." in name.text:
+            return tuple(Apply(block) for block in self.blocks_between(name))
         equation = self.equation(name)
         if isinstance(equation, Block):
             return (Apply(equation.name),)
@@ -70,6 +76,40 @@ class _ScheduleParser:
             items += self.schedule()
         self.reader.take(")", "',' or ')'")
         return items
+
+    def is_over_blocks(self) -> bool:
+        """Whether blocks come next, or a row of them, and not steps of a repeat."""
+        first = self.reader.tokens[2 if self.reader.tokens[0].text == "gs" else 0].text
+        return isinstance(self.equations.get(full_name(first.partition("..")[0], self.equations)), Block)
+
+    def block_method(self, method: type[BlockMethod]) -> BlockMethod:
+        """The rest of a method over blocks: blocks, and rows of them, and the stop test of one that sweeps."""
+        items = self.block_row()
+        while self.reader.tokens[0].kind == "," and self.reader.tokens[2].kind != "=":
+            self.reader.take(",", "','")
+            items += self.block_row()
+        options = self.stop_test() if method is JacobiBlocks else {}
+        self.reader.take(")", "',' or ')'")
+        return method(items, **options)
+
+    def block_row(self) -> tuple[Apply | GaussSeidel, ...]:
+        first = self.reader.tokens[0]
+        items = self.schedule()
+        for item in items:
+            if not isinstance(item, Apply) and not (isinstance(item, GaussSeidel) and item.is_row):
+                self.reader.fail(first, f"expected blocks, or blocks in gs(...), found {item}")
+        return items  # pyright: ignore[reportReturnType]
+
+    def blocks_between(self, ends: Token) -> list[str]:
+        """a..b."""
+        first, _, last = ends.text.partition("..")
+        found = names_between(*(self.equation(ends._replace(text=end)).name for end in (first, last)))
+        if not found:
+            self.reader.fail(ends, f"{first} does not count up to {last} by the number at its end")
+        for name in found:
+            if not isinstance(self.equation(ends._replace(text=name)), Block):
+                self.reader.fail(ends, f"{name} is no block")
+        return found
 
     def method(self, method: type[MethodNode]) -> tuple[Schedule, ...]:
         """The rest of a method: what it acts on, and its options."""
@@ -111,6 +151,7 @@ class _ScheduleParser:
         return equation
 
     def equation(self, name: Token) -> Equation:
+        name = name._replace(text=full_name(name.text, self.equations))
         if name.text not in self.equations:
             words = ("gs", *self.methods, *self.equations)
             near = get_close_matches(name.text, words, 1) if name.text not in words else []
@@ -161,6 +202,17 @@ class _ScheduleParser:
                 self.reader.fail(self.reader.tokens[0], f"{method.name}(...) needs {option.name}=")
         test = {name: found.pop(name) for name in _TEST if name in found}
         return {**found, "stop": replace(Stop(), **test)} if test else found
+
+    def stop_test(self) -> dict[str, Any]:
+        """The options of a method that has a stop test and no others."""
+        found: dict[str, Any] = {}
+        while self.reader.accept(","):
+            name = self.reader.take("name", one_of(_TEST))
+            if name.text not in _TEST or name.text in found:
+                self.reader.fail(name, f"expected {one_of(_TEST)}, each once, found {name.text}")
+            self.reader.take("=", "'='")
+            found[name.text] = self.tested(name.text)
+        return {"stop": replace(Stop(), **found)} if found else {}
 
     def tested(self, option: str) -> int | float:
         """The value of an option of the stop test."""

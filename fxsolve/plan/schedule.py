@@ -1,9 +1,14 @@
 """Schedules: in which order the equations of a system are solved, as nested values; `str` gives their text form."""
 
+from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import ClassVar
 
-from fxsolve.plan.method import MethodNode, Part, Steps, children_text, steps_of, with_steps
+from fxsolve.plan.block_names import name_runs
+from fxsolve.plan.method import MethodNode, Part, Steps, children_text, steps_of, stop_text, with_steps
+from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,62 @@ class GaussSeidel:
     children: tuple["Schedule", ...]
 
     def __str__(self) -> str:
-        return f"gs({', '.join(children_text(self.children))})"
+        return f"gs({_text(self.children)})"
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is a row of blocks alone."""
+        return len(self.children) > 0 and all(isinstance(child, Apply) for child in self.children)
 
 
-Schedule = Apply | Part | GaussSeidel
+@dataclass(frozen=True)
+class BlockMethod(ABC):
+    """How blocks are solved that read one another; a row of them in `gs` counts as one equation.
+
+    The children stand in an order in which each reads only what was solved before it.
+    """
+
+    name: ClassVar[str]
+    children: tuple["Apply | GaussSeidel", ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}({_text(self.children)})"
+
+
+@dataclass(frozen=True)
+class JacobiBlocks(BlockMethod):
+    """Sweep all of them at once until `stop`, at most as often as they are deep; bit for bit where it is None."""
+
+    name: ClassVar[str] = "jacobi"
+    stop: Stop | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}({_text(self.children)}{stop_text(self.stop)})"
+
+
+@dataclass(frozen=True)
+class LevelsBlocks(BlockMethod):
+    """Each once, level by level: those of one level could run at the same time."""
+
+    name: ClassVar[str] = "levels"
+
+
+BLOCK_METHODS: tuple[type[BlockMethod], ...] = (JacobiBlocks, LevelsBlocks)
+Schedule = Apply | Part | GaussSeidel | BlockMethod
+
+
+def _text(children: Sequence["Schedule"]) -> str:
+    """The children in a row, with runs of blocks that are numbered as their ends."""
+    texts: list[str] = []
+    for is_apply, run in groupby(children, lambda child: isinstance(child, Apply)):
+        row = list(run)
+        texts += name_runs([str(child) for child in row]) if is_apply else children_text(row)
+    return ", ".join(texts)
 
 
 def leaves(schedule: Schedule) -> Iterator[Apply | Part]:
     """The leaves in the order in which they run."""
-    if isinstance(schedule, GaussSeidel):
+    if isinstance(schedule, GaussSeidel | BlockMethod):
         for child in schedule.children:
             yield from leaves(child)
     else:
@@ -48,7 +100,28 @@ def all_leaves(schedule: Schedule) -> Iterator[Apply | Part]:
 
 def is_iterative(schedule: Schedule) -> bool:
     """Whether steps see values, on the way, that they do not have in the end."""
-    return any(isinstance(leaf, MethodNode) and leaf.guesses for leaf in all_leaves(schedule))
+    swept = any(isinstance(one, JacobiBlocks) for one in block_methods(schedule))
+    return swept or any(isinstance(leaf, MethodNode) and leaf.guesses for leaf in all_leaves(schedule))
+
+
+def block_methods(schedule: Schedule) -> Iterator[BlockMethod]:
+    """The methods over blocks in a schedule, in order."""
+    match schedule:
+        case BlockMethod():
+            yield schedule
+        case GaussSeidel(children):
+            for child in children:
+                yield from block_methods(child)
+
+
+def map_block_methods(schedule: Schedule, change: Callable[[BlockMethod], Schedule]) -> Schedule:
+    """The schedule with other schedules for methods over blocks."""
+    match schedule:
+        case BlockMethod():
+            return change(schedule)
+        case GaussSeidel(children):
+            return GaussSeidel(tuple(map_block_methods(child, change) for child in children))
+    return schedule
 
 
 def runs_in_order(leaf: Apply | Part) -> bool:
@@ -66,7 +139,7 @@ def parts_of(schedule: Schedule, repeat: str) -> tuple[Part, ...]:
     match schedule:
         case GaussSeidel(children):
             return tuple(part for child in children for part in parts_of(child, repeat))
-        case Apply():
+        case Apply() | BlockMethod():
             return ()
     steps = steps_of(schedule)
     if steps.repeat == repeat:
@@ -88,7 +161,7 @@ def _mapped(schedule: Schedule, change: Callable[[Part], Part | None]) -> Schedu
     match schedule:
         case GaussSeidel(children):
             return GaussSeidel(tuple(_all_mapped(children, change)))
-        case Apply():
+        case Apply() | BlockMethod():
             return schedule
     changed = change(schedule)
     if changed is not schedule or not steps_of(schedule).inside:

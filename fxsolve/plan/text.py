@@ -1,9 +1,11 @@
 """Schedules as text: gs(block0, jacobi(cell[0:784]), block1).
 
-    schedule = "gs" "(" [schedule {"," schedule}] ")" | method "(" steps {"," option} ")" | leaf
+    schedule = "gs" "(" [schedule {"," schedule}] ")" | method "(" steps {"," option} ")" | leaf | name ".." name
+             | ("jacobi" | "levels") "(" row {"," row} {"," option} ")"
              | "jacobi" "(" "gs" "(" name "[" a ":" b ":" length "]" ")" {"," option} ")"
              | ("fixed_point" | "while") "(" leaf {"," option} ")"
     leaf     = name ["[" a ":" b "]"] ["(" schedule {"," schedule} ")"]
+    row      = name | name ".." name | "gs" "(" (name | name ".." name) {"," (name | name ".." name)} ")"
     method   = "jacobi" | "newton" | "picard" | "scan" | "levels" | "sum" | "fixed_point" | "fused" | "while"
     steps    = name ["[" a ":" b [":" length] "]"]
     option   = ("atol" | "rtol" | "max_sweeps" | "window" | "depth" | "unroll" | "ahead") "=" number
@@ -16,6 +18,10 @@ run at once, the steps of each in order. `samples=8:4` lets sweeps go on with 8,
 more are left that have not settled. In parentheses behind a repeat is how loops in its steps are solved, at every
 step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`. `while(loop0)` runs the steps of a repeat that
 stops on a value, which has no other schedule; with `ahead=4`, four of them in each compiled call.
+
+`jacobi` and `levels` of blocks are over the layers that straight-line code is written as: `jacobi(a, gs(b, c))` sweeps
+two equations, the second of them two blocks in order. `layer1..layer6` are six blocks that count up at their end;
+`layer1` is `block0.stage2.layer1` where no other name ends so.
 """
 
 from collections.abc import Collection
@@ -25,7 +31,7 @@ from fxsolve.ir.nested import every_repeat, loops_inside, with_loops_inside
 from fxsolve.ir.spec import Lag, Prefix, Repeat, System
 from fxsolve.lower.batch import is_short
 from fxsolve.plan.causality import reads_buffer
-from fxsolve.plan.complete import complete, in_order, in_order_around
+from fxsolve.plan.complete import complete, in_order, in_order_around, names
 from fxsolve.plan.method import Part, whole
 from fxsolve.plan.methods import METHODS, Methods
 from fxsolve.plan.methods.jacobi import Jacobi
@@ -33,6 +39,7 @@ from fxsolve.plan.methods.scan import Scan
 from fxsolve.plan.methods.sums import Sum, may_reorder
 from fxsolve.plan.parse import parse
 from fxsolve.plan.schedule import GaussSeidel, Schedule, map_parts
+from fxsolve.plan.straight import everywhere as everywhere_straight
 from fxsolve.plan.tolerance import stop_of
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers.stop import Stop
@@ -52,7 +59,10 @@ def parse_schedule(text: str, system: System, stop: Stop | None = None, methods:
         return complete(GaussSeidel(()), system)
     everywhere = next((method for method in methods if method.by_name and method.name == name), None)
     if everywhere is not None:
-        return complete(GaussSeidel(tuple(_everywhere(everywhere, repeat, stop) for repeat in system.repeats)), system)
+        loops = {repeat.name: _everywhere(everywhere, repeat, stop) for repeat in system.repeats}
+        blocks = {next(names(one)): one for one in everywhere_straight(system, name)}
+        items = {**loops, **blocks}
+        return complete(GaussSeidel(tuple(items[e.name] for e in system.equations if e.name in items)), system)
     sums = [repeat.name for repeat in every_repeat(system) if is_sum(repeat)] if "scan" in name else []
     return complete(map_parts(parse(text, system, methods), lambda part: _renewed(part, sums)), system)
 

@@ -9,7 +9,7 @@ from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, System
 from fxsolve.plan.affine import is_affine
 from fxsolve.plan.method import Iterative, steps_of
-from fxsolve.plan.schedule import Schedule, all_leaves
+from fxsolve.plan.schedule import JacobiBlocks, Schedule, all_leaves, block_methods
 from fxsolve.solvers.stop import Stop, default_stop
 
 
@@ -28,6 +28,7 @@ def loosest_stop(system: System, schedule: Schedule, stop: Stop | None) -> float
     parts = [leaf for leaf in all_leaves(schedule) if isinstance(leaf, Iterative)]
     solved = [(repeats[steps_of(part).repeat], part) for part in parts]
     tests = [part.stop or stop or stop_of(repeat) for repeat, part in solved if has_carry(repeat)]
+    tests += [one.stop or stop or Stop() for one in block_methods(schedule) if isinstance(one, JacobiBlocks)]
     return max((max(test.atol, test.rtol) for test in tests), default=0.0)
 
 

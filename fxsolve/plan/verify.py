@@ -7,7 +7,18 @@ from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.spec import Equation, Repeat, System, inputs_of, outputs_of
 from fxsolve.plan.method import Iterative, MethodNode, Part, Steps, steps_of
 from fxsolve.plan.proofs import STOPS
-from fxsolve.plan.schedule import Apply, GaussSeidel, Schedule, leaves, name_of, parts_of, runs_in_order
+from fxsolve.plan.schedule import (
+    Apply,
+    BlockMethod,
+    GaussSeidel,
+    JacobiBlocks,
+    Schedule,
+    block_methods,
+    leaves,
+    name_of,
+    parts_of,
+    runs_in_order,
+)
 from fxsolve.solvers.stop import Stop
 
 
@@ -32,8 +43,17 @@ def verify_schedule(schedule: Schedule, system: System) -> None:
     for name, done in reached.items():
         if done < _length(equations[name]):
             raise ScheduleError(f"the schedule solves {done} of {_length(equations[name])} steps of {name}")
+    for method in block_methods(schedule):
+        _check_blocks(method)
     for repeat in system.repeats:
         _check_parts(repeat, parts_of(schedule, repeat.name))
+
+
+def _check_blocks(method: BlockMethod) -> None:
+    if not method.children or not all(isinstance(child, Apply) or child.is_row for child in method.children):
+        raise ScheduleError(f"{method} must be over blocks, and blocks in gs(...)")
+    if isinstance(method, JacobiBlocks):
+        _check_stop(str(method), method.stop)
 
 
 def _length(equation: Equation) -> int:

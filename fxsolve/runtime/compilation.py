@@ -11,12 +11,15 @@ from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, InputError, ScheduleError
 from fxsolve.ir.nested import every_repeat
+from fxsolve.ir.spec import System
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.loops.stopping.counts import folded
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
 from fxsolve.plan.methods import METHODS
+from fxsolve.plan.schedule import block_methods
+from fxsolve.plan.text import parse_schedule
 from fxsolve.plan.tolerance import loosest_stop
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
@@ -101,10 +104,11 @@ class Compilation:
                 self._refuse_gradients(parts)
         decision, emitted = self._settled(parts)
         # At another length, nobody would ask what the system rests on.
-        is_alone = self.known is not None or parts.rested or any(one.until for one in every_repeat(parts.system))
+        repeats = list(every_repeat(parts.system))
+        is_alone = self.known is not None or parts.rested or not repeats or any(one.until for one in repeats)
         leaves = pytree.tree_leaves((self.args, self.kwargs))
         kept = None if is_alone else member(self.captured, parts.system, leaves)
-        stops = any(one.until is not None for one in every_repeat(parts.system))
+        stops = any(one.until is not None for one in repeats)
         ready = make_ready(self.captured, decision, emitted, parts.rested)
         known = folded(self.captured) if stops else None
         return Entry(
@@ -197,10 +201,17 @@ class Compilation:
         parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
         notes = (*parts.notes, *self.captured.notes)
         self.report = replace(self.report, notes=notes)
-        if not parts.system.repeats:
+        if not parts.system.repeats and not self._names_blocks(parts.system):
             nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
             raise NoLoopError(notes[0] if notes else nothing)
         return parts
+
+    def _names_blocks(self, system: System) -> bool:
+        """Whether the schedule that was asked for solves blocks. Raises `ScheduleError` where it does not fit."""
+        asked = self.options.schedule
+        if asked == "auto" or len(system.equations) < 2:
+            return False
+        return any(block_methods(parse_schedule(asked, system, as_stop(self.options.tolerance))))
 
     def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:
         """The emitted module must reproduce the recorded run."""

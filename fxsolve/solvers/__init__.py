@@ -7,6 +7,7 @@ steps (T, ...), the last values and the final buffers; `observe` (`solution`) co
   a value (`until`, and `ahead` with compiled steps) and those along them (`along`);
 - iterations S <- F(S + solve(A, F(S) - S)) over the windows of a loop: `jacobi`, `jacobi_gs`, `sliding`, `by_sample`,
   `picard` and `newton`, all by the one driver in `iterate`, which finishes in order what a method leaves unsolved;
+- the same sweeps over blocks that are not alike: `blocks`;
 - exact in one pass: `levels`, and `scan` by the forms of an affine scan (`affine_scan`, `blocked_scan`,
   `cyclic_reduction`, the kernels in `scan_kernels`).
 

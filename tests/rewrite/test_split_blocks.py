@@ -13,7 +13,7 @@ from fxsolve.ir.verify import verify_system
 from fxsolve.plan.auto import example_values
 from fxsolve.structure.quotient import levels_of, skips_of
 from tests.goldens import check_golden, check_names
-from tests.straight import NETS, SMALL, network
+from tests.straight import NETS, SMALL, Named, network
 
 
 def systems_of(name: str, grad: bool = False):
@@ -105,17 +105,6 @@ def test_one_module_used_again_has_blocks_of_several_names() -> None:
     with torch.no_grad():
         system = fxsolve.partition(fxsolve.capture(Named(model, layer=layer, other=other), torch.randn(2, 4))).system
     assert [one.name for one in system.equations] == ["block0.layer", "block0.layer_2", "block0.other"]
-
-
-class Named(nn.Module):
-    def __init__(self, function, **parts: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x)
 
 
 def test_a_weight_of_a_strange_name_makes_a_name_that_a_schedule_can_say() -> None:

@@ -65,6 +65,11 @@ def cost_of(node: fx.Node) -> int:
     return flop_registry[node.target.overloadpacket](*args, **kwargs, out_val=empty_like_spec(node.meta["spec"]))
 
 
+def cost_of_body(body: fx.GraphModule) -> int:
+    """What all calls of a body cost, those of loops inside of it left out."""
+    return sum(cost_of(node) for node in body.graph.nodes if node.op == "call_function")
+
+
 def _path(node: fx.Node, paths: Mapping[fx.Node, Path]) -> Path:
     return next((paths[source] for source in node.all_input_nodes if paths.get(source)), ())
 

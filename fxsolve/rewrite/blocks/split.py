@@ -8,9 +8,9 @@ from functools import partial
 from torch import fx
 
 from fxsolve.ir.builder import BlockBuilder, copy_call
-from fxsolve.ir.spec import Block, Equation, Repeat, System, outputs_of
+from fxsolve.ir.spec import Block, Equation, System, outputs_of
 from fxsolve.ir.text import count_ops
-from fxsolve.rewrite.blocks.calls import BlockCalls
+from fxsolve.rewrite.blocks.calls import BlockCalls, cost_of_body
 from fxsolve.rewrite.blocks.flatten import flatten_joins
 from fxsolve.rewrite.blocks.names import names_of
 from fxsolve.structure.grouping import Grouping, Path, group
@@ -19,7 +19,7 @@ from fxsolve.structure.grouping import Grouping, Path, group
 def split_blocks(system: System, owners: Mapping[str, Path]) -> System:
     """The system with each block of several layers as its equation blocks, named by the modules that own their weights.
 
-    So it is where straight-line code makes more calls than all loops: elsewhere a block is what lies between loops,
+    So it is where straight-line code is more than all loops: elsewhere a block is what lies between loops,
     and nobody would schedule its parts. `owners` has the path of the module that owns an input of the system.
     """
     if not is_mostly_straight(system):
@@ -32,9 +32,12 @@ def split_blocks(system: System, owners: Mapping[str, Path]) -> System:
 
 
 def is_mostly_straight(system: System) -> bool:
-    """Whether the blocks of a system make more calls than all steps of its repeats."""
-    looped = sum(one.length * count_ops(one.body) for one in system.repeats)
-    return sum(count_ops(one.body) for one in system.equations if not isinstance(one, Repeat)) > looped
+    """Whether the blocks of a system make more calls than all steps of its repeats, and do more work."""
+    blocks = [one.body for one in system.equations if isinstance(one, Block)]
+    calls = sum(map(count_ops, blocks)) - sum(one.length * count_ops(one.body) for one in system.repeats)
+    if calls <= 0:
+        return False
+    return sum(map(cost_of_body, blocks)) > sum(one.length * cost_of_body(one.body) for one in system.repeats)
 
 
 def _split(block: Block, owners: Mapping[str, Path], taken: set[str]) -> list[Block]:
@@ -45,7 +48,8 @@ def _split(block: Block, owners: Mapping[str, Path], taken: set[str]) -> list[Bl
     if any(result not in calls.number for result in results):  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
         return [whole]
     found = group(calls.graph)
-    if len(found.paths) < 2:
+    # Several products with the weights of one module are steps of it, and not layers.
+    if len(found.paths) < 2 or (found.paths[0] and len(set(found.paths)) == 1):
         return [whole]
     return _Writer(block, calls, found, taken).blocks()
 

@@ -1,0 +1,32 @@
+"""Names of blocks that are numbered, in short: `layer1..layer6`, and `layer1` for `block0.stage2.layer1`."""
+
+import re
+from collections.abc import Collection, Sequence
+from itertools import groupby
+
+_FEWEST = 3
+
+
+def name_runs(names: Sequence[str]) -> list[str]:
+    """The names, with `a..b` for three or more in a row that count up at their end; only inside of a block's parts."""
+    keys = [(stem, number - place) if "." in stem else place for place, (stem, number) in enumerate(map(_parts, names))]
+    runs = ([name for _, name in run] for _, run in groupby(zip(keys, names, strict=True), lambda pair: pair[0]))
+    return [text for run in runs for text in ([f"{run[0]}..{run[-1]}"] if len(run) >= _FEWEST else run)]
+
+
+def _parts(name: str) -> tuple[str, int]:
+    """A name without the number at its end, and that number; one that is written with zeros in front is no number."""
+    found = re.fullmatch(r"(.*?)(0|[1-9]\d*)", name)
+    return (found[1], int(found[2])) if found else ("", 0)
+
+
+def names_between(first: str, last: str) -> list[str]:
+    """What `first..last` stands for; nothing where the two do not count up from one to the other."""
+    (stem, start), (other, stop) = _parts(first), _parts(last)
+    return [f"{stem}{number}" for number in range(start, stop + 1)] if stem and stem == other else []
+
+
+def full_name(short: str, names: Collection[str]) -> str:
+    """The only one of `names` that ends in `short`, at one of its dots; `short` itself where there is none."""
+    ending = [name for name in names if name.endswith(f".{short}")]
+    return ending[0] if short not in names and len(ending) == 1 else short
