@@ -56,6 +56,53 @@ class LoopReport:
 
 
 @dataclass(frozen=True)
+class BlockReport:
+    """An equation of straight-line code: its level, the equations that it reads, and its measured seconds in order."""
+
+    name: str
+    level: int
+    reads: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SkipReport:
+    """`target` reads `source`, `span` levels before it."""
+
+    source: str
+    target: str
+    span: int
+
+
+@dataclass(frozen=True)
+class UnitsReport:
+    """What the equations would take on so many units at once, each equation once: a list schedule, derived."""
+
+    units: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StructureReport:
+    """Straight-line code as equations, `depth` levels deep and at most `width` of one level; times are derived.
+
+    `skips` reads go over more than one level. In order all take `sequential_seconds`, the longest chain takes
+    `chain_seconds` and no number of units less; the slowest equation takes `slowest_seconds`, which is what a Jacobi
+    sweep takes with one unit for each (the model of Song et al. 2021).
+    """
+
+    blocks: tuple[BlockReport, ...]
+    depth: int
+    width: int
+    skips: int
+    longest: SkipReport | None
+    sequential_seconds: float
+    chain_seconds: float
+    slowest_seconds: float
+    units: tuple[UnitsReport, ...] = ()
+
+
+@dataclass(frozen=True)
 class Check:
     """The emitted module against the recorded run."""
 
@@ -90,7 +137,7 @@ class ReportData:
     included; later calls leave them as they are. `runs` are the solves of the last call, followed by those of its
     backward pass once that has run. `stop` is the loosest relative tolerance that a recurrence is solved to, 0 where
     all run in order. `seconds` pairs each stage with the time spent in it; `original_seconds` and `emitted_seconds` are
-    one call of each, measured.
+    one call of each, measured. `structure` is there where straight-line code is the main thing.
     """
 
     program: str
@@ -111,6 +158,7 @@ class ReportData:
     stop: float = 0.0
     runs: tuple[SolveReport, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    structure: StructureReport | None = None
 
     @property
     def pay_back(self) -> float | None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
 from fxsolve.report.data import CandidateReport, Check, LoopReport, ReportData, SolveReport
+from fxsolve.report.structure_text import structure_rows
 from fxsolve.report.units import count, digits, place, span, time_text
 from fxsolve.solvers.certificate import Certificate
 
@@ -48,6 +49,8 @@ def render(report: ReportData, head: box.Box) -> Group:
             "",
             _indent(_candidates(loop, best, head)),
         ]
+    if report.structure:
+        parts += ["", _heading("structure"), _indent(_pairs(structure_rows(report.structure, report.certificates)))]
     if report.runs:
         parts += ["", _heading("last call"), _indent(_runs(report.runs, head))]
     if report.seconds:

@@ -6,7 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from fxsolve.errors import InputError
-from fxsolve.report.data import CandidateReport, Check, LoopReport, SolveReport
+from fxsolve.report.data import (
+    BlockReport,
+    CandidateReport,
+    Check,
+    LoopReport,
+    SkipReport,
+    SolveReport,
+    StructureReport,
+    UnitsReport,
+)
 from fxsolve.report.report import Report
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
@@ -55,6 +64,7 @@ def _report(data: dict[str, Any]) -> Report:
             "check": _check(data["check"]),
             "gradient_check": _check(data["gradient_check"]),
             "certificates": tuple(_certificate(entry) for entry in data["certificates"]),
+            "structure": _structure(data["structure"]),
             "runs": tuple(SolveReport(**{**run, "change": float(run["change"])}) for run in data["runs"]),
         }
     )
@@ -71,6 +81,18 @@ def _loop(data: dict[str, Any]) -> LoopReport:
             "sweep_seconds": _number(data["sweep_seconds"]),
         }
     )
+
+
+def _structure(data: dict[str, Any] | None) -> StructureReport | None:
+    if data is None:
+        return None
+    blocks = (
+        BlockReport(**{**one, "reads": tuple(one["reads"]), "seconds": float(one["seconds"])}) for one in data["blocks"]
+    )
+    units = (UnitsReport(one["units"], float(one["seconds"])) for one in data["units"])
+    times = {name: float(data[name]) for name in ("sequential_seconds", "chain_seconds", "slowest_seconds")}
+    longest = SkipReport(**data["longest"]) if data["longest"] else None
+    return StructureReport(**{**data, **times, "blocks": tuple(blocks), "units": tuple(units), "longest": longest})
 
 
 def _certificate(data: dict[str, Any]) -> Certificate:
