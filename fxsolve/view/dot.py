@@ -1,16 +1,23 @@
 """A system as Graphviz source."""
 
+from itertools import pairwise
+
 import graphviz
 
 from fxsolve.ir.spec import System
+from fxsolve.plan.straight import straight_runs
+from fxsolve.structure.quotient import levels_of
 from fxsolve.view.cards import Card, make_cards
 from fxsolve.view.fold import fold
 from fxsolve.view.layout import clip, ends, row_text
+from fxsolve.view.straight import colour_of, reads_of
 from fxsolve.view.svg import heading
 
 
 def draw_dot(system: System, schedule_text: str | None = None) -> graphviz.Digraph:
     """The same picture as `draw_system`, for Graphviz to lay out; making the source needs no Graphviz program."""
+    if straight_runs(system):
+        return _draw_straight(system, schedule_text)
     dot = graphviz.Digraph("system", node_attr={"shape": "box", "fontname": "monospace", "fontsize": "11"})
     dot.attr(label=_lines(heading(system, schedule_text)), labelloc="t", labeljust="l", fontname="monospace")
     dot.attr("edge", fontname="monospace", fontsize="10")
@@ -19,6 +26,26 @@ def draw_dot(system: System, schedule_text: str | None = None) -> graphviz.Digra
     for number, card in enumerate(cards):
         dot.node(f"card{number}", label=_lines(_card_lines(card)), peripheries="2" if card.copies > 1 else "1")
         _draw_edges(dot, number, card, writers)
+    return dot
+
+
+def _draw_straight(system: System, schedule_text: str | None) -> graphviz.Digraph:
+    """Levels as columns, and reads coloured by their span."""
+    dot = graphviz.Digraph("system", node_attr={"shape": "box", "fontname": "monospace", "fontsize": "11"})
+    dot.attr(label=_lines(heading(system, schedule_text)), labelloc="t", labeljust="l", fontname="monospace")
+    dot.attr(rankdir="LR")
+    reads = reads_of(system)
+    level = levels_of(reads)
+    for number, equation in enumerate(system.equations):
+        with dot.subgraph() as column:  # pyright: ignore[reportOptionalContextManager]
+            column.attr(rank="same")
+            column.node(f"level{level[number]}", shape="point", style="invis")
+            column.node(f"block{number}", label=graphviz.escape(clip(equation.name)))
+    for above, below in pairwise(range(1, max(level) + 1)):
+        dot.edge(f"level{above}", f"level{below}", style="invis")
+    for target, sources in enumerate(reads):
+        for source in sources:
+            dot.edge(f"block{source}", f"block{target}", color=colour_of(level[target] - level[source]))
     return dot
 
 

@@ -1,9 +1,9 @@
 """A system as one SVG picture, without Graphviz: equations from top to bottom, a repeat drawn once."""
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from fxsolve.ir.spec import System
+from fxsolve.plan.straight import straight_runs
 from fxsolve.report.units import count
 from fxsolve.view.cards import Card, Row, make_cards
 from fxsolve.view.fold import fold
@@ -16,11 +16,12 @@ from fxsolve.view.layout import (
     ROW,
     CardLayout,
     arc_labels,
-    clip,
     height,
     place,
     row_text,
 )
+from fxsolve.view.marks import EDGE, INK, PAPER, SOFT, name, page, path, text, tip
+from fxsolve.view.straight import draw_straight
 
 # after Okabe and Ito (2008), darkened to be readable as text: colour-blind readers can tell them apart
 COLOURS = {
@@ -39,17 +40,21 @@ MEANINGS = {
     "lag": "its own output, some steps back",
     "prefix": "a buffer written once per step, read whole",
 }
-INK, SOFT, EDGE, PAPER = "#1f2328", "#57606a", "#6e7781", "#ffffff"
 
 
 def draw_system(system: System, schedule_text: str | None = None) -> str:
-    """SVG text of `system`; its size does not depend on how many steps a repeat has."""
+    """SVG text of `system`; its size does not depend on how many steps a repeat has.
+
+    Straight-line code is drawn as the blocks that it was written as, and who reads whom.
+    """
+    if straight_runs(system):
+        return draw_straight(system, heading(system, schedule_text))
     cards = fold(make_cards(system))
     layout = place(cards, heading(system, schedule_text))
     kinds = {row.kind for card in cards for row in card.rows}
     legend = [kind for kind in MEANINGS if kind in kinds]
     parts = [*_title(layout), *_cards(cards, layout), *_net_lines(layout), *_legend(legend, layout)]
-    return _page(parts, layout.width, layout.bottom + LINE * len(legend) + MARGIN)
+    return page(parts, layout.width, layout.bottom + LINE * len(legend) + MARGIN)
 
 
 def heading(system: System, schedule_text: str | None) -> tuple[str, ...]:
@@ -59,43 +64,9 @@ def heading(system: System, schedule_text: str | None) -> tuple[str, ...]:
     return (equations, f"schedule: {schedule_text}") if schedule_text else (equations,)
 
 
-def _page(parts: Sequence[str], width: float, tall: float) -> str:
-    return "\n".join(
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{tall:.0f}" '
-            f'viewBox="0 0 {width:.0f} {tall:.0f}" font-size="12" '
-            'font-family="DejaVu Sans Mono, Menlo, Consolas, monospace">',
-            f'<rect width="100%" height="100%" fill="{PAPER}"/>',
-            *parts,
-            "</svg>\n",
-        )
-    )
-
-
-def _text(x: float, y: float, text: str, colour: str = INK, more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}"{more} xml:space="preserve">{escape(text)}</text>'
-
-
-def _name(x: float, y: float, name: str, colour: str = INK, more: str = "") -> str:
-    """A name, clipped where it is too long and then with the whole of it as a tooltip."""
-    if clip(name) == name:
-        return _text(x, y, name, colour, more)
-    return f"<g><title>{escape(name)}</title>{_text(x, y, clip(name), colour, more)}</g>"
-
-
-def _path(points: str, colour: str) -> str:
-    return f'<path d="{points}" fill="none" stroke="{colour}" stroke-width="1.4" stroke-linejoin="round"/>'
-
-
-def _tip(x: float, y: float, direction: int, colour: str) -> str:
-    """An arrow head with its point at (x, y), to the right (1) or to the left (-1)."""
-    back = x - 8 * direction
-    return f'<path d="M{x:.1f} {y:.1f}L{back:.1f} {y - 4:.1f}L{back:.1f} {y + 4:.1f}Z" fill="{colour}"/>'
-
-
 def _title(layout: CardLayout) -> Iterator[str]:
     for i, line in enumerate(layout.heading):
-        yield _text(MARGIN, MARGIN + LINE * i + 8, line, INK if i == 0 else SOFT)
+        yield text(MARGIN, MARGIN + LINE * i + 8, line, INK if i == 0 else SOFT)
 
 
 def _cards(cards: Sequence[Card], layout: CardLayout) -> Iterator[str]:
@@ -114,8 +85,8 @@ def _frame(card: Card, top: float, layout: CardLayout) -> Iterator[str]:
             f'height="{height(card):.1f}" rx="5" fill="{PAPER}" stroke="{INK if repeated else EDGE}" '
             f'stroke-width="{1.4 if repeated and not offset else 1}"/>'
         )
-    yield _text(layout.left + 14, top + 20, card.title, more=' font-size="14" font-weight="bold"')
-    yield _text(layout.left + 14, top + 37, card.note, SOFT)
+    yield text(layout.left + 14, top + 20, card.title, more=' font-size="14" font-weight="bold"')
+    yield text(layout.left + 14, top + 37, card.note, SOFT)
     yield from _rule(card, top, layout)
 
 
@@ -124,21 +95,21 @@ def _rule(card: Card, top: float, layout: CardLayout) -> Iterator[str]:
     reads = sum(row.kind != "write" for row in card.rows)
     if 0 < reads < len(card.rows):
         y = top + HEAD + ROW * reads
-        yield _path(f"M{layout.left + 8:.1f} {y:.1f}H{layout.right - 8:.1f}", "#d0d7de")
+        yield path(f"M{layout.left + 8:.1f} {y:.1f}H{layout.right - 8:.1f}", "#d0d7de")
 
 
 def _row(row: Row, y: float, layout: CardLayout) -> Iterator[str]:
     colour = COLOURS.get(row.kind, INK)
-    yield _name(layout.left + 14, y + 4, row.name, INK, ' font-weight="bold"')
+    yield name(layout.left + 14, y + 4, row.name, INK, ' font-weight="bold"')
     if row_text(row):
-        yield _text(layout.kinds, y + 4, row_text(row), colour)
+        yield text(layout.kinds, y + 4, row_text(row), colour)
     if row.value:
-        yield _name(layout.right - 12, y + 4, row.value, SOFT, ' text-anchor="end"')
+        yield name(layout.right - 12, y + 4, row.value, SOFT, ' text-anchor="end"')
     if row.given:
         end = layout.left - layout.gutter
-        yield _name(end, y + 4, row.given, INK, ' text-anchor="end"')
-        yield _path(f"M{end + 6:.1f} {y:.1f}H{layout.left - 4:.1f}", COLOURS.get(row.kind, EDGE))
-        yield _tip(layout.left, y, 1, COLOURS.get(row.kind, EDGE))
+        yield name(end, y + 4, row.given, INK, ' text-anchor="end"')
+        yield path(f"M{end + 6:.1f} {y:.1f}H{layout.left - 4:.1f}", COLOURS.get(row.kind, EDGE))
+        yield tip(layout.left, y, 1, COLOURS.get(row.kind, EDGE))
 
 
 def _arcs(number: int, card: Card, layout: CardLayout) -> Iterator[str]:
@@ -147,11 +118,11 @@ def _arcs(number: int, card: Card, layout: CardLayout) -> Iterator[str]:
         colour = COLOURS[card.rows[arc.reader].kind]
         x = layout.left - 22 - LANE * place_
         start, end = layout.middle(number, arc.writer), layout.middle(number, arc.reader)
-        yield _path(f"M{layout.left:.1f} {start:.1f}H{x:.1f}V{end:.1f}H{layout.left - 4:.1f}", colour)
-        yield _tip(layout.left, end, 1, colour)
+        yield path(f"M{layout.left:.1f} {start:.1f}H{x:.1f}V{end:.1f}H{layout.left - 4:.1f}", colour)
+        yield tip(layout.left, end, 1, colour)
     for row, label in arc_labels(card).items():
         colour = COLOURS[next(card.rows[arc.reader].kind for arc in card.arcs if arc.writer == row)]
-        yield _text(layout.left - layout.gutter, layout.middle(number, row) + 4, label, colour, ' text-anchor="end"')
+        yield text(layout.left - layout.gutter, layout.middle(number, row) + 4, label, colour, ' text-anchor="end"')
 
 
 def _net_lines(layout: CardLayout) -> Iterator[str]:
@@ -159,12 +130,12 @@ def _net_lines(layout: CardLayout) -> Iterator[str]:
         start, x = layout.middle(*net.writer), layout.right + 22 + LANE * net.lane
         for reader in net.readers:
             end = layout.middle(*reader)
-            yield _path(f"M{layout.right:.1f} {start:.1f}H{x:.1f}V{end:.1f}H{layout.right + 4:.1f}", EDGE)
-            yield _tip(layout.right, end, -1, EDGE)
+            yield path(f"M{layout.right:.1f} {start:.1f}H{x:.1f}V{end:.1f}H{layout.right + 4:.1f}", EDGE)
+            yield tip(layout.right, end, -1, EDGE)
 
 
 def _legend(kinds: Sequence[str], layout: CardLayout) -> Iterator[str]:
     for i, kind in enumerate(kinds):
         y = layout.bottom + LINE * i
-        yield _text(layout.left + 14, y + 4, kind, COLOURS[kind])
-        yield _text(layout.left + 14 + CHAR * 11, y + 4, MEANINGS[kind], SOFT)
+        yield text(layout.left + 14, y + 4, kind, COLOURS[kind])
+        yield text(layout.left + 14 + CHAR * 11, y + 4, MEANINGS[kind], SOFT)
