@@ -27,6 +27,10 @@ def names_between(first: str, last: str) -> list[str]:
 
 
 def full_name(short: str, names: Collection[str]) -> str:
-    """The only one of `names` that ends in `short`, at one of its dots; `short` itself where there is none."""
+    """The only one of `names` that ends in `short`, at one of its dots; `short` itself where there is none.
+
+    Of two that are of one layer, it is that of the forward pass.
+    """
     ending = [name for name in names if name.endswith(f".{short}")]
-    return ending[0] if short not in names and len(ending) == 1 else short
+    forward = [name for name in ending if "_backward." not in name] or ending
+    return forward[0] if short not in names and len(forward) == 1 else short

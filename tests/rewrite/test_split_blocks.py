@@ -81,6 +81,28 @@ def test_so_do_those_of_both_passes(name: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(found, program.example.outputs, strict=True))
 
 
+@pytest.mark.parametrize("name", ["densenet", "unet"])
+def test_the_backward_pass_has_the_layers_of_the_forward_pass_the_other_way_round(name: str) -> None:
+    _, system = systems_of(name, grad=True)
+    names = [one.name for one in system.equations]
+    forward = [name.partition(".")[2] for name in names if "backward" not in name]
+    backward = [name.partition(".")[2] for name in names if "backward" in name]
+    mirrored = [name for name in backward if not name.isdigit() and not name.startswith("classifier")]
+    assert mirrored == [name for name in reversed(forward) if name != "classifier"]
+
+
+def test_a_norm_in_front_of_the_first_layer_does_not_name_it() -> None:
+    norm, first, second = nn.LayerNorm(3), nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return second(torch.relu(first(norm(x))))
+
+    net = Named(model, norm=norm, first=first, second=second)
+    with torch.no_grad():
+        system = fxsolve.partition(fxsolve.capture(net, torch.randn(2, 3))).system
+    assert [one.name for one in system.equations] == ["block0.first", "block0.second"]
+
+
 def test_what_lies_between_loops_stays_one_block() -> None:
     cell, read, write = nn.GRUCell(4, 4), nn.Linear(3, 4), nn.Linear(4, 2)
 

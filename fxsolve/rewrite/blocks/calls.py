@@ -25,27 +25,32 @@ class BlockCalls:
         self.number: dict[fx.Node, int] = {}
         self.nodes: list[fx.Node] = []
         placeholders = block.body.graph.find_nodes(op="placeholder")
-        paths = {node: owners.get(name, ()) for node, name in zip(placeholders, block.inputs, strict=True)}
+        named = zip(placeholders, block.inputs, strict=True)
+        self.weights = {node: owners[name] for node, name in named if name in owners}
         for node in block.body.graph.nodes:
             if node.op == "call_function":
                 self._add(node)
-                # What is made of weights alone, as their transpose, is a weight.
-                if not any(source in self.number for source in node.all_input_nodes) or node.target is operator.getitem:
-                    paths[node] = _path(node, paths)
         self.graph = CallGraph(
             reads=tuple(tuple(self._reads(node)) for node in self.nodes),
             costs=tuple(cost_of(node) for node in self.nodes),
             gathers=tuple(self._gathers(node) for node in self.nodes),
-            paths=tuple(_path(node, paths) for node in self.nodes),
+            paths=tuple(map(self._path, self.nodes)),
             modules=frozenset(owners.values()),
         )
 
     def _add(self, node: fx.Node) -> None:
+        # What is made of weights alone, as their transpose, is a weight.
+        if node.all_input_nodes and all(source in self.weights for source in node.all_input_nodes):
+            self.weights[node] = self._path(node)
         if node.target is operator.getitem:
             self.number[node] = self.number[node.args[0]]  # pyright: ignore[reportArgumentType]
             return
         self.number[node] = len(self.nodes)
         self.nodes.append(node)
+
+    def _path(self, node: fx.Node) -> Path:
+        """The module of the first weight that a call reads."""
+        return next((self.weights[source] for source in node.all_input_nodes if self.weights.get(source)), ())
 
     def _reads(self, node: fx.Node) -> list[int]:
         return sorted({self.number[source] for source in node.all_input_nodes if source in self.number})
@@ -68,10 +73,6 @@ def cost_of(node: fx.Node) -> int:
 def cost_of_body(body: fx.GraphModule) -> int:
     """What all calls of a body cost, those of loops inside of it left out."""
     return sum(cost_of(node) for node in body.graph.nodes if node.op == "call_function")
-
-
-def _path(node: fx.Node, paths: Mapping[fx.Node, Path]) -> Path:
-    return next((paths[source] for source in node.all_input_nodes if paths.get(source)), ())
 
 
 def _bytes(node: fx.Node) -> int:

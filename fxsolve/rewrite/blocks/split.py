@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from torch import fx
 
@@ -26,8 +27,9 @@ def split_blocks(system: System, owners: Mapping[str, Path]) -> System:
         return system
     taken = {*system.inputs, *(name for equation in system.equations for name in outputs_of(equation))}
     equations: list[Equation] = []
+    known = dict(owners)
     for equation in system.equations:
-        equations += _split(equation, owners, taken) if isinstance(equation, Block) else [equation]
+        equations += _split(equation, known, taken) if isinstance(equation, Block) else [equation]
     return replace(system, equations=tuple(equations))
 
 
@@ -40,13 +42,15 @@ def is_mostly_straight(system: System) -> bool:
     return sum(map(cost_of_body, blocks)) > sum(one.length * cost_of_body(one.body) for one in system.repeats)
 
 
-def _split(block: Block, owners: Mapping[str, Path], taken: set[str]) -> list[Block]:
-    """The equation blocks of one block; itself where it is one already."""
+def _split(block: Block, owners: dict[str, Path], taken: set[str]) -> list[Block]:
+    """The equation blocks of one block; itself where it is one already. Adds to `owners` what is made of weights."""
     whole, block = block, flatten_joins(block)
     results = block.body.graph.output_node().args[0]
     calls = BlockCalls(block, owners)
     if any(result not in calls.number for result in results):  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
         return [whole]
+    named: Any = zip(block.outputs, results, strict=True)  # pyright: ignore[reportArgumentType]
+    owners.update((name, calls.weights[node]) for name, node in named if node in calls.weights)
     found = group(calls.graph)
     # Several products with the weights of one module are steps of it, and not layers.
     if len(found.paths) < 2 or (found.paths[0] and len(set(found.paths)) == 1):
