@@ -1,12 +1,14 @@
 """What keeps blocks from being swept, or from ending before their values are exact."""
 
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
 from torch import fx
 
-from fxsolve.ir.spec import Block, System
+from fxsolve.ir.nested import every_repeat
+from fxsolve.ir.spec import Block, Equation, System
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import SamePlace
 from fxsolve.ops.facts import FACTS, fact_of
@@ -22,7 +24,7 @@ def legal_blocks(schedule: Schedule, system: System, stop: Stop | None) -> tuple
     Blocks whose values are compared must be exact: half-solved, a value equals none that was picked out of it.
     """
     blocks = {one.name: one for one in system.equations if isinstance(one, Block)}
-    compared = next(filter(_compares, _calls(blocks.values())), None)
+    compared = next(filter(_compares, _calls([*blocks.values(), *every_repeat(system)])), None)
     notes: list[str] = []
 
     def legal(method: BlockMethod) -> Schedule:
@@ -46,8 +48,8 @@ def _title(blocks: list[Block]) -> str:
     return f"{blocks[0].name} to {blocks[-1].name}"
 
 
-def _calls(blocks: Iterable[Block]) -> Iterator[fx.Node]:
-    return (node for block in blocks for node in block.body.graph.nodes if node.op == "call_function")
+def _calls(equations: Iterable[Equation]) -> Iterator[fx.Node]:
+    return (node for one in equations for node in one.body.graph.nodes if node.op == "call_function")
 
 
 def _uncertain_integers(blocks: list[Block]) -> Iterator[fx.Node]:
@@ -61,7 +63,8 @@ def _uncertain_integers(blocks: list[Block]) -> Iterator[fx.Node]:
         for node in block.body.graph.nodes:
             if not uncertain.isdisjoint(node.all_input_nodes):
                 uncertain.add(node)
-                if node.op == "call_function" and _is_integer(node):
+                # One result of several, as the places that come with the largest values, is right for any values.
+                if node.op == "call_function" and node.target is not operator.getitem and _is_integer(node):
                     yield node
 
 

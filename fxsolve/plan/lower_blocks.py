@@ -1,6 +1,7 @@
 """From a method over blocks to what runs: sweeps by one call, or the blocks level by level."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import takewhile
 from operator import getitem
 
@@ -22,36 +23,51 @@ def emit_blocks(emission: Emission, method: BlockMethod, blocks: Mapping[str, Bl
     rows = [row for row in named if row]
     if not rows:
         return
-    level = levels_of(reads_of_rows(rows))
     if isinstance(method, JacobiBlocks):
-        _emit_sweeps(emission, rows, level, method.stop or stop or Stop())
+        _emit_sweeps(emission, rows, method.stop or stop or Stop())
         return
+    level = levels_of(reads_of_rows(rows))
     for number in sorted(range(len(rows)), key=lambda number: level[number]):
         for block in rows[number]:
             emission.inline(block)
 
 
-def _emit_sweeps(emission: Emission, rows: Rows, level: list[int], stop: Stop) -> None:
+def _emit_sweeps(emission: Emission, rows: Rows, stop: Stop) -> None:
+    swept = swept_blocks(rows)
+    held = emission.attribute(swept.blocks.name.replace(".", "_"), swept.blocks)
+    arguments = tuple(emission.values[name] for name in swept.given)
+    solved = emission.named(f"{held.target}_solved", jacobi_blocks, held, arguments, emission.spelled(stop))
+    for place, name in enumerate(swept.made):
+        emission.values[name] = emission.named(name, getitem, solved, place)
+
+
+@dataclass(frozen=True)
+class SweptBlocks:
+    """Blocks as they are swept: the names of the values that they are `given`, and of those that they give."""
+
+    blocks: Blocks
+    given: tuple[str, ...]
+    made: tuple[str, ...]
+
+
+def swept_blocks(rows: Rows) -> SweptBlocks:
+    """Rows of blocks, each of which reads only those before it, as one module for sweeps."""
     every = [block for row in rows for block in row]
     made = [name for block in every for name in block.outputs]
-    given = list(dict.fromkeys(name for block in every for name in block.inputs if name not in set(made)))
+    own = set(made)
+    given = list(dict.fromkeys(name for block in every for name in block.inputs if name not in own))
     number = {name: place for place, name in enumerate([*given, *made])}
     place = {block.name: at for at, block in enumerate(every)}
-    name = group_name(every[0].name, every[-1].name)
     blocks = Blocks(
-        name,
+        group_name(every[0].name, every[-1].name),
         [readable_copy(block.body) for block in every],
         reads=tuple(tuple(number[name] for name in block.inputs) for block in every),
         rows=tuple(tuple(place[block.name] for block in row) for row in rows),
-        levels=tuple(level),
+        levels=tuple(levels_of(reads_of_rows(rows))),
         unknowns=tuple(tuple(unknowns_of(block)) for block in every),
         results=tuple(number[name] for name in made),
     )
-    held = emission.attribute(name.replace(".", "_"), blocks)
-    arguments = tuple(emission.values[one] for one in given)
-    solved = emission.named(f"{held.target}_solved", jacobi_blocks, held, arguments, emission.spelled(stop))
-    for at, one in enumerate(made):
-        emission.values[one] = emission.named(one, getitem, solved, at)
+    return SweptBlocks(blocks, tuple(given), tuple(made))
 
 
 def unknowns_of(block: Block) -> list[tuple[tuple[int, ...], torch.dtype]]:

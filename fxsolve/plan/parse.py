@@ -79,15 +79,17 @@ class _ScheduleParser:
 
     def is_over_blocks(self) -> bool:
         """Whether blocks come next, or a row of them, and not steps of a repeat."""
-        first = self.reader.tokens[2 if self.reader.tokens[0].text == "gs" else 0].text
+        first = self.reader.ahead(2 if self.reader.ahead(0).text == "gs" else 0).text
         return isinstance(self.equations.get(full_name(first.partition("..")[0], self.equations)), Block)
 
     def block_method(self, method: type[BlockMethod]) -> BlockMethod:
         """The rest of a method over blocks: blocks, and rows of them, and the stop test of one that sweeps."""
-        items = self.block_row()
-        while self.reader.tokens[0].kind == "," and self.reader.tokens[2].kind != "=":
+        first, items = self.reader.ahead(0), self.block_row()
+        while self.reader.ahead(0).kind == "," and self.reader.ahead(2).kind != "=":
             self.reader.take(",", "','")
             items += self.block_row()
+        if len(items) == 1 and isinstance(items[0], Apply):
+            self.reader.fail(first, f"{first.text} is a block and has no steps to sweep")
         options = self.stop_test() if method is JacobiBlocks else {}
         self.reader.take(")", "',' or ')'")
         return method(items, **options)

@@ -34,6 +34,10 @@ class TextReader:
             self.fail(token, f"expected {expected}, found {token.text}")
         return self.tokens.pop(0)
 
+    def ahead(self, place: int) -> Token:
+        """The token so many places ahead, or the end."""
+        return self.tokens[min(place, len(self.tokens) - 1)]
+
     def word(self, *allowed: str) -> str:
         """One of a few words."""
         token = self.take("name", one_of(allowed))

@@ -50,10 +50,14 @@ def verify_schedule(schedule: Schedule, system: System) -> None:
 
 
 def _check_blocks(method: BlockMethod) -> None:
-    if not method.children or not all(isinstance(child, Apply) or child.is_row for child in method.children):
+    if not method.children or not all(map(_is_row, method.children)):
         raise ScheduleError(f"{method} must be over blocks, and blocks in gs(...)")
     if isinstance(method, JacobiBlocks):
         _check_stop(str(method), method.stop)
+
+
+def _is_row(child: Schedule) -> bool:
+    return isinstance(child, Apply) or (isinstance(child, GaussSeidel) and child.is_row)
 
 
 def _length(equation: Equation) -> int:

@@ -28,10 +28,15 @@ def structure_report(system: System, seconds: Sequence[float]) -> StructureRepor
     return StructureReport(blocks, max(level), width, len(skips), longest, sum(seconds), chain, max(seconds), timed)
 
 
+def gain(structure: StructureReport, on: UnitsReport) -> float:
+    """How many times as fast so many units are as one."""
+    return structure.sequential_seconds / on.seconds if on.seconds else 1.0
+
+
 def verdict(structure: StructureReport) -> str:
     """What parallel units could give at most, and what sweeps would have to do for it."""
-    best = max((structure.sequential_seconds / one.seconds for one in structure.units), default=1.0)
-    most = int(structure.sequential_seconds / structure.slowest_seconds)
+    best = max((gain(structure, one) for one in structure.units), default=1.0)
+    most = int(structure.sequential_seconds / structure.slowest_seconds) if structure.slowest_seconds else 0
     sweeps = f"sweeps over all blocks at once would pay below {count(most, 'sweep')} of at most {structure.depth:,}"
     if best < _GAIN:
         return f"sequential is best here: nothing could run beside the longest chain; {sweeps}, with a unit a block"

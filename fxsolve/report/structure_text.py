@@ -6,7 +6,7 @@ from rich.text import Text
 
 from fxsolve.report.certified import error_text, solution_text
 from fxsolve.report.data import StructureReport
-from fxsolve.report.structure import verdict
+from fxsolve.report.structure import gain, verdict
 from fxsolve.report.units import count, digits, time_text
 from fxsolve.solvers.certificate import Certificate
 
@@ -14,7 +14,8 @@ from fxsolve.solvers.certificate import Certificate
 def structure_rows(structure: StructureReport, certificates: Sequence[Certificate]) -> list[tuple[str, Text]]:
     """Pairs of a name and what is said; `certificates` are those of all solves."""
     names = {block.name for block in structure.blocks}
-    own = [one for one in certificates if any(name.startswith(one.solution.name) for name in names)]
+    groups = [one for one in certificates if one.solution.name not in names]
+    own = [one for one in groups if any(name.startswith(one.solution.name) for name in names)]
     rows = [
         ("blocks", f"{len(structure.blocks):,}, {structure.depth:,} deep, at most {structure.width:,} of one level"),
         ("skips", _skips(structure)),
@@ -45,6 +46,5 @@ def _chain(structure: StructureReport) -> str:
 def _units(structure: StructureReport) -> list[str]:
     """2 units: 7.31 ms, 1.20x."""
     return [
-        f"{one.units:,} units: {time_text(one.seconds)}, {digits(structure.sequential_seconds / one.seconds)}x"
-        for one in structure.units
+        f"{one.units:,} units: {time_text(one.seconds)}, {digits(gain(structure, one))}x" for one in structure.units
     ]

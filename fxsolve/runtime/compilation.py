@@ -11,23 +11,15 @@ from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, InputError, ScheduleError
 from fxsolve.ir.nested import every_repeat
-from fxsolve.ir.spec import System
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.loops.stopping.counts import folded
-from fxsolve.plan.auto import example_values
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
 from fxsolve.plan.methods import METHODS
-from fxsolve.plan.schedule import block_methods
-from fxsolve.plan.straight import straight_runs
-from fxsolve.plan.text import parse_schedule
-from fxsolve.plan.timing import time_equations
 from fxsolve.plan.tolerance import loosest_stop
-from fxsolve.report.data import StructureReport
 from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
-from fxsolve.report.structure import structure_report
 from fxsolve.report.units import count
 from fxsolve.runtime.checks import check_example
 from fxsolve.runtime.contest import is_close, may_take_turns
@@ -39,6 +31,7 @@ from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.prospect import Prospect, prospect_of
 from fxsolve.runtime.ready import generators_of, make_ready
+from fxsolve.runtime.straight_code import names_blocks, structure_of
 from fxsolve.runtime.trial import race, run_original, time_emitted
 from fxsolve.solvers.requests import unasked
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
@@ -206,8 +199,9 @@ class Compilation:
     def _partition(self) -> Partition:
         parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
         notes = (*parts.notes, *self.captured.notes)
-        self.report = replace(self.report, notes=notes, structure=self._structure(parts.system))
-        if not parts.system.repeats and not self._names_blocks(parts.system):
+        structure = structure_of(self.captured, parts.system, self.clock)
+        self.report = replace(self.report, notes=notes, structure=structure)
+        if not parts.system.repeats and not names_blocks(parts.system, self.options.schedule, self.options.tolerance):
             nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
             reason = notes[0] if notes else nothing
             deep = self.report.structure
@@ -215,20 +209,6 @@ class Compilation:
                 reason = f"sequential is best here: {count(len(deep.blocks), 'block')}, {deep.depth:,} deep; {reason}"
             raise NoLoopError(reason)
         return parts
-
-    def _structure(self, system: System) -> StructureReport | None:
-        """Where straight-line code is the main thing, its blocks and what each costs."""
-        if not straight_runs(system):
-            return None
-        seconds = self.clock.time("structure", time_equations, system, example_values(self.captured))
-        return structure_report(system, seconds)
-
-    def _names_blocks(self, system: System) -> bool:
-        """Whether the schedule that was asked for solves blocks. Raises `ScheduleError` where it does not fit."""
-        asked = self.options.schedule
-        if asked == "auto" or len(system.equations) < 2:
-            return False
-        return any(block_methods(parse_schedule(asked, system, as_stop(self.options.tolerance))))
 
     def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:
         """The emitted module must reproduce the recorded run."""

@@ -115,11 +115,12 @@ def jacobi_blocks(blocks: Blocks, given: tuple[Tensor, ...], stop: Stop) -> tupl
 
 
 def _attempt(blocks: Blocks, values: list[Tensor], level: int) -> list[Tensor] | None:
-    """One sweep; None where kernels refuse what it was fed, as a Cholesky factor of zeros."""
+    """One sweep; None where kernels refuse what it was fed, as a Cholesky factor of zeros, or shapes are others."""
     try:
-        return blocks.sweep(values, level)
+        fresh = blocks.sweep(values, level)
     except (RuntimeError, IndexError, ValueError):
         return None
+    return fresh if all(new.shape == old.shape for new, old in _changed(fresh, values)) else None
 
 
 def _changed(fresh: list[Tensor], values: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
