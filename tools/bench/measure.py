@@ -127,8 +127,10 @@ def device_name(device: str) -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def save(chosen: argparse.Namespace, name: str, cases: Sequence[Case]) -> None:
-    """Write the cases as JSON with all that is needed to judge them, and print them."""
+def save(
+    chosen: argparse.Namespace, name: str, cases: Sequence[Case], model: dict[str, float | str] | None = None
+) -> None:
+    """Write the cases as JSON with all that is needed to judge them, and print them; `model` are derived figures."""
     record = {
         "benchmark": name,
         "device": device_name(chosen.device),
@@ -143,6 +145,7 @@ def save(chosen: argparse.Namespace, name: str, cases: Sequence[Case]) -> None:
             "statistic": "median, contenders interleaved in one run",
         },
         "cases": [asdict(case) | {"ratio": case.ratio, "kept": case.kept} for case in cases],
+        **({"model": model} if model else {}),
     }
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(record, indent=2) + "\n")
