@@ -1,7 +1,18 @@
 """fxsolve: solve the loops of a PyTorch program in parallel, with the same values."""
 
 from fxsolve.compiler import compile, explain
-from fxsolve.errors import FxSolveError
+from fxsolve.errors import (
+    CaptureError,
+    CommunicationError,
+    FxSolveError,
+    GradientError,
+    GuardError,
+    InputError,
+    PartitionError,
+    ScheduleError,
+    SideEffectError,
+    TorchVersionError,
+)
 from fxsolve.runtime.compiled import Compiled
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
@@ -10,9 +21,18 @@ from fxsolve.stages import capture, emit, partition, schedule
 __version__ = "0.1.0"
 
 __all__ = [
+    "CaptureError",
     "Certificate",
+    "CommunicationError",
     "Compiled",
     "FxSolveError",
+    "GradientError",
+    "GuardError",
+    "InputError",
+    "PartitionError",
+    "ScheduleError",
+    "SideEffectError",
+    "TorchVersionError",
     "capture",
     "certificates",
     "compile",

@@ -1,18 +1,64 @@
 """`compile` and `explain`."""
 
 from collections.abc import Callable
-from typing import Any, Never
+from enum import Enum
+from functools import partial
+from typing import Any, Final, Never, Protocol, TypedDict, TypeVar, Unpack, overload
+
+from torch import nn
 
 from fxsolve.report.report import Report
-from fxsolve.runtime.compiled import Compiled, compile_again, recompile
+from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule, P, R, compile_again, recompile
 from fxsolve.runtime.declaration import read_shapes
 from fxsolve.runtime.entries import Options
 from fxsolve.runtime.usable import check_inputs, check_names, check_program
 from fxsolve.stages import as_stop, check_backend, check_max_entries, check_mode, check_schedule, check_verify
 
+M = TypeVar("M", bound=nn.Module)
 
+
+class _Later(Enum):
+    """A program that is not there yet: `None` would be one that the user believes to have."""
+
+    LATER = 0
+
+
+LATER: Final = _Later.LATER
+
+
+class Settings(TypedDict, total=False):
+    """The options of `compile`, for type checkers."""
+
+    schedule: str
+    backend: str
+    tolerance: float | None
+    verify: str | int
+    max_entries: int
+    dynamic_shapes: Any
+    mode: str
+
+
+class Decorator(Protocol):
+    """What `compile` is without a program: it compiles the one that it is called with."""
+
+    @overload
+    def __call__(self, program: M) -> CompiledModule[M]: ...
+    @overload
+    def __call__(self, program: Callable[P, R]) -> CompiledFunction[P, R]: ...
+
+
+@overload
 def compile(
-    program: Callable[..., Any],
+    program: M, example_inputs: tuple[Any, ...] | None = None, **options: Unpack[Settings]
+) -> CompiledModule[M]: ...
+@overload
+def compile(
+    program: Callable[P, R], example_inputs: tuple[Any, ...] | None = None, **options: Unpack[Settings]
+) -> CompiledFunction[P, R]: ...
+@overload
+def compile(*, example_inputs: tuple[Any, ...] | None = None, **options: Unpack[Settings]) -> Decorator: ...
+def compile(
+    program: Any = LATER,
     example_inputs: tuple[Any, ...] | None = None,
     schedule: str = "auto",
     backend: str = "inductor",
@@ -22,12 +68,13 @@ def compile(
     dynamic_shapes: Any = None,
     mode: str = "default",
     **unknown: Never,
-) -> Compiled:
+) -> Any:
     """The same program, with its sequential loops solved by the schedule that is fastest here.
 
     `program` is a module or function and stays as it is; of a module the result is a module too, with the same
     parameters, state_dict and settings. It is recorded at the first call, or at once on `example_inputs`, and again for
-    every new kind of call; see `Compiled`. As a decorator, `@fxsolve.compile` compiles a function or method.
+    every new kind of call; see `Compiled`. As a decorator, `@fxsolve.compile` or `@fxsolve.compile(backend="eager")`,
+    it compiles a function or method.
 
     `schedule` is "auto", a schedule in text form, or the name of a method for every loop that it fits: "gs", "jacobi",
     "newton", "picard", "scan" or "levels". `backend="eager"` never compiles steps with inductor. `tolerance` is the
@@ -67,11 +114,17 @@ def compile(
     raise `GradientError`. What the program raises is raised as it is.
     """
     check_names(unknown)
-    check_program(program.program if isinstance(program, Compiled) else program)
     check_inputs(example_inputs)
     options = check_options(
         Options(schedule, backend, tolerance, verify, max_entries, read_shapes(dynamic_shapes), mode)
     )
+    if program is LATER:
+        return partial(_compile, example_inputs=example_inputs, options=options)
+    return _compile(program, example_inputs, options)
+
+
+def _compile(program: Any, example_inputs: tuple[Any, ...] | None, options: Options) -> Compiled:
+    check_program(program.program if isinstance(program, Compiled) else program)
     compiled = compile_again(program, options) if isinstance(program, Compiled) else recompile(program, options)
     if example_inputs is not None:
         compiled(*example_inputs)
@@ -95,6 +148,6 @@ def explain(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Report:
     Every loop is named: in `loops` with its schedule, or in `notes` with the first argument that kept it from being
     rolled and its source line.
     """
-    compiled = compile(program)
+    compiled = _compile(program, None, Options())
     compiled(*args, **kwargs)
     return compiled.report()

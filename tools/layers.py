@@ -27,6 +27,7 @@ RANKS = {
     "stages": 13,
     "runtime": 14,
     "compiler": 15,
+    "torch_backend": 16,
     "__init__": 16,
     "cli": 17,
     "__main__": 18,

@@ -4,8 +4,8 @@ import copy
 import functools
 import sys
 from collections.abc import Callable
-from types import FunctionType, MethodType
-from typing import Any, final
+from types import FunctionType, MethodType, new_class
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, final, overload
 
 import torch
 from torch import fx, nn
@@ -17,8 +17,23 @@ from fxsolve.runtime.around import AroundRuntime, is_around
 from fxsolve.runtime.cache import ORIGINAL, EntryInfo, OriginalSchedule
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.entries import Options
+from fxsolve.runtime.forward import Forward
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.torch_compat.dispatch import is_exporting
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+M_co = TypeVar("M_co", covariant=True)
+_Kind = TypeVar("_Kind", bound=nn.Module)
+
+
+class HasForward(Protocol[P, R_co]):
+    """A module, by what it takes and returns."""
+
+    @property
+    def forward(self) -> Callable[P, R_co]: ...
 
 
 class Compiled:
@@ -95,8 +110,20 @@ class Compiled:
 
 
 @final
-class CompiledFunction(Compiled):
-    """A compiled function, method, or callable object; it has the name and documentation of the program."""
+class CompiledFunction(Compiled, Generic[P, R]):
+    """A compiled function, method, or callable object; it has the name, documentation and types of the program."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> "CompiledFunction[P, R]": ...
+
+        @overload
+        def __get__(
+            self: "CompiledFunction[Concatenate[Any, Q], R]", instance: Any, owner: type | None = None
+        ) -> Callable[Q, R]: ...
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -122,7 +149,7 @@ class CompiledFunction(Compiled):
         return name if found is self else super().__reduce__()
 
 
-def _delegate_methods(kind: type["CompiledModule"]) -> type["CompiledModule"]:
+def _delegate_methods(kind: type[_Kind]) -> type[_Kind]:
     """Call the methods of nn.Module on the model, which may have overridden them."""
     for name, member in vars(nn.Module).items():
         if isinstance(member, FunctionType) and not name.startswith("__") and name != "forward":
@@ -142,20 +169,26 @@ def _delegate(name: str, member: FunctionType) -> Callable[..., Any]:
 
 @final
 @_delegate_methods
-class CompiledModule(Compiled, nn.Module):
+class CompiledModule(Compiled, nn.Module, Generic[M_co]):
     """A compiled module, itself an nn.Module: the parameters, children, flags and hooks are those of the model.
 
-    Its `__dict__` is the model's, its methods are the model's methods, and what is set on it is set on the model.
+    Its `__dict__` is the model's, its methods are the model's methods, and what is set on it is set on the model. To
+    type checkers, which know no intersection of types, methods of the model's own are `Any`; `.program` has them typed.
     """
+
+    if TYPE_CHECKING:
+
+        @property
+        def program(self) -> M_co: ...  # pyright: ignore[reportIncompatibleMethodOverride]
+
+        def __call__(self: "CompiledModule[HasForward[P, R]]", *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     def __init__(self, runtime: Runtime | AroundRuntime) -> None:
         # Not nn.Module.__init__, which would give this object parameters and flags of its own.
         object.__setattr__(self, "_runtime", runtime)
         object.__setattr__(self, "__dict__", vars(runtime.program))
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The compiled call."""
-        return self(*args, **kwargs)
+    forward = Forward(Compiled.__call__, nn.Module.forward)  # pyright: ignore[reportAssignmentType]
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._runtime.program, name, value)
@@ -174,8 +207,15 @@ def recompile(program: Callable[..., Any], options: Options) -> Compiled:
     """The compiled form of `program`, with nothing recorded yet."""
     if is_around(program):
         return CompiledModule(AroundRuntime(program, options, functools.partial(_inside, options)))
-    kind = CompiledModule if isinstance(program, nn.Module) else CompiledFunction
-    return kind(Runtime(program, options))
+    if not isinstance(program, nn.Module):
+        return CompiledFunction(Runtime(program, options))
+    return _class_for(type(program))(Runtime(program, options))
+
+
+def _class_for(kind: type[nn.Module]) -> type[CompiledModule[Any]]:
+    """A class with the name and the `forward` of another, for those who read signatures from classes."""
+    names = {"forward": Forward(Compiled.__call__, kind.forward), "__module__": kind.__module__}
+    return new_class(f"Compiled{kind.__name__}", (CompiledModule,), exec_body=lambda space: space.update(names))
 
 
 def _inside(options: Options, module: nn.Module) -> tuple[nn.Module, Runtime]:
