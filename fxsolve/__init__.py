@@ -8,11 +8,13 @@ from fxsolve.errors import (
     GradientError,
     GuardError,
     InputError,
+    LeftAloneError,
     PartitionError,
     ScheduleError,
     SideEffectError,
     TorchVersionError,
 )
+from fxsolve.report.log import set_up_logging
 from fxsolve.runtime.compiled import Compiled
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
@@ -29,6 +31,7 @@ __all__ = [
     "GradientError",
     "GuardError",
     "InputError",
+    "LeftAloneError",
     "PartitionError",
     "ScheduleError",
     "SideEffectError",
@@ -41,3 +44,5 @@ __all__ = [
     "partition",
     "schedule",
 ]
+
+set_up_logging()

@@ -12,7 +12,15 @@ from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule,
 from fxsolve.runtime.declaration import read_shapes
 from fxsolve.runtime.entries import Options
 from fxsolve.runtime.usable import check_inputs, check_names, check_program
-from fxsolve.stages import as_stop, check_backend, check_max_entries, check_mode, check_schedule, check_verify
+from fxsolve.stages import (
+    as_stop,
+    check_backend,
+    check_max_entries,
+    check_mode,
+    check_on_left_alone,
+    check_schedule,
+    check_verify,
+)
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -36,6 +44,7 @@ class Settings(TypedDict, total=False):
     max_entries: int
     dynamic_shapes: Any
     mode: str
+    on_left_alone: str
 
 
 class Decorator(Protocol):
@@ -67,6 +76,7 @@ def compile(
     max_entries: int = 16,
     dynamic_shapes: Any = None,
     mode: str = "default",
+    on_left_alone: str = "warn",
     **unknown: Never,
 ) -> Any:
     """The same program, with its sequential loops solved by the schedule that is fastest here.
@@ -106,6 +116,10 @@ def compile(
     of each new length. `dynamic_shapes`, in the form of `torch.export.export`, tells beforehand which these are: a long
     first call is then recorded on the first entries of its arguments, at two short lengths, and not at its own.
 
+    Each recording is a line of the logger `fxsolve` (level INFO, shown by `FXSOLVE_LOGS=info`). A program that is left
+    alone after a first call of more than two seconds is a warning there, once; `on_left_alone="ignore"` leaves it out,
+    and "error" raises `LeftAloneError` with the reason, at every such call, whatever its first call took.
+
     What is compiled already is compiled anew, with the options given there and here. Options of other names are
     collected in `unknown` for a message that says what to write instead.
 
@@ -115,9 +129,8 @@ def compile(
     """
     check_names(unknown)
     check_inputs(example_inputs)
-    options = check_options(
-        Options(schedule, backend, tolerance, verify, max_entries, read_shapes(dynamic_shapes), mode)
-    )
+    shapes = read_shapes(dynamic_shapes)
+    options = check_options(Options(schedule, backend, tolerance, verify, max_entries, shapes, mode, on_left_alone))
     if program is LATER:
         return partial(_compile, example_inputs=example_inputs, options=options)
     return _compile(program, example_inputs, options)
@@ -139,6 +152,7 @@ def check_options(options: Options) -> Options:
     check_verify(options.verify)
     check_max_entries(options.max_entries)
     check_mode(options.mode)
+    check_on_left_alone(options.on_left_alone)
     return options
 
 

@@ -41,6 +41,10 @@ class GradientError(FxSolveError, RuntimeError):
     """A derivative of a compiled program was asked for that it cannot give; torch raises `RuntimeError` there."""
 
 
+class LeftAloneError(FxSolveError):
+    """The program runs as it was written, for the reason in the message; seen with `on_left_alone="error"` alone."""
+
+
 class InputError(FxSolveError):
     """A file, factory or option given by the user cannot be used."""
 

@@ -34,6 +34,7 @@ from fxsolve.solvers.stop import Stop
 
 BACKENDS = ("inductor", "eager")
 MODES = ("default", "reduce-overhead", "max-autotune")
+ON_LEFT_ALONE = ("ignore", "warn", "error")
 
 
 def capture(program: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
@@ -155,6 +156,12 @@ def check_backend(backend: str) -> None:
     """Raise `InputError` for a backend that there is not."""
     if backend not in BACKENDS:
         raise InputError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}")
+
+
+def check_on_left_alone(answer: str) -> None:
+    """Raise `InputError` for what cannot be done where a program is left alone."""
+    if answer not in ON_LEFT_ALONE:
+        raise InputError(f"on_left_alone is {answer!r}; choose one of {', '.join(ON_LEFT_ALONE)}")
 
 
 @dataclass

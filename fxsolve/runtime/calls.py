@@ -1,6 +1,7 @@
 """What happens at each call: reuse a compiled version, record another one, or run the program as it was written."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,8 @@ from fxsolve.capture.capture import name_of
 from fxsolve.capture.effects.mutations import as_before, is_read_live
 from fxsolve.capture.program import Program
 from fxsolve.economy.clock import seconds_now
-from fxsolve.errors import CaptureError, FxSolveError
+from fxsolve.errors import CaptureError, FxSolveError, LeftAloneError
+from fxsolve.report.log import LONG, log_recording, notice, warn_left_alone
 from fxsolve.report.report import Report
 from fxsolve.runtime.account import Account
 from fxsolve.runtime.attempts import MISS, Attempts, noted, run_of
@@ -46,6 +48,7 @@ class Runtime:
         self._reader = Reader(program)
         self._building = threading.RLock()
         self._account = Account(options)
+        self._is_warned = options.on_left_alone != "warn"
 
     @property
     def latest(self) -> Variant | None:
@@ -110,7 +113,8 @@ class Runtime:
         if group is None or (group.usual is not None and group.usual.is_over):
             return MISS
         self._patience.found()
-        return take_turn(self._attempts, self._cache, group, call, original, began)
+        result = take_turn(self._attempts, self._cache, group, call, original, began)
+        return result if result is MISS else self._told(result)
 
     def _count(self, group: Group | None, seconds: float, reading: float) -> None:
         """A call took so long, of which it was read in `reading` seconds."""
@@ -163,8 +167,11 @@ class Runtime:
         variants = group.variants if group is not None else ()
         earlier = tuple(one.entry.folded for one in variants if one.entry.folded is not None)
         given = (self.program, original.args, original.kwargs, self.options, relatives, call.state.live, learn)
+        start = time.perf_counter()
         try:
-            entry, result = build(*given, Costs(self._account.purse, self._time_reading(original)), follows, earlier)
+            costs = Costs(self._account.purse, self._time_reading(original))
+            with notice(f"compiling {name_of(self.program)}, at its first call of this kind,"):
+                entry, result = build(*given, costs, follows, earlier)
         except FxSolveError:  # an option does not fit the program
             raise
         except Exception:
@@ -178,6 +185,24 @@ class Runtime:
             return result
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         self._keep(entry, filed, group, describe_call(call))
+        self._log(time.perf_counter() - start)
+        return self._told(result)
+
+    def _log(self, seconds: float) -> None:
+        """Say what came of the recording that is shown."""
+        assert self.latest is not None
+        entry = self.latest.entry
+        if entry.ready is not None or entry.prospect is not None or seconds < LONG or self._is_warned:
+            log_recording(entry.report, seconds)
+            return
+        self._is_warned = True
+        warn_left_alone(entry.report, seconds)
+
+    def _told(self, result: Any) -> Any:
+        """The result of a call; `LeftAloneError` where the original gave it for good, and that is to be an error."""
+        entry = self.latest.entry if self.latest is not None else None
+        if self.options.on_left_alone == "error" and entry and entry.ready is None and entry.prospect is None:
+            raise LeftAloneError(f"{name_of(self.program)} is left alone: {entry.report.reason}")
         return result
 
     def _time_reading(self, original: Original) -> float:
@@ -220,4 +245,4 @@ class Runtime:
         began = seconds_now()
         result = original.run()
         self._account.ledger.run(seconds_now() - began)
-        return result
+        return self._told(result)

@@ -9,7 +9,7 @@ from torch import Tensor
 from fxsolve.capture.effects.mutations import note_mutations
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
-from fxsolve.errors import FxSolveError, InputError, ScheduleError
+from fxsolve.errors import FxSolveError, InputError, LeftAloneError, ScheduleError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
@@ -25,7 +25,7 @@ from fxsolve.runtime.checks import check_example
 from fxsolve.runtime.contest import is_close, may_take_turns
 from fxsolve.runtime.entries import Costs, Entry, Options
 from fxsolve.runtime.family import member
-from fxsolve.runtime.faults import DiffersError, LeftAloneError, NoLoopError, internal_error
+from fxsolve.runtime.faults import DiffersError, NoLoopError, internal_error
 from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
 from fxsolve.runtime.group import Ballot, Verdict, ballot_about
 from fxsolve.runtime.modes import plain_torch

@@ -25,6 +25,7 @@ class Options:
     max_entries: int = 16
     dynamic_shapes: Shapes = None
     mode: str = "default"
+    on_left_alone: str = "warn"
 
 
 @dataclass(frozen=True)

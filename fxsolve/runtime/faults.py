@@ -1,10 +1,7 @@
 """Reasons to leave a program alone, among them errors that it does not raise itself."""
 
+from fxsolve.errors import LeftAloneError
 from fxsolve.plan.schedule import Schedule, is_iterative
-
-
-class LeftAloneError(Exception):
-    """The original is to run; the message is the reason."""
 
 
 class NoLoopError(LeftAloneError):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fxsolve.solvers.certificate import Certificate, of_own_steps
 from fxsolve.solvers.chunk import Chunk
 from fxsolve.solvers.compile_once import compile_kept
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 from fxsolve.solvers.until import Steps, UntilLoop, follow, own_steps, solution_of, until
@@ -31,6 +32,7 @@ class AheadChunk(Chunk):
         return compile_kept(self.module, inputs, self.kept)
 
 
+@profiled
 def until_ahead(
     loop: UntilLoop,
     chunk: AheadChunk,

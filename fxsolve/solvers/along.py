@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.loop import Loop, LoopLag
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 
@@ -30,6 +31,7 @@ class AlongLoop(Loop):
         return f"{self.name}: lags={self.lags}, spare={self.spare}, backs={self.backs}"
 
 
+@profiled
 def along(
     loop: AlongLoop, initial: tuple[tuple[Tensor, ...], ...], stacks: tuple[Tensor, ...], shared: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, Sampled, State, Verdict, evaluate, judge, watch_floor
 from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.samples import SampleLoops, changed_samples
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess
@@ -87,6 +88,7 @@ def _unsettled(changes: Tensor, extents: Tensor, before: Tensor | None, stop: St
     return awake & ~(changes * factors <= stop.atol + stop.rtol * extents)
 
 
+@profiled
 def jacobi_by_sample(
     loop: Loop,
     samples: SampleLoops,

@@ -7,12 +7,14 @@ from fxsolve.solvers.bitwise import differs
 from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.gauss_seidel import stack_rows
 from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution, Status
 
 _RARER = 32
 
 
+@profiled
 def fixed_point(loop: Loop, initial: tuple[tuple[Tensor, ...], ...], shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Run at most T steps of a loop without per-step inputs or buffers, whose lags all have distance 1.
 

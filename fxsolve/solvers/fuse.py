@@ -10,6 +10,7 @@ from fxsolve.solvers.chunk import Chunk
 from fxsolve.solvers.compile_once import compile_graph
 from fxsolve.solvers.compiled_steps import OwnSteps, certify_compiled
 from fxsolve.solvers.loop import Buffer, Loop
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 
@@ -21,6 +22,7 @@ class FusedChunk(Chunk):
         return compile_graph(self.module, inputs)
 
 
+@profiled
 def fused_gauss_seidel(
     loop: Loop,
     chunk: nn.Module,

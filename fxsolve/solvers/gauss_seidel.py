@@ -10,6 +10,7 @@ from torch import Tensor
 from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.memory import span_of
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 
@@ -17,6 +18,7 @@ _MOST_GAPS = 4  # of the memory of a stack, against that of its entries
 _ALIGNED = 16  # entries: a row begins where a tensor of its own would
 
 
+@profiled
 def gauss_seidel(
     loop: Loop,
     initial: tuple[tuple[Tensor, ...], ...],

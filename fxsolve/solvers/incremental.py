@@ -12,6 +12,7 @@ from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, changed_by_rounding
 from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -82,6 +83,7 @@ class StepProgram(nn.Module):
         return (stage for stage in self.stages if isinstance(stage, Stage))
 
 
+@profiled
 def incremental(
     loop: Loop,
     program: StepProgram,

@@ -13,6 +13,7 @@ from torch import Tensor
 from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, judge, watch_floor
 from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -35,6 +36,7 @@ class JacobiSolver(Method):
         return judge(state, self.stop)
 
 
+@profiled
 def jacobi(
     loop: Loop,
     initial: Initial,

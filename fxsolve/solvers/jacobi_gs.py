@@ -17,6 +17,7 @@ from fxsolve.solvers.in_order import run_in_order
 from fxsolve.solvers.iterate import Solved, iterate
 from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.loop import Buffer, Loop, LoopLag
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Frontier, Given, Outputs, Window, advance, open_window, unknowns
 from fxsolve.solvers.windows import Initial, conclude, receive
@@ -58,6 +59,7 @@ class ChunkedSteps(nn.Module):
         return tuple(torch.stack(values, 1) for values in zip(*steps, strict=True))
 
 
+@profiled
 def jacobi_gs(
     loop: Loop,
     initial: Initial,

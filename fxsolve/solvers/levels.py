@@ -15,6 +15,7 @@ from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import Change, has_size
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess, sweep
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -51,6 +52,7 @@ class LevelsSolver(Method):
         return state if len(state.sizes) < self.depth else _read(state)
 
 
+@profiled
 def levels(
     loop: Loop,
     initial: Initial,

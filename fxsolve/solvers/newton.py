@@ -18,6 +18,7 @@ from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess, reads
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -51,6 +52,7 @@ class NewtonSolver(Method):
         return "unsolved" if verdict is None and stalled(state.sizes) else verdict
 
 
+@profiled
 def newton(
     loop: Loop,
     linear: nn.Module,

@@ -14,6 +14,7 @@ from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import has_size
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Window, first_guess
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -40,6 +41,7 @@ class PicardSolver(Method):
         return judge(state, self.stop)
 
 
+@profiled
 def picard(
     loop: Loop,
     initial: Initial,

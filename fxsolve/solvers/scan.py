@@ -15,6 +15,7 @@ from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, judge
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.newton import check_layout, correct, solve_chain
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess, reads
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -68,6 +69,7 @@ class ScanSolver(Method):
         return replace(state, change=replace(state.change, converged=bool(rounding.all())))
 
 
+@profiled
 def scan(
     loop: Loop,
     linear: nn.Module,

@@ -15,6 +15,7 @@ from fxsolve.errors import ScheduleError
 from fxsolve.solvers.iterate import Method, Slid, State, Verdict
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import Change
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.step_changes import find_front
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import (
@@ -85,6 +86,7 @@ class Sliding(Method):
         return State(window, point, outputs, change, (*sizes, front.size), slid=counted)
 
 
+@profiled
 def sliding(
     loop: Loop,
     initial: Initial,

@@ -10,6 +10,7 @@ from fxsolve.errors import GuardError
 from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.gauss_seidel import stack_rows
 from fxsolve.solvers.loop import Loop, LoopLag
+from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 from fxsolve.solvers.trips import Trips, TripsError
@@ -49,6 +50,7 @@ class UntilLoop(Loop):
         return f"{super().extra_repr()}, until output {self.condition} is {self.stops}"
 
 
+@profiled
 def until(
     loop: UntilLoop,
     initial: tuple[tuple[Tensor, ...], ...],

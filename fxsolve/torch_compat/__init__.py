@@ -13,6 +13,7 @@ is met by one `TorchVersionError` that says what is gone, and not by a wrong res
     modules     what nn.Module keeps about itself, by name
     overrides   functions of torch that ask whether a tensor or a mode overrides them
     processes   process groups, remote calls and futures
+    profiling   whether a profiler is on
     compilers   dynamo and inductor, which take seconds to import and are looked up at their first use
 
 Operators with an underscore (`aten._softmax`) stand where they are used: a missing one fails there at import.
