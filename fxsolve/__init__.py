@@ -16,9 +16,11 @@ from fxsolve.errors import (
 )
 from fxsolve.report.log import set_up_logging
 from fxsolve.runtime.compiled import Compiled
+from fxsolve.runtime.overview import entries
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
 from fxsolve.stages import capture, emit, partition, schedule
+from fxsolve.view.notebook import show_in_notebooks
 
 __version__ = "0.1.0"
 
@@ -40,9 +42,11 @@ __all__ = [
     "certificates",
     "compile",
     "emit",
+    "entries",
     "explain",
     "partition",
     "schedule",
 ]
 
 set_up_logging()
+show_in_notebooks()

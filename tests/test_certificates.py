@@ -13,8 +13,9 @@ from torch import Tensor, nn
 import fxsolve
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.text import parse_schedule
+from fxsolve.report.from_json import from_json
 from fxsolve.report.html import to_html
-from fxsolve.report.to_json import from_json, to_json
+from fxsolve.report.to_json import to_json
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.loop import Loop
 from tests.plan.recurrences import B, N, affine, gru, loop_over, weights

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fxsolve.cli import main
-from fxsolve.report.to_json import from_json
+from fxsolve.report.from_json import from_json
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = """

@@ -17,7 +17,8 @@ from fxsolve.ir.text import pattern_text
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.method import Steps
 from fxsolve.plan.text import parse_schedule
-from fxsolve.report.to_json import from_json, to_json
+from fxsolve.report.from_json import from_json
+from fxsolve.report.to_json import to_json
 from fxsolve.runtime.compiled import Compiled
 from fxsolve.solvers.solution import observe
 from fxsolve.stages import capture, emit, partition, schedule

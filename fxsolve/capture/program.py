@@ -145,7 +145,7 @@ class Example:
     before: Held = NOTHING_HELD
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program:
     """A functional ATen graph equal to the recorded program, bit for bit.
 
@@ -175,6 +175,12 @@ class Program:
     stores: Stores = NO_STORES
     needed: tuple[int | str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line; `module.code` has the calls."""
+        calls = sum(node.op == "call_function" for node in self.module.graph.nodes)
+        parts = f"{calls} calls, {len(self.draws)} draws, {len(self.guards)} guards"
+        return f"Program({self.name}: {parts}{', with its backward pass' if self.backward is not None else ''})"
 
 
 def attribute_of(program: Program, target: str) -> Tensor:

@@ -203,7 +203,7 @@ class Repeat:
 Equation = Block | Repeat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class System:
     """Equations in program order, the names they start from, and the names that are the program's outputs."""
 
@@ -214,6 +214,11 @@ class System:
     @property
     def repeats(self) -> tuple[Repeat, ...]:
         return tuple(e for e in self.equations if isinstance(e, Repeat))
+
+    def __repr__(self) -> str:
+        """One line, without the graphs; `ir.text.system_text` has all of it."""
+        names = (f"{one.name} x {one.length}" if isinstance(one, Repeat) else one.name for one in self.equations)
+        return f"System(({', '.join(self.inputs)}) -> {', '.join(names)} -> ({', '.join(self.outputs)}))"
 
 
 def inputs_of(equation: Equation) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME
 
-from fxsolve.report.report import Report
+from fxsolve.report.data import ReportData
 from fxsolve.report.text import render
 
 PAGE = """<!doctype html>
@@ -29,11 +29,24 @@ pre {{ font: 14px/1.35 "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-
 """
 
 
-def to_html(report: Report, width: int = 110) -> str:
+PART = '<pre style="font-family: Menlo, Consolas, monospace; line-height: 1.35">{code}</pre>'
+
+
+def to_html(report: ReportData, width: int = 110) -> str:
     """The text report, `width` columns wide, as a self-contained page."""
+    title = html.escape(report.program).replace("{", "{{").replace("}", "}}")
+    page = PAGE.replace("TITLE", title)
+    return _printed(report, width).export_html(code_format=page, theme=DEFAULT_TERMINAL_THEME)
+
+
+def to_html_part(report: ReportData, width: int = 100) -> str:
+    """The text report as a part of a page, such as a notebook."""
+    return _printed(report, width).export_html(code_format=PART, theme=DEFAULT_TERMINAL_THEME, inline_styles=True)
+
+
+def _printed(report: ReportData, width: int) -> Console:
     console = Console(
         file=io.StringIO(), record=True, width=width, force_terminal=True, highlight=False, markup=False, emoji=False
     )
     console.print(render(report, box.SIMPLE_HEAD), crop=False)
-    title = html.escape(report.program).replace("{", "{{").replace("}", "}}")
-    return console.export_html(code_format=PAGE.replace("TITLE", title), theme=DEFAULT_TERMINAL_THEME)
+    return console

@@ -21,6 +21,7 @@ from fxsolve.runtime.entry import build
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import UNSEEN, CallKey, Reader, describe_call, is_observed
+from fxsolve.runtime.overview import note
 from fxsolve.runtime.patience import Patience
 from fxsolve.runtime.purchase import buy
 from fxsolve.runtime.rehearsal import Rehearsal
@@ -48,7 +49,13 @@ class Runtime:
         self._reader = Reader(program)
         self._building = threading.RLock()
         self._account = Account(options)
+        note(self)
         self._is_warned = options.on_left_alone != "warn"
+
+    @property
+    def name(self) -> str:
+        """What the program is called."""
+        return name_of(self.program)
 
     @property
     def latest(self) -> Variant | None:

@@ -11,6 +11,7 @@ from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, InputError, LeftAloneError, ScheduleError
 from fxsolve.ir.nested import every_repeat
+from fxsolve.ir.spec import System
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.loops.stopping.counts import folded
@@ -63,6 +64,7 @@ class Compilation:
     made: _Made | None = None  # and checked
     parts: Partition | None = None
     is_close: bool = False
+    system: System | None = None  # once its loops were looked for
 
     def entry(self) -> Entry:
         rewind = rewinder(generators_of(self.captured))
@@ -86,7 +88,7 @@ class Compilation:
 
     def _left_alone(self, reason: str) -> Entry:
         report = replace(self.report, status="left alone", reason=reason, schedule="original", certificates=())
-        return Entry(report, prospect=self._prospect())
+        return Entry(report, prospect=self._prospect(), system=self.system)
 
     def _prospect(self) -> Prospect | None:
         """What compiled steps are predicted to save later."""
@@ -109,10 +111,8 @@ class Compilation:
         kept = None if is_alone else member(self.captured, parts.system, leaves)
         stops = any(one.until is not None for one in repeats)
         ready = make_ready(self.captured, decision, emitted, parts.rested)
-        known = folded(self.captured) if stops else None
-        return Entry(
-            self.report, ready, decision, kept, folded=known, prospect=self._prospect(), is_close=self.is_close
-        )
+        entry = Entry(self.report, ready, decision, kept, prospect=self._prospect(), is_close=self.is_close)
+        return replace(entry, folded=folded(self.captured) if stops else None, system=parts.system)
 
     def _settled(self, parts: Partition) -> _Made:
         """What runs instead of the original; the processes of a group decide alike where a clock decides."""
@@ -198,7 +198,7 @@ class Compilation:
 
     def _partition(self) -> Partition:
         parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
-        notes = (*parts.notes, *self.captured.notes)
+        self.system, notes = parts.system, (*parts.notes, *self.captured.notes)
         structure = structure_of(self.captured, parts.system, self.clock)
         self.report = replace(self.report, notes=notes, structure=structure)
         if not parts.system.repeats and not names_blocks(parts.system, self.options.schedule, self.options.tolerance):

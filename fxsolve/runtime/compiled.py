@@ -19,6 +19,7 @@ from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.entries import Options
 from fxsolve.runtime.forward import Forward
 from fxsolve.runtime.opaque import run_between_graphs
+from fxsolve.runtime.pictures import SHOWN
 from fxsolve.torch_compat.dispatch import is_exporting
 
 P = ParamSpec("P")
@@ -51,6 +52,8 @@ class Compiled:
     `copy.deepcopy` or pickle, compiles anew at its first call. Threads may call one object at once. Inside of a
     recording, a dispatch mode, a transform of torch.func or torch.compile, in forward mode, in anomaly mode, and under
     hooks on saved tensors, the original runs.
+
+    `draw()` gives a picture, and `save(path)` writes it, or the report, where the program has no such methods itself.
     """
 
     __slots__ = ("_runtime",)
@@ -100,7 +103,10 @@ class Compiled:
         # Only for names that are not found here: the program's own methods, parameters and settings.
         if name == "_runtime":
             raise AttributeError(name)
-        return getattr(self._runtime.program, name)
+        program = self._runtime.program
+        if name in SHOWN and not hasattr(program, name):
+            return functools.partial(SHOWN[name], self._runtime)
+        return getattr(program, name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Compiled":
         return recompile(copy.deepcopy(self._runtime.program, memo), self._runtime.options)
@@ -197,7 +203,7 @@ class CompiledModule(Compiled, nn.Module, Generic[M_co]):
         delattr(self._runtime.program, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*dir(type(self)), *dir(self._runtime.program)})
+        return sorted({*dir(type(self)), *dir(self._runtime.program), *SHOWN})
 
     def __repr__(self) -> str:
         return f"CompiledModule({self._runtime.program!r})"

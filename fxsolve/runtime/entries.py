@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fxsolve.ir.spec import System
 from fxsolve.loops.stopping.counts import Folded
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Decision
@@ -50,7 +51,7 @@ class Entry:
     `has_communicated` tells that its recording ended because the program communicates with other processes, and
     `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
     kept of a program with loops that stop on a value, and `prospect` of one that compiled steps may make faster. Where
-    it `is_close` which form is faster, calls decide.
+    it `is_close` which form is faster, calls decide. `system` is there wherever loops were looked for.
     """
 
     report: Report
@@ -63,3 +64,4 @@ class Entry:
     folded: Folded | None = None
     prospect: Prospect | None = None
     is_close: bool = False
+    system: System | None = None

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fxsolve.errors import InputError
 from fxsolve.report.data import CandidateReport, Check, LoopReport, SolveReport
+from fxsolve.report.from_json import from_json
 from fxsolve.report.report import Report
-from fxsolve.report.to_json import from_json, to_json
+from fxsolve.report.to_json import to_json
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
 from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
