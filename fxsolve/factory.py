@@ -1,11 +1,12 @@
-"""Load what the user points at: FILE.py:factory, a function that returns (model, example inputs)."""
+"""Load what the user points at: a function that returns (model, example inputs), or a model alone."""
 
+import importlib
 import importlib.util
 import inspect
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from fxsolve.errors import FxSolveError, InputError
+from fxsolve.inputs import noise
 from fxsolve.torch_compat.trees import pytree
 
+# What the extra `examples` of this package installs, by the names of its modules.
+EXTRAS = ("sklearn", "zuko", "nflows", "matplotlib")
 NOT_THE_USERS = (Path(__file__).resolve().parent, Path(sysconfig.get_paths()["stdlib"]))
 
 
@@ -41,18 +45,34 @@ class Subject:
         return [*self.model.parameters(), *self.model.buffers()] if isinstance(self.model, nn.Module) else []
 
 
-def load(target: str) -> Subject:
-    """The model and inputs of `FILE.py:factory`; `InputError` says what is wrong with either."""
-    path, name = _split(target)
-    factory = _find(_execute(path), name, path)
+def load(target: str, inputs: Sequence[str] | None = None) -> Subject:
+    """The model and inputs of `FILE.py:factory` or `package.module:factory`.
+
+    With `inputs`, such as f32[16,128,8], what the target is, or returns, is a model, called with noise of these shapes.
+    Raises `InputError`, which says what is wrong with either.
+    """
+    file, name = _split(target)
+    module = _execute(Path(file).resolve()) if file.endswith(".py") else _import(file)
+    found = _find(module, name, Path(file))
+    made = found if inputs and isinstance(found, nn.Module) else _call(found, target)
+    if inputs:
+        made = (_model(made), tuple(map(noise, inputs)))
+    return _subject(made, target)
+
+
+def _call(factory: Callable[[], Any], target: str) -> Any:
     with_arguments = [p.name for p in inspect.signature(factory).parameters.values() if _required(p)]
     if with_arguments:
         raise InputError(f"{target}: a factory is called without arguments, but it needs {', '.join(with_arguments)}")
     try:
-        result = factory()
+        return factory()
     except Exception as error:
         raise InputError(f"{target}: the factory raised {blame(error)}") from error
-    return _subject(result, target)
+
+
+def _model(made: Any) -> Any:
+    """The model of a factory that returns inputs too, which are not used."""
+    return made[0] if isinstance(made, tuple) and made else made
 
 
 def blame(error: BaseException) -> str:
@@ -86,16 +106,39 @@ def _installed(filename: str) -> bool:
     return filename.startswith("<") or "site-packages" in path.parts or any(map(path.is_relative_to, NOT_THE_USERS))
 
 
-def _split(target: str) -> tuple[Path, str]:
+def _split(target: str) -> tuple[str, str]:
+    """The file, or the name of a module, and the name in it."""
     file, colon, name = target.rpartition(":")
     if not colon or not file or not name.isidentifier():
-        raise InputError(f"{target!r} is not FILE.py:factory, for example examples/gru_loop.py:factory")
+        raise InputError(
+            f"{target!r} is not FILE.py:factory, for example examples/gru_loop.py:factory, nor package.module:factory"
+        )
     path = Path(file)
-    if not path.is_file():
+    if path.suffix != ".py" and (path.is_file() or not all(part.isidentifier() for part in file.split("."))):
+        raise InputError(f"{file}: a factory is read from a .py file, or from a module by its name")
+    if path.suffix == ".py" and not path.is_file():
         raise InputError(f"{file}: no such file")
-    if path.suffix != ".py":
-        raise InputError(f"{file}: a factory is read from a .py file")
-    return path.resolve(), name
+    return file, name
+
+
+def _import(name: str) -> ModuleType:
+    """A module by its name, from the current folder too, as for `python -m`."""
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise InputError(_missing(name, error)) from error
+        raise InputError(f"{name}: there is no module of this name, and no file {name}.py is named") from error
+    except Exception as error:
+        raise InputError(f"{name}: importing the module raised {blame(error)}") from error
+
+
+def _missing(file: str, error: ModuleNotFoundError) -> str:
+    """What to install for a module that a file needs."""
+    is_extra = (error.name or "").partition(".")[0] in EXTRAS
+    extra = "\n  the examples need more than the package: pip install 'fxsolve[examples]'" if is_extra else ""
+    return f"{file}: importing it raised {blame(error)}{extra}"
 
 
 def _execute(path: Path) -> ModuleType:
@@ -109,6 +152,8 @@ def _execute(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(_missing(path.name, error)) from error
     except Exception as error:
         raise InputError(f"{path.name}: importing the file raised {blame(error)}") from error
     return module
@@ -135,6 +180,8 @@ def _required(parameter: inspect.Parameter) -> bool:
 
 def _subject(result: Any, target: str) -> Subject:
     wanted = "(model, example inputs); inputs are a tensor, a tuple, or (args, kwargs)"
+    if isinstance(result, nn.Module):
+        raise InputError(f"{target}: the factory returned {_kind(result)}, not {wanted}; --input f32[16,8] gives them")
     if not isinstance(result, tuple) or len(result) != 2:
         raise InputError(f"{target}: the factory returned {_kind(result)}, not {wanted}")
     model, example = result

@@ -7,9 +7,14 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import torch
 
+from fxsolve import stages
 from fxsolve.cli import main
+from fxsolve.errors import InputError
 from fxsolve.report.from_json import from_json
+from fxsolve.view import drawing
+from fxsolve_command import arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = """
@@ -105,6 +110,20 @@ def needs(size, depth=2):
 
 def returns_a_model():
     return Cell()
+
+
+def model_alone():
+    return Cumulative()
+
+
+class Cumulative(torch.nn.Module):
+    def forward(self, x, mask):
+        for t in range(1, x.shape[0]):
+            x = torch.where(mask, torch.tanh(x), x)
+        return x
+
+
+MODEL = Cumulative()
 
 
 def returns_no_function():
@@ -278,7 +297,9 @@ def test_gradients_are_off_unless_asked_for(capsys: pytest.CaptureFixture[str], 
         ("model.py:", "'model.py:' is not FILE.py:factory"),
         (":factory", "':factory' is not FILE.py:factory"),
         ("nowhere/model.py:factory", "nowhere/model.py: no such file"),
-        ("data.json:factory", "data.json: a factory is read from a .py file"),
+        ("data.json:factory", "data.json: a factory is read from a .py file, or from a module by its name"),
+        ("no_such_module.inner:factory", "no_such_module.inner: there is no module of this name"),
+        ("needs_more.py:factory", "fxsolve[examples]"),
         ("model.py:nothing", "model.py: it has no nothing; its functions are Cell, factory, with_kwargs"),
         ("model.py:STEPS", "model.py: STEPS is not a function; its functions are Cell, factory"),
         ("empty.py:factory", "empty.py: it has no factory; it defines no function"),
@@ -299,6 +320,8 @@ def test_what_cannot_be_used_is_refused_with_one_message(
     monkeypatch.chdir(folder)
     (folder / "data.json").write_text("{}")
     (folder / "empty.py").write_text("")
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    (folder / "needs_more.py").write_text("import zuko\n")
     (folder / "raises.py").write_text("x = 1\ny = x / 0\n")
     (folder / "syntax.py").write_text("def factory(:\n")
     assert message in refused(capsys, "report", target)
@@ -325,21 +348,24 @@ def test_an_error_in_the_users_code_is_shown_with_its_line(
         (["report", "FILE", "--emit=everything"], "argument --emit: invalid choice: 'everything'"),
         (["report", "FILE", "--backend=tpu"], "argument --backend: invalid choice: 'tpu'"),
         (["report", "FILE", "--json", "--html=x.html"], "not allowed with argument --json"),
-        (["report", "FILE", "--html=nowhere/x.html"], "nowhere: no such folder"),
+        (["report", "FILE", "--html=pyproject.toml/x.html"], "pyproject.toml is no folder"),
         (["graph", "FILE"], "the following arguments are required: -o"),
-        (["graph", "FILE", "-o", "graph.png"], "graph.png ends neither in .svg nor in .dot"),
-        (["graph", "FILE", "-o", "nowhere/graph.svg"], "nowhere: no such folder"),
+        (["graph", "FILE", "-o", "graph.gif"], "graph.gif ends in none of .svg, .html, "),
+        (["graph", "FILE", "-o", "tests"], "tests is a folder"),
+        (["report", "FILE", "--input", "f33[2]"], "'f33[2]' is no input such as f32[16,128,8]; dtypes are f64, f32"),
+        (["help", "limts"], "there is no topic 'limts'; did you mean 'limits'? topics are exactness, "),
         (["run", "FILE", "--repeat=0"], "'0' is not a number of calls, 1 or more"),
         (["solve", "FILE"], "invalid choice: 'solve'"),
-        ([], "the following arguments are required: report | graph | run"),
+        ([], "the following arguments are required: report | graph | run | doctor | help"),
         (["run", "FILE", "--schedule=gs(cell"], "gs(cell"),
         (["run", "FILE", "--schedule=newton(nothing)"], "newton(nothing)"),
         (["graph", "FILE", "-o", "graph.svg", "--schedule=jacobi("], "jacobi("),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(
-    capsys: pytest.CaptureFixture[str], file: str, options: list[str], message: str
+    capsys: pytest.CaptureFixture[str], file: str, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
+    monkeypatch.chdir(ROOT)
     argv = [f"{file}:factory" if option == "FILE" else option for option in options]
     assert message in refused(capsys, *argv)
 
@@ -352,3 +378,70 @@ def test_a_file_may_import_its_neighbour_and_be_named_like_a_library(
         "import torch\nfrom neighbour_of_random import double\n\n\ndef factory():\n    return double, torch.ones(3)\n"
     )
     assert "fxsolve report: double" in printed(capsys, "report", f"{tmp_path / 'random.py'}:factory", "--backend=eager")
+
+
+@pytest.mark.parametrize("target", ["model_alone", "MODEL"])
+def test_inputs_are_made_for_a_model_that_comes_alone(
+    capsys: pytest.CaptureFixture[str], file: str, target: str
+) -> None:
+    inputs = ("--input", "f32[12,4]", "--input", "bool[12,4]")
+    text = printed(capsys, "report", f"{file}:{target}", "--backend=eager", "--schedule=gs", *inputs)
+    assert "inputs:   float32[12, 4], bool[12, 4]" in text
+
+
+def test_a_model_without_inputs_is_refused_with_the_option(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    assert "--input f32[16,8] gives them" in refused(capsys, "report", f"{file}:model_alone")
+
+
+def test_a_factory_is_found_in_a_module_by_its_name(
+    capsys: pytest.CaptureFixture[str], file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(file).parent / "a_package_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "models.py").write_text(FILE)
+    monkeypatch.chdir(package.parent)
+    text = printed(capsys, "report", "a_package_of_mine.models:factory", "--backend=eager", "--schedule=gs")
+    assert text.startswith("fxsolve report: Cell")
+
+
+@pytest.mark.parametrize("schedule", ["auto", "jacobi"])
+def test_a_picture_shows_what_runs_and_makes_its_folder(
+    capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path, schedule: str
+) -> None:
+    out = tmp_path / "new" / "folder" / "graph.svg"
+    printed(capsys, "graph", f"{file}:factory", "-o", str(out), f"--schedule={schedule}", "--backend=eager")
+    assert "schedule: " in out.read_text()
+
+
+def test_a_traceback_is_shown_where_asked_for(file: str) -> None:
+    with pytest.raises(InputError, match="it has no nothing"):
+        main(["report", f"{file}:nothing", "--traceback"])
+
+
+def test_the_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "doctor").splitlines()
+    assert [line.split()[0] for line in lines][:3] == ["fxsolve", "python", "torch"]
+    assert f"torch       {torch.__version__}; the tests are run on" in lines[2]
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("fxsolve ")
+
+
+def test_choices_known_before_the_compiler_is_imported_are_the_compilers() -> None:
+    assert arguments.BACKENDS == stages.BACKENDS
+    assert list(arguments.PICTURES) == list(drawing.WRITERS)
+
+
+def test_what_was_typed_is_refused_before_torch_is_imported() -> None:
+    program = (
+        "import sys, time; from fxsolve_command import main; status = main(['run', 'a.py:b', '--repeat=none']); "
+        "print(status, 'torch' in sys.modules, time.process_time())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    status, has_torch, seconds = done.stdout.split()
+    assert (status, has_torch) == ("2", "False")
+    assert float(seconds) < 0.3

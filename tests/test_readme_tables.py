@@ -1,7 +1,9 @@
-"""The README's tables say what the benchmarks' JSON files say."""
+"""The tables of both READMEs say what the benchmarks' JSON files say."""
 
 import json
 from pathlib import Path
+
+import pytest
 
 import tables
 
@@ -28,14 +30,20 @@ RECORD = {
 TEXT = "before\n<!-- table:some -->\nold\n<!-- end -->\nafter\n"
 
 
-def test_the_readme_is_up_to_date_with_the_measurements() -> None:
-    text = tables.README.read_text()
+@pytest.mark.parametrize("path", [tables.README, tables.TABLES], ids=["README", "tools/bench"])
+def test_they_are_up_to_date_with_the_measurements(path: Path) -> None:
+    text = path.read_text()
     assert tables.updated(text, tables.RESULTS) == text
 
 
-def test_the_readme_has_a_table_for_every_measurement() -> None:
+def test_the_readme_shows_a_program_without_a_gain_too() -> None:
+    assert "<!-- headlines -->" in tables.README.read_text()
+    assert "| 1.1x |" in tables.headlines(tables.RESULTS)
+
+
+def test_there_is_a_table_for_every_measurement() -> None:
     names = {str(path.relative_to(tables.RESULTS).with_suffix("")) for path in tables.RESULTS.rglob("*.json")}
-    marked = {found["name"] for found in tables.MARKED.finditer(tables.README.read_text())}
+    marked = {found["name"] for found in tables.MARKED.finditer(tables.TABLES.read_text())}
     assert names - {"rolling", "capture", "calls"} <= marked
     assert marked
 

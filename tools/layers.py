@@ -23,6 +23,8 @@ RANKS = {
     "codegen": 10,
     "report": 11,
     "view": 12,
+    "inputs": 12,
+    "doctor": 13,
     "factory": 13,
     "stages": 13,
     "runtime": 14,
@@ -53,7 +55,11 @@ RANKS_INSIDE = {
 EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
 # Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies; Triton is
 # optional, and imported only where there is a GPU.
-EXTERNAL_OF = {"structure": {"numpy", "networkx"}, "solvers": {"torch", "triton"}}
+EXTERNAL_OF = {
+    "structure": {"numpy", "networkx"},
+    "solvers": {"torch", "triton"},
+    "cli": {*EXTERNAL, "fxsolve_command"},
+}
 FORBIDDEN_OF = {"solvers": ("torch.fx",)}
 
 

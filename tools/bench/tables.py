@@ -1,4 +1,4 @@
-"""Writes the README's tables from the benchmarks' JSON files, between <!-- table:NAME --> and <!-- end -->."""
+"""Writes the tables of tools/bench/README.md and of the README from the benchmarks' JSON files, between comments."""
 
 import json
 import re
@@ -8,12 +8,22 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+TABLES = ROOT / "tools" / "bench" / "README.md"
 RESULTS = ROOT / "tools" / "bench" / "results"
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w/]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+HEADLINES = re.compile(r"(<!-- headlines -->\n).*?(<!-- end -->)", re.DOTALL)
+# (file, name of its case, what a reader is told)
+CHOSEN = (
+    ("made", "MADE, D=784", "sampling 100 digits from a MADE, pixel by pixel"),
+    ("train_step", "Song's RNN, H=128, B=1, T=4096", "a training step of an RNN over 4,096 steps"),
+    ("gru", "T=4096, B=1, H=32", "a GRU as a Python loop over 4,096 steps"),
+    ("train_step", "residual MLP, 256 blocks of width 32, B=1", "a training step of 256 residual blocks"),
+)
 
 
 def updated(text: str, results: Path) -> str:
     """`text` with every marked table written anew from `results`/NAME.json."""
+    text = HEADLINES.sub(lambda found: f"{found[1]}{headlines(results)}{found[2]}", text)
     return MARKED.sub(lambda found: f"{found[1]}{table(found['name'], results)}{found[3]}", text)
 
 
@@ -30,6 +40,21 @@ def table(name: str, results: Path) -> str:
     where = f"{record['device']}, {threads} CPU thread{'s' if threads > 1 else ''}, torch {record['torch']}"
     statistic = settings.get("statistic") or f"median of {settings['repeats']}"
     return f"{body}\n\n{where}, {record['date']}, {statistic}.\n"
+
+
+def headlines(results: Path) -> str:
+    """A table of the results that stand for the others, one of them without a gain."""
+    lines = ["| program | as written | fxsolve | gain | difference | first call | command |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | ---: | --- |"]
+    for name, case, told in CHOSEN:
+        record = json.loads((results / f"{name}.json").read_text())
+        found = next(one for one in record["cases"] if one["name"] == case)
+        ms, difference = found["ms"], "0, bitwise" if found["equal"] else f"{found['difference']:.1e}"
+        lines.append(
+            f"| {told} | {ms['eager']:.0f} ms | {ms['fxsolve']:.0f} ms | {found['ratio']:.1f}x | {difference} "
+            f"| {found['first_call_s']:.0f} s | `{command(name)}` |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def case_rows(cases: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
@@ -71,7 +96,8 @@ def command(name: str) -> str:
 
 
 def main() -> int:
-    README.write_text(updated(README.read_text(), RESULTS))
+    for path in (README, TABLES):
+        path.write_text(updated(path.read_text(), RESULTS))
     return 0
 
 
