@@ -37,8 +37,8 @@ def solution_text(certificates: Sequence[Certificate]) -> str:
     return "".join(parts)
 
 
-def error_text(certificates: Sequence[Certificate]) -> str:
-    """The largest bound, and what it rests on."""
+def error_text(certificates: Sequence[Certificate], is_equal: bool = False) -> str:
+    """The largest bound, and what it rests on; `is_equal` tells that all results were those of the program, bitwise."""
     if not certificates:
         return ""
     worst = max(certificates, key=_severity)
@@ -48,6 +48,8 @@ def error_text(certificates: Sequence[Certificate]) -> str:
         return _WITHOUT_BOUND[worst.basis]
     if worst.bound == 0:
         return f"none, {_BASIS[worst.basis]}"
+    if worst.bound == math.inf and is_equal:
+        return "none in the recorded run, whose results are bitwise equal; no bound for other inputs"
     if worst.bound == math.inf:
         return "no bound: it may be as large as the values"
     return f"at most {_number(worst.bound)}, {_BASIS[worst.basis]}"

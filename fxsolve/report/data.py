@@ -30,7 +30,7 @@ class LoopReport:
     pass of what stands at `source`. `basis` holds for both costs; `sweeps` is the number that the choice counted on.
     `outer` is the loop whose every step runs this one, if there is such a loop. `sums` tells that there is nothing to
     solve: what all steps add up is added up at once. `stops` is the value at `source` that stops a loop, whose
-    `length` is then the most steps that were recorded.
+    `length` is then the most steps that were recorded. `carries` has the dtype and shape of what steps hand on.
     """
 
     name: str
@@ -53,6 +53,7 @@ class LoopReport:
     outer: str = ""
     sums: bool = False
     stops: bool | None = None
+    carries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ def _loop(data: dict[str, Any]) -> LoopReport:
         **{
             **data,
             "reads": tuple(data["reads"]),
+            "carries": tuple(data["carries"]),
             "chosen": _candidate(data["chosen"]),
             "rejected": tuple(_candidate(entry) for entry in data["rejected"]),
             "step_seconds": _number(data["step_seconds"]),

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from fxsolve.ir.nested import loops_inside
-from fxsolve.ir.spec import Repeat, System
+from fxsolve.ir.spec import Lag, Prefix, Repeat, System
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ir.text import count_ops
 from fxsolve.ir.until import Until
 from fxsolve.plan import decision
@@ -13,7 +14,7 @@ from fxsolve.plan.facts import find_facts
 from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.schedule import parts_of
 from fxsolve.report.data import CandidateReport, LoopReport
-from fxsolve.report.reads import describe_reads
+from fxsolve.report.reads import argument_names, describe_reads
 
 
 def loop_reports(system: System, decided: Decision) -> tuple[LoopReport, ...]:
@@ -50,6 +51,17 @@ def _row(repeat: Repeat, decided: Decision, outer: str) -> LoopReport:
         outer=outer,
         stops=repeat.until.stops if isinstance(repeat.until, Until) else None,
         sums=any(isinstance(part, Sum) for part in parts),
+        carries=_carries(repeat),
+    )
+
+
+def _carries(repeat: Repeat) -> tuple[str, ...]:
+    """What steps read of earlier ones: h: float32[16, 64]."""
+    names, places = argument_names(repeat), repeat.body.graph.find_nodes(op="placeholder")
+    return tuple(
+        f"{name}: {str(spec.dtype).removeprefix('torch.')}{list(spec.shape)}"
+        for name, read, place in zip(names, repeat.reads, places, strict=True)
+        if isinstance(read, Lag | Prefix) and isinstance(spec := place.meta.get("spec"), TensorSpec)
     )
 
 

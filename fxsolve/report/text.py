@@ -1,6 +1,8 @@
 """The report as text for a person."""
 
 import io
+import re
+from collections.abc import Iterator
 from typing import TextIO
 
 from rich import box
@@ -11,9 +13,9 @@ from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
 from fxsolve.report.data import CandidateReport, Check, LoopReport, ReportData, SolveReport
+from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
 from fxsolve.report.units import count, digits, place, span, time_text
-from fxsolve.solvers.certificate import Certificate
 
 # rich replaces a box without `ascii=True` by one full of + and | where the encoding is not UTF-8
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
@@ -45,7 +47,7 @@ def render(report: ReportData, head: box.Box) -> Group:
         parts += [
             "",
             _loop_title(loop, report.loops),
-            _indent(_loop_facts(loop, [one for one in report.certificates if one.solution.name == loop.name])),
+            _indent(_loop_facts(loop, report)),
             "",
             _indent(_candidates(loop, best, head)),
         ]
@@ -56,7 +58,7 @@ def render(report: ReportData, head: box.Box) -> Group:
     if report.seconds:
         parts += ["", _heading("compilation"), _indent(_stages(report.seconds, head))]
     if report.notes:
-        parts += ["", _heading("notes"), *(_indent(_note(note)) for note in report.notes)]
+        parts += ["", _heading("notes"), *(_indent(_note(note)) for note in _once(report.notes))]
     return Group(*parts)
 
 
@@ -147,12 +149,18 @@ def _loop_title(loop: LoopReport, loops: tuple[LoopReport, ...]) -> Text:
 
 def _where(loop: LoopReport) -> str:
     if loop.source:
-        return f", backward of {place(loop.source)}" if loop.backward else f", {place(loop.source)}"
+        line = place(loop_line(loop.source)[0])
+        return f", backward of {line}" if loop.backward else f", {line}"
     return ", of the backward pass" if loop.backward else ""
 
 
-def _loop_facts(loop: LoopReport, certificates: list[Certificate]) -> Table:
+def _loop_facts(loop: LoopReport, report: ReportData) -> Table:
+    certificates = [one for one in report.certificates if one.solution.name == loop.name]
+    checks = [one for one in (report.check, report.gradient_check) if one is not None]
+    is_equal = bool(checks) and all(check.bitwise for check in checks)
     rows = [
+        ("code", Text(loop_line(loop.source)[1])),
+        ("carries", Text(", ".join(loop.carries))),
         ("reads", Text("\n".join(loop.reads))),
         ("stop", Text("" if loop.stops is None else f"stops when {loop.stops} is read at {place(loop.source)}")),
         ("depth", Text("" if loop.depth is None else f"{loop.depth:,} of {count(loop.length, 'step')}, proved")),
@@ -163,7 +171,7 @@ def _loop_facts(loop: LoopReport, certificates: list[Certificate]) -> Table:
         ("cost", Text(_cost(loop))),
         ("sweeps", Text("" if loop.sweeps is None else f"{loop.sweeps:,} of at most {loop.length:,}")),
         ("solution", Text(solution_text(certificates))),
-        ("error", Text(SUM_TEXT if loop.sums else error_text(certificates))),
+        ("error", Text(SUM_TEXT if loop.sums else error_text(certificates, is_equal))),
     ]
     return _pairs(rows)
 
@@ -233,6 +241,15 @@ def _stages(seconds: tuple[tuple[str, float], ...], head: box.Box) -> Table:
     for stage, spent in (*seconds, ("total", sum(spent for _, spent in seconds))):
         table.add_row(Text(stage), time_text(spent), style="bold" if stage == "total" else "")
     return table
+
+
+def _once(notes: tuple[str, ...]) -> Iterator[str]:
+    """Notes that differ in the numbers of names alone, as those of equal layers do, once, with how many there are."""
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        alike.setdefault(re.sub(r"(?<=[a-z_])\d+", "", note), []).append(note)
+    for first, *others in alike.values():
+        yield f"{first} (and {count(len(others), 'note')} like it)" if others else first
 
 
 def _note(note: str) -> Table:

@@ -1,13 +1,18 @@
 """The report as text: nothing is cut, no number is missing, and ASCII where it is asked for."""
 
 import io
+import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from fxsolve.report.data import CandidateReport
+from fxsolve.report.data import CandidateReport, Check
 from fxsolve.report.report import Report
 from fxsolve.report.text import print_report, report_text
+from tests.goldens import check_golden
 from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
 
 REPORTS = [GRU, CHUNKS, LEFT_ALONE]
@@ -106,3 +111,45 @@ def test_colour_is_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[" in terminal.getvalue()
     assert "─" in terminal.getvalue()
     assert file.getvalue() == str(GRU)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["plain", "coloured"])
+@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.program)
+def test_a_report_looks_as_it_did(report: Report, is_terminal: bool, width: int) -> None:
+    stream = io.StringIO()
+    colours = "standard" if is_terminal else None
+    console = Console(file=stream, width=width, color_system=colours, highlight=False, markup=False, emoji=False)
+    console.print(report)
+    name = f"{report.program}_{width}{'_coloured' if is_terminal else ''}"
+    check_golden(f"report/{name}", re.sub(r" +$", "", stream.getvalue(), flags=re.MULTILINE))
+
+
+def test_notes_that_differ_in_the_numbers_of_names_are_said_once() -> None:
+    notes = ("loop0 runs in order (a.py:3)", "loop7 runs in order (a.py:3)", "loop8 runs in order (a.py:4)")
+    text = report_text(replace(GRU, notes=notes), width=120)
+    assert "- loop0 runs in order (a.py:3) (and 1 note like it)" in text
+    assert "- loop8 runs in order (a.py:4)" in text
+    assert "loop7" not in text
+
+
+def test_a_loop_is_named_by_its_own_line_and_shown(tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    file.write_text("def f(x):\n    for t in range(9):\n        for u in x:\n            y = u\n    return g(x)\n")
+    (loop,) = GRU.loops
+
+    def said(line: int) -> str:
+        return report_text(replace(GRU, loops=(replace(loop, source=f"{file}:{line}"),)), width=200)
+
+    assert f"{file}:3\n  code:     for u in x:" in said(4)
+    assert f"{file}:2\n  code:     for t in range(9):" in said(2)
+    assert f"{file}:5\n  reads:" in said(5)
+
+
+def test_an_infinite_bound_does_not_contradict_results_that_are_equal() -> None:
+    certificate = replace(GRU.certificates[0], bound=math.inf)
+    same = replace(GRU, certificates=(certificate,), check=Check(0.0, bitwise=True, tolerance=1e-5))
+    assert "no bound: it may be as large as the values" in report_text(replace(same, check=GRU.check), width=120)
+    text = report_text(same, width=120)
+    assert "bitwise equal; no bound for other inputs" in text
+    assert "as large as the values" not in text

@@ -159,7 +159,8 @@ def _try_window(situation: Situation, length: int, step: float) -> Trial:
     limit = int(step * length / sweep)
     count = count_sweeps(window, situation.stop, min(limit, length))
     if count is None:
-        reason = f"a sweep costs {sweep / step:.3g} steps, and {limit} sweeps did not converge"
+        tried = f"and {limit} sweeps did not converge" if limit else f"more than all {length} in order"
+        reason = f"a sweep costs {sweep / step:.3g} steps, {tried}"
         return Trial(Candidate(text_of(parts), "eager", None, "measured", reason), parts, None, sweep)
     reason = f"{count} sweeps, each at the cost of {sweep / step:.3g} steps, for every {length} steps"
     seconds = sweep * count * len(parts)

@@ -70,7 +70,8 @@ def _measured(method: newton_solver.NewtonSolver, window: Window, parts: tuple[N
     limit = int(step * length / cost)
     count = count_steps(method, first, min(limit, length))
     if count is None:
-        reason = f"a Newton step costs {cost / step:.3g} steps, and {limit} of them did not converge"
+        tried = f"and {limit} of them did not converge" if limit else f"more than all {length} in order"
+        reason = f"a Newton step costs {cost / step:.3g} steps, {tried}"
         return Trial(Candidate(text_of(parts), "eager", None, "measured", reason), parts, None)
     if limit < length:
         # As for Jacobi, Newton steps that cost as much as all steps in order have had their chance.
