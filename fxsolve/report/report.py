@@ -35,7 +35,7 @@ class Report(ReportData):
         return f"<{summary(self).removeprefix('fxsolve: ')}>"
 
     def __rich__(self) -> Group:
-        return render(self, box.SIMPLE_HEAD)
+        return render(self, box.SIMPLE_HEAD, "fold")
 
     def _repr_html_(self) -> str:
         return to_html_part(self)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, OverflowMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -39,9 +39,9 @@ def print_report(report: ReportData, stream: TextIO) -> None:
     Console(file=stream, highlight=False, markup=False, emoji=False).print(render(report, box.SIMPLE_HEAD), crop=False)
 
 
-def render(report: ReportData, head: box.Box) -> Group:
-    """The report as something that rich can print."""
-    parts: list[RenderableType] = [_title(report), _status(report), _facts(report)]
+def render(report: ReportData, head: box.Box, overflow: OverflowMethod = "ignore") -> Group:
+    """The report as something that rich can print; `overflow` is for its one line that does not break."""
+    parts: list[RenderableType] = [_title(report), _status(report, overflow), _facts(report)]
     best = "chosen" if report.status == "emitted" else "best"
     for loop in report.loops:
         parts += [
@@ -74,10 +74,11 @@ def _indent(part: RenderableType) -> Padding:
     return Padding(part, (0, 0, 0, 2))
 
 
-def _status(report: ReportData) -> Text:
-    """One unbroken line, so that `left alone: REASON` can be searched for."""
+def _status(report: ReportData, overflow: OverflowMethod) -> Text:
+    """One unbroken line where it may run over, so that `left alone: REASON` can be searched for."""
     if report.status == "left alone":
-        return Text(f"left alone: {report.reason}", style="yellow", no_wrap=True, overflow="ignore")
+        style, is_whole = "yellow", overflow == "ignore"
+        return Text(f"left alone: {report.reason}", style=style, no_wrap=is_whole, overflow=overflow)
     return Text(f"emitted{f': {report.reason}' if report.reason else ''}", style="green")
 
 
