@@ -22,6 +22,7 @@ from fxsolve.report.race import race, race_text
 from fxsolve.report.report import Report
 from fxsolve.report.text import print_report
 from fxsolve.report.to_json import to_json
+from fxsolve.runtime.compiled import draw, save
 from fxsolve.view.drawing import Drawing
 from fxsolve_command import main
 
@@ -58,9 +59,10 @@ def _run_command(options: argparse.Namespace) -> int:
 def _report(subject: Subject, options: argparse.Namespace) -> int:
     if options.emit:
         return _emit(subject, options)
-    report = _compiled(subject, options).report()
+    fast = _compiled(subject, options)
+    report = fast.report()
     if options.html:
-        report.save(options.html)
+        save(fast, options.html)
     elif options.json:
         print(to_json(report))
     else:
@@ -76,7 +78,7 @@ def _graph(subject: Subject, options: argparse.Namespace) -> int:
 def _drawing(subject: Subject, options: argparse.Namespace) -> Drawing:
     """What would run, where a schedule is asked for; what was chosen otherwise."""
     if options.schedule == "auto":
-        return _compiled(subject, options).draw()
+        return draw(_compiled(subject, options))
     system = _system(subject)
     return Drawing(system, str(parse_schedule(options.schedule, system)))
 

@@ -52,7 +52,7 @@ RANKS_INSIDE = {
     "ops": {"domains": TOP},
     "plan": {"methods": TOP},
 }
-EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich"}
+EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich", "jinja2", "markupsafe", "pygments"}
 # Graph mathematics knows no tensors; what emitted modules call runs without the compiler's own dependencies; Triton is
 # optional, and imported only where there is a GPU.
 EXTERNAL_OF = {

@@ -6,5 +6,6 @@ recording may be used again, from the values of arguments (`tokens`), what lies 
 (`attempts`), or one made, unless that was of no use before (`patience`): `entry` records, `relatives` and `family`
 derive one at a new length from two others, `compilation` chooses, emits and checks, `ready` is the result. `nodes` and
 `differentiation` are its backward pass, `changed`, `faults` and `agreement` the ways in which a call goes back to the
-original.
+original. `compiled` is what users hold, with `forward` and `delegation` for those who look at it as a module,
+`pictures` for what it shows of itself, and `overview` for all of a process.
 """

@@ -4,37 +4,32 @@ import copy
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType, MethodType, new_class
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, final, overload
 
 import torch
 from torch import fx, nn
 
+from fxsolve.codegen.code import code_of
 from fxsolve.errors import InputError
 from fxsolve.plan.schedule import Schedule
 from fxsolve.report.report import Report
 from fxsolve.runtime.around import AroundRuntime, is_around
 from fxsolve.runtime.cache import ORIGINAL, EntryInfo, OriginalSchedule
 from fxsolve.runtime.calls import Runtime
+from fxsolve.runtime.delegation import delegate_methods
 from fxsolve.runtime.entries import Options
-from fxsolve.runtime.forward import Forward
+from fxsolve.runtime.forward import Forward, HasForward
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.runtime.pictures import SHOWN
 from fxsolve.torch_compat.dispatch import is_exporting
+from fxsolve.view.drawing import Drawing
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
 M_co = TypeVar("M_co", covariant=True)
-_Kind = TypeVar("_Kind", bound=nn.Module)
-
-
-class HasForward(Protocol[P, R_co]):
-    """A module, by what it takes and returns."""
-
-    @property
-    def forward(self) -> Callable[P, R_co]: ...
 
 
 class Compiled:
@@ -95,9 +90,9 @@ class Compiled:
 
     @property
     def code(self) -> str:
-        """The emitted Python code; a comment where the original ran."""
+        """The emitted Python code, with that of the loops; a comment where the original ran."""
         module = self.graph_module
-        return module.code if module is not None else f"# left alone: {self.report().reason}\n"
+        return code_of(module) if module is not None else f"# left alone: {self.report().reason}\n"
 
     def __getattr__(self, name: str) -> Any:
         # Only for names that are not found here: the program's own methods, parameters and settings.
@@ -155,26 +150,8 @@ class CompiledFunction(Compiled, Generic[P, R]):
         return name if found is self else super().__reduce__()
 
 
-def _delegate_methods(kind: type[_Kind]) -> type[_Kind]:
-    """Call the methods of nn.Module on the model, which may have overridden them."""
-    for name, member in vars(nn.Module).items():
-        if isinstance(member, FunctionType) and not name.startswith("__") and name != "forward":
-            setattr(kind, name, _delegate(name, member))
-    return kind
-
-
-def _delegate(name: str, member: FunctionType) -> Callable[..., Any]:
-    @functools.wraps(member)
-    def method(self: "CompiledModule", *args: Any, **kwargs: Any) -> Any:
-        program = self._runtime.program
-        result = getattr(program, name)(*args, **kwargs)
-        return self if result is program else result
-
-    return method
-
-
 @final
-@_delegate_methods
+@delegate_methods
 class CompiledModule(Compiled, nn.Module, Generic[M_co]):
     """A compiled module, itself an nn.Module: the parameters, children, flags and hooks are those of the model.
 
@@ -245,3 +222,13 @@ def compile_again(compiled: Compiled, options: Options) -> Compiled:
             )
         merged[name] = new if old == default else old
     return recompile(runtime.program, Options(**merged))
+
+
+def draw(compiled: Compiled) -> Drawing:
+    """As `compiled.draw()`, of programs with a method of this name too."""
+    return SHOWN["draw"](compiled._runtime)
+
+
+def save(compiled: Compiled, path: str | Path) -> Path:
+    """As `compiled.save(path)`, of programs with a method of this name too."""
+    return SHOWN["save"](compiled._runtime, path)

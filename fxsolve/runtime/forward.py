@@ -2,7 +2,17 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, ParamSpec, Protocol, TypeVar, final
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class HasForward(Protocol[P, R_co]):
+    """A module, by what it takes and returns."""
+
+    @property
+    def forward(self) -> Callable[P, R_co]: ...
 
 
 @final

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from fxsolve.codegen.code import code_of
 from fxsolve.errors import InputError
 from fxsolve.report.report import WRITERS, Report
 from fxsolve.runtime.cache import Variant
 from fxsolve.view.drawing import Drawing
+from fxsolve.view.page import to_page
 
 
 class Answering(Protocol):
@@ -32,8 +34,21 @@ def draw(runtime: Answering) -> Drawing:
 
 
 def save(runtime: Answering, path: str | Path) -> Path:
-    """Write the report (.html, .json, .md, .txt) or the picture (.svg, .png, .pdf, .dot); returns the path."""
-    return runtime.report().save(path) if Path(path).suffix in WRITERS else draw(runtime).save(path)
+    """Write all of it as a page (.html), the report (.json, .md, .txt) or the picture (.svg, .png, .pdf, .dot).
+
+    Returns the path. Raises `InputError` for other endings, and for a picture where no equations are known.
+    """
+    path = Path(path)
+    if path.suffix != ".html":
+        return runtime.report().save(path) if path.suffix in WRITERS else draw(runtime).save(path)
+    latest = runtime.latest
+    module = latest.entry.ready.emitted.module if latest is not None and latest.entry.ready is not None else None
+    is_known = latest is not None and latest.entry.system is not None
+    code = code_of(module) if module is not None else ""
+    page = to_page(runtime.report(), draw(runtime) if is_known else None, code)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
 
 
 SHOWN: Mapping[str, Callable[..., Any]] = {"draw": draw, "save": save}
