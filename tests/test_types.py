@@ -112,10 +112,13 @@ def test_forward_has_the_signature_of_the_models_own_on_the_object_and_on_its_cl
     model = Net()
     fast = fxsolve.compile(model, backend="eager", schedule="gs")
     assert inspect.signature(fast.forward) == inspect.signature(model.forward)
-    assert inspect.signature(type(fast).forward) == inspect.signature(Net.forward)
-    assert type(fast).__name__ == "CompiledNet"
+    assert inspect.signature(fast.__class__.forward) == inspect.signature(Net.forward)
+    assert fast.__class__.__name__ == "CompiledNet"
+    assert isinstance(fast, fxsolve.Compiled)
+    # torch.compile compiles again for each type.
+    assert type(fast) is type(fxsolve.compile(nn.Linear(2, 2)))
     assert torch.equal(fast.forward(x), model(x))
-    assert torch.equal(type(fast).forward(fast, x), model(x))
+    assert torch.equal(fast.__class__.forward(fast, x), model(x))
     assert [info.calls for info in fast.entries] == [1]
 
 

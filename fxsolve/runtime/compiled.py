@@ -173,6 +173,11 @@ class CompiledModule(Compiled, nn.Module, Generic[M_co]):
 
     forward = Forward(Compiled.__call__, nn.Module.forward)  # pyright: ignore[reportAssignmentType]
 
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # For those who read signatures from classes. The type is one for all: torch.compile guards it.
+        return _class_for(type(self._runtime.program))
+
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._runtime.program, name, value)
 
@@ -192,11 +197,12 @@ def recompile(program: Callable[..., Any], options: Options) -> Compiled:
         return CompiledModule(AroundRuntime(program, options, functools.partial(_inside, options)))
     if not isinstance(program, nn.Module):
         return CompiledFunction(Runtime(program, options))
-    return _class_for(type(program))(Runtime(program, options))
+    return CompiledModule(Runtime(program, options))
 
 
+@functools.lru_cache(maxsize=256)
 def _class_for(kind: type[nn.Module]) -> type[CompiledModule[Any]]:
-    """A class with the name and the `forward` of another, for those who read signatures from classes."""
+    """A class with the name and the `forward` of another."""
     names = {"forward": Forward(Compiled.__call__, kind.forward), "__module__": kind.__module__}
     return new_class(f"Compiled{kind.__name__}", (CompiledModule,), exec_body=lambda space: space.update(names))
 

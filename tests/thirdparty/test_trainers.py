@@ -98,7 +98,7 @@ def test_the_trainer_of_transformers(tmp_path: Path) -> None:
     trainer.train()
     assert_trained(model)
     assert fast.report().status == "emitted", fast.report().reason
-    # Found by the names in the signature of `type(fast).forward`: without it there is no loss in an evaluation.
+    # Found by the names in the signature of `fast.__class__.forward`: without it there is no loss in an evaluation.
     assert trainer.label_names == ["labels"]
     assert "eval_loss" in trainer.evaluate()
 
