@@ -30,7 +30,9 @@ def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, ori
         contest.emitted.append(seconds_now() - began)
     if contest.is_decided:
         with cache.lock:
-            _settle(group, variant, contest)
+            if variant.contest is contest:  # no other thread was first
+                variant.contest = None
+                _settle(group, variant, contest)
     return result
 
 
@@ -41,7 +43,7 @@ def _settle(group: Group, variant: Variant, contest: Contest) -> None:
     report = replace(entry.report, original_seconds=slow, emitted_seconds=fast)
     entry = replace(entry, report=report, is_close=False)
     if contest.is_emitted_faster:
-        variant.entry, variant.contest = entry, None
+        variant.entry = entry
     elif variant in group.variants:
         reason = f"sequential is best here: in these calls, the emitted module takes {fast / slow:.2f} times as long"
         report = replace(report, status="left alone", reason=reason, schedule="original", certificates=())
