@@ -232,11 +232,11 @@ Net = tuple[Callable[[], nn.Module], Tensor]
 NETS: dict[str, Net] = {
     "densenet121": (lambda: DenseNet((6, 12, 24, 16)), _image(size=32)),
     "densenet201": (lambda: DenseNet((6, 12, 48, 32)), _image(size=32)),
-    "densenet": (lambda: DenseNet((3, 4)), _image()),
+    "densenet": (lambda: DenseNet((2, 3)), _image()),
     "unet": (UNet, _image()),
     "resnet50": (ResNet, _image(size=32)),
     "branches": (Branches, _image()),
-    "fractal": (lambda: Fractal(3), _image(6, 8)),
+    "fractal": (lambda: Fractal(2), _image(6, 8)),
     "cell": (Cell, _image(6, 8)),
     "mlp": (Mixed, torch.randn(3, 8, generator=torch.Generator().manual_seed(4))),
     "bare": (Bare, torch.randn(3, 6, generator=torch.Generator().manual_seed(4))),

@@ -41,7 +41,7 @@ def quotient(graph: CallGraph, found: Grouping) -> list[set[int]]:
 
 
 @given(call_graphs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_blocks_cover_all_calls_and_read_only_earlier_ones(graph: CallGraph) -> None:
     found = group(graph)
     assert len(found.block) == len(graph.reads)
@@ -50,7 +50,7 @@ def test_blocks_cover_all_calls_and_read_only_earlier_ones(graph: CallGraph) -> 
 
 
 @given(call_graphs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_path_leaves_a_block_and_comes_back(graph: CallGraph) -> None:
     found = group(graph)
     calls = nx.DiGraph((source, call) for call, sources in enumerate(graph.reads) for source in sources)
@@ -63,7 +63,7 @@ def test_no_path_leaves_a_block_and_comes_back(graph: CallGraph) -> None:
 
 
 @given(call_graphs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_each_costly_call_has_a_block_of_its_own_unless_its_module_has_one(graph: CallGraph) -> None:
     found = group(graph)
     costly = [call for call, cost in enumerate(graph.costs) if cost]
@@ -75,13 +75,13 @@ def test_each_costly_call_has_a_block_of_its_own_unless_its_module_has_one(graph
 
 
 @given(call_graphs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_equal_graphs_have_equal_blocks(graph: CallGraph) -> None:
     assert group(graph) == group(CallGraph(graph.reads, graph.costs, graph.gathers, graph.paths))
 
 
 @given(call_graphs(), st.integers(1, 6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_no_number_of_units_beats_the_longest_chain_or_loses_to_one_unit(graph: CallGraph, units: int) -> None:
     costs = [float(cost + 1) for cost in graph.costs]
     chain = longest_path(dict(enumerate(graph.reads)), dict(enumerate(costs)))
@@ -92,7 +92,7 @@ def test_no_number_of_units_beats_the_longest_chain_or_loses_to_one_unit(graph: 
 
 
 @given(call_graphs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_levels_are_the_longest_chains(graph: CallGraph) -> None:
     ones = dict.fromkeys(range(len(graph.reads)), 1)
     assert max(levels_of(graph.reads)) == longest_path(dict(enumerate(graph.reads)), ones)
