@@ -21,6 +21,7 @@ MACHINERY = frozenset(vars(nn.Module())) - {"training"}
 # What is known by its value. Subclasses may hold more: to them this does not apply where a value is told by its type.
 PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.memory_format})
 _PLAIN = (*PLAIN, torch.Size, Enum)
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 _NO_STATE = (type, FunctionType, MethodType, BuiltinFunctionType, ModuleType, Tensor, nn.Module, Enum)
 
 
@@ -58,7 +59,7 @@ def attributes_of(module: nn.Module) -> list[tuple[str, Any]]:
 
 
 def is_container(value: Any) -> bool:
-    return isinstance(value, list | tuple | dict | set | frozenset | deque)
+    return isinstance(value, _CONTAINERS)
 
 
 def is_open(value: Any, depth: int) -> bool:

@@ -29,16 +29,19 @@ class StopFold:
         self._calls, self._graph = folding.calls, folding.graph
         self._invariant = invariant_calls(self._calls, stop)
         self._backs = tuple(find_backs(self._calls, stop, self._invariant, folding.loops))
+        # each loop with its calls that give the same in every step
+        backs = ((back, invariant_calls(self._calls, back)) for back in self._backs)
+        self._fixed: tuple[tuple[FoundStop | Back, set[int]], ...] = ((stop, self._invariant), *backs)
         self._steps: list[tuple[Back, StoppingStep]] = []
-        self._gone = self._nodes(stop) | {node for back in self._backs for node in self._nodes(back)}
+        self._gone = {node for loop, invariant in self._fixed for node in self._nodes(loop, invariant)}
         self._results: dict[Value, Result | Stack] = {}  # values of the loop that are read elsewhere
         self._firsts: dict[Value, int] = {}  # those of its first steps, by step
         self._loop: StoppingStep
         self.guards = set(stop.guards)
 
-    def _nodes(self, loop: FoundStop | Back) -> set[fx.Node]:
+    def _nodes(self, loop: FoundStop | Back, invariant: set[int]) -> set[fx.Node]:
         """What the steps compute, but for calls of the first step that all others repeat."""
-        window, invariant = loop.window, invariant_calls(self._calls, loop)
+        window = loop.window
         steps = {node for node, value in self._calls.values.items() if window.start <= value.call < window.stop}
         return {
             node
@@ -176,10 +179,10 @@ class StopFold:
 
     def _repeated(self, value: Value) -> fx.Node | None:
         """The call of the first step that gives the same as one of a later step."""
-        for loop in (self._stop, *self._backs):
+        for loop, invariant in self._fixed:
             place = value.call - loop.window.start
             if 0 <= place < loop.window.period * loop.window.trips:
                 position = place % loop.window.period
-                if position in invariant_calls(self._calls, loop):
+                if position in invariant:
                     return self._calls.node_of(Value(loop.window.start + position, value.output))
         return None
