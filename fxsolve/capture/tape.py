@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.ir.tensor_spec import TensorSpec, spec_of
-from fxsolve.torch_compat.graphs import update_arguments
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 
@@ -22,7 +22,7 @@ class Tape:
     """A graph under construction; tensors are known by identity and are not kept alive by it."""
 
     def __init__(self) -> None:
-        self.graph = fx.Graph()
+        self.graph = Graph()
         self.backward = False  # whether the calls are those of the backward pass
         self._known: dict[int, tuple[weakref.ref[Tensor], fx.Node]] = {}
         self._specs: dict[TensorSpec, TensorSpec] = {}
@@ -89,9 +89,7 @@ class Tape:
         return node
 
     def _call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str) -> fx.Node:
-        # Given to create_node, each argument would be searched for symbolic numbers: a third of the time of recording.
-        node = self.graph.create_node("call_function", function, name=name)
-        update_arguments(node, args, kwargs)
+        node = self.graph.create_node("call_function", function, args, kwargs, name)
         if self.backward:
             node.meta["backward"] = True
         return node

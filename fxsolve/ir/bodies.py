@@ -10,6 +10,7 @@ from torch import fx
 from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Lag, LastStep, Prefix, Read, Repeat, Write
 from fxsolve.ir.tensor_spec import UNKNOWN
 from fxsolve.ir.until import Along, Until
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 
 def add_placeholder(graph: fx.Graph, name: str, spec: object) -> fx.Node:
@@ -110,7 +111,7 @@ class OpenRepeat:
 
 def open_repeat(repeat: Repeat) -> OpenRepeat:
     """A copy of `repeat` that can be edited; the repeat itself stays as it is."""
-    graph = fx.Graph()
+    graph = Graph()
     outputs: Any = graph.graph_copy(repeat.body.graph, {})
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     opened = OpenRepeat(repeat.name, repeat.length, repeat.source, graph)
@@ -163,7 +164,7 @@ def close_repeat(opened: OpenRepeat) -> Repeat:
     writes: list[Write] = [AllSteps(name, number[node]) for name, node in opened.steps.items()]
     writes += [LastStep(name, number[node]) for name, node in opened.lasts.items()]
     writes += [FinalBuffer(name, position[node]) for name, node in opened.finals.items()]
-    body = fx.GraphModule({}, opened.graph, class_name=opened.name)
+    body = lazy_module(opened.graph, opened.name)
     until = opened.until.close(number) if isinstance(opened.until, OpenUntil) else opened.until
     writes += [replace(one, output=until.output) for one in opened.counts.values() if isinstance(until, Until)]
     return Repeat(opened.name, body, opened.length, tuple(reads), tuple(writes), opened.source, until)

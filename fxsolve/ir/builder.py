@@ -9,6 +9,7 @@ from fxsolve.ir.bodies import add_placeholder
 from fxsolve.ir.infer import infer_spec, is_known
 from fxsolve.ir.spec import Block
 from fxsolve.ir.tensor_spec import UNKNOWN
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 _NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -53,7 +54,7 @@ class BlockBuilder:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.graph = fx.Graph()
+        self.graph = Graph()
         self.inputs: dict[str, fx.Node] = {}
         self.outputs: dict[str, fx.Node] = {}
 
@@ -78,5 +79,5 @@ class BlockBuilder:
         if not self.outputs:
             return []
         self.graph.output(tuple(self.outputs.values()))
-        module = fx.GraphModule({}, self.graph, class_name=self.name)
+        module = lazy_module(self.graph, self.name)
         return [Block(self.name, module, tuple(self.inputs), tuple(self.outputs))]

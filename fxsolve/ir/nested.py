@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, fx
+from torch import Tensor
 
 from fxsolve.ir.evaluate import run_repeat
 from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Repeat, System, Write, inputs_of
 from fxsolve.ir.strides import stacked
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +57,12 @@ def _spec_of(repeat: Repeat, write: Write) -> TensorSpec | None:
 
 def with_solvers(repeat: Repeat, solver_of: Callable[[Repeat], Callable[..., tuple[Tensor, ...]]]) -> Repeat:
     """The repeat with `solver_of(inner)` to run each repeat inside its steps."""
-    graph = fx.Graph()
+    graph = Graph()
     graph.output(graph.graph_copy(repeat.body.graph, {}))
     for node in graph.nodes:
         if isinstance(node.target, Nested):
             node.target = replace(node.target, solve=solver_of(node.target.repeat))
-    return replace(repeat, body=fx.GraphModule({}, graph, class_name=repeat.name))
+    return replace(repeat, body=lazy_module(graph, repeat.name))
 
 
 def loops_inside(repeat: Repeat) -> tuple[Repeat, ...]:

@@ -3,6 +3,7 @@
 from torch import fx
 
 from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Table
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 
 def is_autonomous(repeat: Repeat) -> bool:
@@ -42,8 +43,8 @@ def read_order(reads: tuple[Read, ...]) -> tuple[int, ...]:
 
 def reorder_reads(repeat: Repeat, order: tuple[int, ...]) -> fx.GraphModule:
     """The body of `repeat` with placeholder k receiving read order[k]."""
-    graph = fx.Graph()
+    graph = Graph()
     old = repeat.body.graph.find_nodes(op="placeholder")
     copied = {old[j]: graph.node_copy(old[j]) for j in order}
     graph.output(graph.graph_copy(repeat.body.graph, copied))
-    return fx.GraphModule({}, graph, class_name=repeat.name)
+    return lazy_module(graph, repeat.name)

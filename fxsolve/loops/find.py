@@ -10,6 +10,7 @@ from fxsolve.loops.growing.sizes import Growing, describe_growth, find_growing, 
 from fxsolve.loops.padding.window import pad_window
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS, Rolling, roll
 from fxsolve.loops.rolling.signature import Calls, is_renamed, read_calls
+from fxsolve.torch_compat.graphs import Graph
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _pad(graph: fx.Graph) -> _Padded:
 
 def _copy(graph: fx.Graph) -> fx.Graph:
     """A copy without views that nothing reads and second names of values, in which lists that grow are chains."""
-    copied = fx.Graph()
+    copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     for node in [node for node in copied.nodes if is_renamed(node)]:
         node.replace_all_uses_with(node.args[0])  # pyright: ignore[reportArgumentType]

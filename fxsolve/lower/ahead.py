@@ -12,6 +12,7 @@ from fxsolve.lower.unroll import copy_step
 from fxsolve.ops.call import bind
 from fxsolve.ops.exact import is_exact
 from fxsolve.ops.facts import name_of
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -59,7 +60,7 @@ def ahead_graph(repeat: Repeat, steps: int) -> fx.GraphModule:
     assert isinstance(repeat.until, Until)
     order = read_order(repeat.reads)
     step = reorder_reads(repeat, order)
-    graph = fx.Graph()
+    graph = Graph()
     reads = [repeat.reads[j] for j in order]
     past = {k: _past(graph, k, read) for k, read in enumerate(reads) if isinstance(read, Lag)}
     shared = {k: graph.placeholder(f"read{k}") for k, read in enumerate(reads) if isinstance(read, Invariant)}

@@ -20,6 +20,7 @@ from fxsolve.lower.bias import join_bias
 from fxsolve.lower.entries import tables_to_tensors
 from fxsolve.lower.trace import check_rules, trace
 from fxsolve.torch_compat.batches import FakeTensorMode
+from fxsolve.torch_compat.graphs import Graph
 
 aten = torch.ops.aten
 
@@ -85,7 +86,7 @@ def batch_step(
 
 def _with_names(graph: fx.Graph, names: list[str], class_name: str) -> fx.GraphModule:
     """The graph with its placeholders called as in the body."""
-    renamed = fx.Graph()
+    renamed = Graph()
     copied: dict[fx.Node, fx.Node] = {}
     fresh = iter(names)
     for node in graph.nodes:

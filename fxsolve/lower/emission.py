@@ -15,6 +15,7 @@ from fxsolve.lower.in_place import writes_of
 from fxsolve.lower.readable import readable_target
 from fxsolve.solvers.guard import check_guards
 from fxsolve.state.names import Names
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.trees import pytree
 
 
@@ -25,7 +26,7 @@ class Emission:
     """
 
     def __init__(self) -> None:
-        self.graph = fx.Graph()
+        self.graph = Graph()
         self.attributes: dict[str, Any] = {}
         self.values: dict[str, fx.Node] = {}
         self.stacks: dict[tuple[str, ...], fx.Node] = {}

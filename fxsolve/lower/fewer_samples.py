@@ -9,6 +9,7 @@ from torch import fx
 from fxsolve.ir.spec import Lag, Prefix, Repeat
 from fxsolve.ir.strides import contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 _SHAPES = ("size", "shape")  # what ops call the shape of their result
@@ -33,7 +34,7 @@ def unknown_outputs(repeat: Repeat) -> list[int]:
 
 def thin(repeat: Repeat, samples: Samples, size: int) -> Repeat:
     """The steps for `size` of the samples; outputs that no step reads are copies of one that steps do."""
-    graph = fx.Graph()
+    graph = Graph()
     copied: dict[fx.Node, fx.Node] = {}
     for node in repeat.body.graph.nodes:
         if node.op == "output":

@@ -7,6 +7,7 @@ import torch
 from torch import fx
 
 from fxsolve.solvers.rnn_layer import rnn_layer, rnn_layer_backward
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload, functions_of_layers, operator_name_of, schema_of
 
 
@@ -21,7 +22,7 @@ def readable(module: fx.GraphModule) -> fx.GraphModule:
 
 def readable_copy(body: fx.GraphModule) -> fx.GraphModule:
     """`readable` of the calls of a body, which itself stays as it is."""
-    graph = fx.Graph()
+    graph = Graph()
     graph.output(graph.graph_copy(body.graph, {}))
     return readable(fx.GraphModule({}, graph))
 

@@ -9,6 +9,7 @@ from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.reads import read_order, reorder_reads, takes_numbers
 from fxsolve.ir.spec import Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.lower.arguments import is_backwards
+from fxsolve.torch_compat.graphs import Graph
 
 
 def can_unroll(repeat: Repeat) -> bool:
@@ -34,7 +35,7 @@ def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
     order = read_order(repeat.reads)
     step = reorder_reads(repeat, order)
     reads = [repeat.reads[j] for j in order]
-    graph = fx.Graph()
+    graph = Graph()
     inputs = [None if isinstance(read, Prefix) else graph.placeholder(f"read{k}") for k, read in enumerate(reads)]
     results: Any = step.graph.output_node().args[0]
     places = [graph.placeholder(f"place{k}") for k in range(len(results))]

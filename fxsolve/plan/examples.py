@@ -10,6 +10,7 @@ from fxsolve.ir.meta import empty_like_spec
 from fxsolve.ir.spec import Repeat
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.domains.entries import Entries, unknown
+from fxsolve.torch_compat.graphs import Graph
 
 MOST_LABELS = 2**24  # entries of all values of a body together
 
@@ -22,7 +23,7 @@ def values_in(repeat: Repeat) -> int:
 
 def with_examples(body: fx.GraphModule) -> fx.GraphModule:
     """A copy of a body whose nodes have an example value without memory, as the interpreter of labels expects."""
-    graph = fx.Graph()
+    graph = Graph()
     copied: dict[fx.Node, fx.Node] = {}
     for node in body.graph.nodes:
         if node.op == "output":

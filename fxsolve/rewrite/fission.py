@@ -22,6 +22,7 @@ from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Equation, Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.rewrite.sums.accumulate import split_sums
+from fxsolve.torch_compat.graphs import Graph
 
 aten = torch.ops.aten
 
@@ -63,7 +64,7 @@ def _split_inputs(opened: OpenRepeat) -> list[Equation]:
     free = _without_strided_results(opened, free)
     if not any(map(_computes, free)):
         return []
-    part = OpenRepeat(f"{opened.name}_inputs", opened.length, opened.source, fx.Graph())
+    part = OpenRepeat(f"{opened.name}_inputs", opened.length, opened.source, Graph())
     reads = {
         node: part.add_read(node.name, read, node.meta.get("spec"))
         for node, read in opened.reads.items()
@@ -106,7 +107,7 @@ def _split_outputs(opened: OpenRepeat) -> list[Equation]:
 
 
 def _tail_repeat(opened: OpenRepeat, tail: set[fx.Node], border: list[fx.Node], steps, lasts) -> Equation:
-    part = OpenRepeat(f"{opened.name}_outputs", opened.length, opened.source, fx.Graph())
+    part = OpenRepeat(f"{opened.name}_outputs", opened.length, opened.source, Graph())
     copied: dict[fx.Node, fx.Node] = {}
     for node in border:
         read = opened.reads.get(node)

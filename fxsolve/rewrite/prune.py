@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from torch import fx
-
 from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.spec import Block, Equation, Repeat, System, inputs_of
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 
 def prune(system: System) -> System:
@@ -34,7 +33,7 @@ def _prune_block(block: Block, live: set[str]) -> Block | None:
     outputs = tuple(name for name in block.outputs if name in live)
     if not outputs:
         return None
-    graph = fx.Graph()
+    graph = Graph()
     results: Any = graph.graph_copy(block.body.graph, {})
     result_of = dict(zip(block.outputs, results, strict=True))
     graph.output(tuple(result_of[name] for name in outputs))
@@ -44,4 +43,4 @@ def _prune_block(block: Block, live: set[str]) -> Block | None:
     for node in placeholders:
         if not node.users:
             graph.erase_node(node)
-    return Block(block.name, fx.GraphModule({}, graph, class_name=block.name), inputs, outputs)
+    return Block(block.name, lazy_module(graph, block.name), inputs, outputs)

@@ -21,6 +21,7 @@ from fxsolve.runtime.visit import Seen, Visit, see
 from fxsolve.state.random_state import read_random_state
 from fxsolve.state.stores import Stores
 from fxsolve.state.storing import are_handed
+from fxsolve.torch_compat.graphs import Graph
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _draws(blend: Blend, one: tuple[Draw, ...], two: tuple[Draw, ...]) -> tuple[
 
 def _leaves_of(program: Program, draws: int, literals: tuple[Tensor, ...] | None = None) -> fx.GraphModule:
     """Only the leaves of the graph, with noise for `draws` draws; `literals` replace the constants made of numbers."""
-    graph = fx.Graph()
+    graph = Graph()
     attributes: dict[str, Any] = {}
     replaced = frozenset(program.stream.literals if literals is not None else ())
     for node in program.module.graph.find_nodes(op="placeholder"):

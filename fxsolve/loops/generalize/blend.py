@@ -21,6 +21,7 @@ from fxsolve.ir.spec import Block, Equation, Prefix, Read, Repeat, Slices, Stack
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.loops.generalize.counting import Lengths
 from fxsolve.loops.generalize.numbers import Column, Numbers
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Blend:
         return self.lengths.count(one, two)  # pyright: ignore[reportArgumentType]
 
     def _graph(self, one: fx.GraphModule, two: fx.GraphModule) -> fx.GraphModule:
-        graph = fx.Graph()
+        graph = Graph()
         copied: dict[fx.Node, fx.Node] = {}
         partner: dict[fx.Node, fx.Node] = {}
         for a, b in _pairs(list(one.graph.nodes), list(two.graph.nodes), "calls"):
@@ -117,7 +118,7 @@ class Blend:
             args, kwargs = fx.map_arg((args, kwargs), copied.__getitem__)
             copied[a] = graph.create_node(a.op, target, args, kwargs, a.name)
             copied[a].meta.update({**a.meta, "spec": self._spec(a.meta.get("spec"), b.meta.get("spec"))})
-        return fx.GraphModule({}, graph, class_name=type(one).__name__)
+        return lazy_module(graph, type(one).__name__)
 
     def _target(self, one: fx.Node, two: fx.Node) -> Any:
         """What a node calls, a loop at the wanted length among these."""

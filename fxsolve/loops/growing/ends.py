@@ -17,6 +17,7 @@ from torch import fx
 from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import arguments
 from fxsolve.loops.growing.chains import Chain, Part, find_chains, width_of
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -29,7 +30,7 @@ def join_growth(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` in which chains of joins are read through; the graph itself where there is none."""
     if not find_chains(graph):
         return graph
-    copied = fx.Graph()
+    copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     returned = _returned_views(copied)
     done: set[fx.Node] = set()

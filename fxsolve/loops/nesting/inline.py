@@ -10,11 +10,12 @@ from fxsolve.ir.builder import add_call
 from fxsolve.ir.infer import infer_spec
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Block, Repeat, System
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 
 def inline(system: System, repeat: Repeat) -> fx.GraphModule:
     """The body of `repeat`, whose placeholders are the inputs of `system`, with its equations as calls."""
-    graph = fx.Graph()
+    graph = Graph()
     known: dict[str, fx.Node] = {}
     for name, node in zip(system.inputs, repeat.body.graph.find_nodes(op="placeholder"), strict=True):
         known[name] = graph.node_copy(node)
@@ -25,7 +26,7 @@ def inline(system: System, repeat: Repeat) -> fx.GraphModule:
         known.update(made)
     _fill_specs(graph)
     graph.output(tuple(known[name] for name in system.outputs))
-    return fx.GraphModule({}, graph, class_name=repeat.name)
+    return lazy_module(graph, repeat.name)
 
 
 def _inlined(graph: fx.Graph, block: Block, known: dict[str, fx.Node]) -> dict[str, fx.Node]:

@@ -18,6 +18,7 @@ from fxsolve.loops.rolling.live_out import LiveOut, LoopPlace
 from fxsolve.loops.rolling.roll import Rolled
 from fxsolve.loops.rolling.signature import Calls, map_arguments
 from fxsolve.structure.slots import Internal, Irregular, SameValue, Slot, Value, Varying
+from fxsolve.torch_compat.graphs import Graph
 
 aten = torch.ops.aten
 
@@ -114,7 +115,7 @@ class _LoopBody:
         self.loop = loop
         source = self.calls.nodes[loop.window.start].meta.get("source", "")
         self.joins = BlockBuilder(f"joins{number}")
-        self.opened = OpenRepeat(name, loop.window.trips, source, fx.Graph())
+        self.opened = OpenRepeat(name, loop.window.trips, source, Graph())
         self.made: dict[tuple[int, int], fx.Node] = {}
         self.known: dict[Hashable, fx.Node] = {}
         self.carried: dict[fx.Node, tuple[int, int]] = {}

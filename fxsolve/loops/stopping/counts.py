@@ -16,6 +16,7 @@ from fxsolve.capture.program import Counted, Output, Program, attribute_of
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Count, Repeat, Until
+from fxsolve.torch_compat.graphs import Graph, LazyGraphModule
 
 aten = torch.ops.aten
 _WHOLE = frozenset({torch.int32, torch.int64})
@@ -62,7 +63,7 @@ def join_counts(one: Folded, two: Program) -> Program | None:
 
     Nothing is taken from recordings that differ in other things.
     """
-    graph = fx.Graph()
+    graph = Graph()
     graph.output(graph.graph_copy(two.module.graph, {}))
     try:
         joined = _Joining(one, graph, folded(two).literals)
@@ -73,7 +74,7 @@ def join_counts(one: Folded, two: Program) -> Program | None:
     if not changed and constants == two.output.constants:
         return None
     graph.lint()
-    module = fx.GraphModule(two.module, graph, two.name)
+    module: fx.GraphModule = LazyGraphModule(two.module, graph, two.name)
     return replace(two, module=module, output=replace(two.output, constants=constants))
 
 

@@ -18,13 +18,14 @@ from fxsolve.loops.rolling.signature import read_calls
 from fxsolve.loops.stopping.find import FoundStop, find_stops
 from fxsolve.loops.stopping.folding import Folding
 from fxsolve.loops.stopping.one import StopFold
+from fxsolve.torch_compat.graphs import Graph, LazyGraphModule
 
 
 def fold_stops(program: Program) -> Program:
     """The program with every loop that stops on a value as one call, and without the guards of its reads."""
     if not any(type(guard.expected) is bool for guard in program.guards):
         return program
-    graph = fx.Graph()
+    graph = Graph()
     graph.output(graph.graph_copy(program.module.graph, {}))
     outputs: Any = graph.output_node().args[0]
     dead = dead_views(graph)
@@ -64,5 +65,5 @@ def _folded(program: Program, graph: fx.Graph, dropped: set[int]) -> Program:
         if node.op == "call_function" and not node.users:
             graph.erase_node(node)
     graph.lint()
-    module = fx.GraphModule(program.module, graph, program.name)
+    module: fx.GraphModule = LazyGraphModule(program.module, graph, program.name)
     return replace(program, module=module, guards=tuple(program.guards[k] for k in kept))

@@ -13,6 +13,7 @@ from fxsolve.loops.stopping.building import Building
 from fxsolve.loops.stopping.find import FoundStop
 from fxsolve.loops.stopping.results import Result, Stack, StoppingStep
 from fxsolve.structure.slots import Value
+from fxsolve.torch_compat.graphs import Graph
 
 aten = torch.ops.aten
 
@@ -24,7 +25,7 @@ def build_stop(
 
     Raises `PartitionError` where a result has no value in steps before the first one, which are needed.
     """
-    building = Building(calls, stop, OpenRepeat(name, stop.window.trips, source, fx.Graph()))
+    building = Building(calls, stop, OpenRepeat(name, stop.window.trips, source, Graph()))
     may_be_none = building.build(tuple(results)) and fewest == 0
     last = stop.window.stop - stop.window.period
     checks = tuple((_read(building.made_at(read.call - last, -1)), bool(read.value)) for read in stop.checks)
@@ -37,7 +38,7 @@ def build_stop(
 
 def build_back(calls: Calls, back: Back, results: Iterable[Result], name: str, source: str) -> StoppingStep:
     """The loop along stacks as a repeat. Raises `PartitionError` as `build_stop`."""
-    building = Building(calls, back, OpenRepeat(name, back.window.trips, source, fx.Graph()))
+    building = Building(calls, back, OpenRepeat(name, back.window.trips, source, Graph()))
     may_be_none = building.build(tuple(results))
     building.opened.until = Along(back.length, back.length - back.window.trips)
     return building.close(may_be_none)

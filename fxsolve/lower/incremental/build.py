@@ -21,6 +21,7 @@ from fxsolve.lower.incremental.timing import Deadlines, in_stages
 from fxsolve.lower.incremental.values import StepFacts
 from fxsolve.lower.readable import readable
 from fxsolve.solvers.incremental import StepProgram
+from fxsolve.torch_compat.graphs import Graph
 
 
 def incremental_program(repeat: Repeat, structural: final.Structural) -> StepProgram:
@@ -91,7 +92,7 @@ def _start(
     step: fx.GraphModule, given: Sequence[fx.Node], results: Sequence[fx.Node], kept: Mapping[fx.Node, Region]
 ) -> fx.GraphModule:
     """The first step, which leaves everything that is final before it, and room for all the rest."""
-    graph = fx.Graph()
+    graph = Graph()
     copied = {node: graph.node_copy(node) for node in given}
     graph.graph_copy(step.graph, copied)
     rooms = [_kept(graph, copied[node], node.meta["val"], region.dims) for node, region in kept.items()]

@@ -7,6 +7,7 @@ from torch import fx
 
 from fxsolve.ops.access import Cut, Placed
 from fxsolve.ops.facts import FACTS, fact_of, name_of
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
 
@@ -14,7 +15,7 @@ def drop_idle_writes(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` without them; the graph itself if there are none."""
     if not any(map(_is_idle, graph.nodes)):
         return graph
-    copied = fx.Graph()
+    copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     for node in copied.nodes:
         if _is_idle(node):

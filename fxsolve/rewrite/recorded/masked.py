@@ -12,6 +12,7 @@ from torch import fx
 from fxsolve.ir.calls import arguments
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.torch_compat.graphs import Graph
 
 aten = torch.ops.aten
 
@@ -20,7 +21,7 @@ def choose_masked(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` with choices in their place; the graph itself if there are none."""
     if not any(map(_is_choice, graph.nodes)):
         return graph
-    copied = fx.Graph()
+    copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     for node in copied.nodes:
         if _is_choice(node):

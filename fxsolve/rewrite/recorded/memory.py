@@ -14,6 +14,7 @@ from fxsolve.ir.strides import is_contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Expanded, Permuted, Reshaped, SameEntries
 from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -34,7 +35,7 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
     """
     if not any(node.target in _READERS for node in graph.nodes):
         return graph
-    copied = fx.Graph()
+    copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     shared = _shared_with_inputs(copied)
     for node in copied.nodes:
@@ -53,7 +54,7 @@ def resolve_flags(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` in which no call meets a flag that it refuses; the graph itself where there are no flags."""
     if not has_flags(graph):
         return graph
-    copied = fx.Graph()
+    copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     for node in copied.nodes:
         for resolve in _WITHOUT_FLAGS.get(node.target, ()):

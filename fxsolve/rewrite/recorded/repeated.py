@@ -19,6 +19,7 @@ from fxsolve.capture.program import Program, attribute_of
 from fxsolve.ops.call import bind
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.rewrite.recorded.drawn import DrawnValues, Fixed, is_open, moved_arguments
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
 _MOST_TRIES = 16  # comparisons without success, for results of one op and form
@@ -171,7 +172,7 @@ def _form(node: fx.Node) -> Hashable:
 
 def _without_repeats(graph: fx.Graph, fixed: dict[fx.Node, Fixed]) -> fx.Graph:
     """A copy in which each of the values is computed once, before anything else of the forward pass."""
-    copied = fx.Graph()
+    copied = Graph()
     copies: dict[fx.Node, fx.Node] = {}
     copied.output(copied.graph_copy(graph, copies))
     for node, found in fixed.items():

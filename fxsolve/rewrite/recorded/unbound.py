@@ -21,6 +21,7 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Permuted
 from fxsolve.ops.call import bind, order_of
 from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -40,7 +41,7 @@ def read_unbound(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` that reads items of `unbind` beneath all writes; the graph itself if none is written into."""
     if not any(len(list(_path(item))) > 1 for item in _items(graph)):
         return graph
-    copied = fx.Graph()
+    copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     paths = {item: list(_path(item)) for item in _items(copied)}
     written = {path[-1].node for path in paths.values() if len(path) > 1 and path[-1].dim is not None}

@@ -20,6 +20,7 @@ from fxsolve.ir.bodies import OpenRepeat, close_repeat
 from fxsolve.ir.calls import is_view
 from fxsolve.ir.spec import Equation, Lag, Prefix, Read, Slices
 from fxsolve.ir.strides import is_contiguous
+from fxsolve.torch_compat.graphs import Graph
 
 aten = torch.ops.aten
 
@@ -144,7 +145,7 @@ def _can_cross(opened: OpenRepeat, node: fx.Node) -> bool:
 def _split(opened: OpenRepeat, found: list[Accumulator], inside: set[fx.Node], border: list[fx.Node]) -> Equation:
     crossing = {node: _crossing(opened, node) for node in border}
     name = f"{opened.name}_sums" if _other_results(opened, found) else opened.name
-    part = OpenRepeat(name, opened.length, opened.source, fx.Graph())
+    part = OpenRepeat(name, opened.length, opened.source, Graph())
     copied = {node: part.add_read(node.name, read, node.meta.get("spec")) for node, read in crossing.items()}
     copied.update({one.carry: part.add_read(one.carry.name, one.read, one.carry.meta["spec"]) for one in found})
     copied = opened.copy_calls(inside, part.graph, copied)

@@ -22,6 +22,7 @@ from fxsolve.ir.strides import stacked
 from fxsolve.rewrite.sums.accumulate import Accumulator, Term, accumulators
 from fxsolve.rewrite.sums.contract import Contraction, Factor, contract
 from fxsolve.rewrite.sums.scatter_sum import place, placed_factors
+from fxsolve.torch_compat.graphs import Graph
 
 aten = torch.ops.aten
 _STEP = -1  # the label of the steps
@@ -63,7 +64,7 @@ class _Fold:
         """The repeat, without a carry, of the values that are not read from elsewhere."""
         if not self.wanted:
             return []
-        part = OpenRepeat(f"{self.opened.name}_terms", self.opened.length, self.opened.source, fx.Graph())
+        part = OpenRepeat(f"{self.opened.name}_terms", self.opened.length, self.opened.source, Graph())
         used = ancestors(self.wanted.values())
         reads = {
             node: part.add_read(node.name, read, node.meta.get("spec"))
