@@ -33,7 +33,7 @@ class Listener:
     def __init__(self) -> None:
         self.literals: list[str] = []
         self._entries: list[Entry] = []
-        self._known: dict[Entry, Entry] = {}
+        self._known: dict[int, dict[Entry, Entry]] = {}  # by operator, whose hash would be made in Python
         self._depth = 0
 
     def stream(self) -> Stream:
@@ -55,11 +55,17 @@ class Listener:
         if function is aten.detach.default:
             return  # torch makes one for the result of a factory if that is held elsewhere too
         if function is aten.lift_fresh.default:
-            entry = (function, args[0].dtype, args[0].dim())  # its size may be another one at another length
+            given = (args[0].dtype, args[0].dim())  # its size may be another one at another length
         else:
             options = tuple([(key, _encode(kwargs[key])) for key in sorted(kwargs)]) if kwargs else ()
-            entry = (function, tuple([_encode(arg) for arg in args]), options)
-        self._entries.append(self._known.setdefault(entry, entry))
+            given = (tuple([_encode(arg) for arg in args]), options)
+        known = self._known.get(id(function))
+        if known is None:
+            known = self._known[id(function)] = {}
+        entry = known.get(given)
+        if entry is None:
+            entry = known[given] = (function, *given)
+        self._entries.append(entry)
 
 
 class _Wrapped:

@@ -2,7 +2,6 @@
 
 import operator
 import weakref
-from functools import cache
 from typing import Any
 
 import torch
@@ -10,10 +9,10 @@ from torch import Tensor, fx
 
 from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.torch_compat.graphs import Graph
-from fxsolve.torch_compat.operators import OpOverload, schema_of
+from fxsolve.torch_compat.operators import OpOverload, once_each, schema_of
 
 
-@cache
+@once_each
 def _node_name(function: OpOverload) -> str:
     return schema_of(function).name.split("::")[-1].rstrip("_") or "call"
 

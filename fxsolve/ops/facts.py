@@ -5,7 +5,6 @@ To add an op, add its name to a row; all of its overloads share the row, but for
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from math import inf
 
 import torch
@@ -52,7 +51,7 @@ from fxsolve.ops.access import (
     Triangle,
     Unwritten,
 )
-from fxsolve.torch_compat.operators import OpOverload, overload_name_of, schema_of
+from fxsolve.torch_compat.operators import OpOverload, once_each, overload_name_of, schema_of
 
 EVERYTHING = (-inf, inf)
 
@@ -96,7 +95,7 @@ def fact_of(target: OpOverload, facts: Facts) -> Fact:
     return _usual_fact(target) if facts is FACTS else _find(target, facts)
 
 
-@cache
+@once_each
 def _usual_fact(target: OpOverload) -> Fact:
     """Passes ask for each of a hundred thousand calls."""
     return _find(target, FACTS)

@@ -58,9 +58,9 @@ def is_exporting() -> bool:
 
 
 class LightMode(TorchDispatchMode):
-    """A mode in which nothing of the user's runs that torch.compile may have compiled.
+    """A mode in which nothing of the user's runs that torch.compile may compile now.
 
-    Hiding every call of another mode from torch.compile costs 3 us.
+    Hiding every call of another mode from torch.compile costs 3 us, and more where it has a stance of ours.
     """
 
     @classmethod

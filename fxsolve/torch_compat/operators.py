@@ -1,8 +1,9 @@
 """Operators: the overloads that a recorder sees, and what torch knows of each."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import wraps
 from types import ModuleType
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +16,8 @@ with relied_on():
 
 __all__ = ["HigherOrderOperator", "OpOverload", "can_decompose", "functions_of_layers", "has_kernel"]
 
+_Known = TypeVar("_Known")
+
 _EXAMPLE = torch.ops.aten.add.Tensor
 
 schema_of: Callable[[OpOverload], torch.FunctionSchema] = getter(_EXAMPLE, "_schema")
@@ -26,7 +29,21 @@ can_decompose: Callable[[OpOverload], bool] = lookup(OpOverload, "_can_decompose
 functions_of_layers: ModuleType = _functions
 
 
-@cache
+def once_each(function: Callable[[OpOverload], _Known]) -> Callable[[OpOverload], _Known]:
+    """What a function tells of an operator is found once; a `cache` would hash the operator every time, in Python."""
+    known: dict[int, tuple[OpOverload, _Known]] = {}  # holds the operators, so that no other one gets their ids
+
+    @wraps(function)
+    def tell(operator: OpOverload) -> _Known:
+        found = known.get(id(operator))
+        if found is None:
+            found = known[id(operator)] = operator, function(operator)
+        return found[1]
+
+    return tell
+
+
+@once_each
 def has_batching_rule(function: OpOverload) -> bool:
     """Whether vmap runs the operator for a whole batch; others it would run entry by entry."""
     keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition")

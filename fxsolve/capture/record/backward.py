@@ -16,6 +16,7 @@ from fxsolve.capture.backward.gradient_paths import Ways, find_ways
 from fxsolve.capture.communication import Line
 from fxsolve.capture.effects.externals import External
 from fxsolve.capture.program import Backward, Inner
+from fxsolve.capture.record.as_written import as_written
 from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.reads import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
@@ -156,7 +157,7 @@ def _backward_phase(recorder: Recorder, cotangents: tuple[Tensor, ...]) -> Itera
     try:
         for device in devices:
             torch.set_autocast_enabled(device, False)
-        with watched_doors(), recorder, ReadWatch(recorder):
+        with as_written(), watched_doors(), recorder, ReadWatch(recorder):
             yield
     finally:
         for device in devices:

@@ -1,13 +1,12 @@
 """What recording has to do about an ATen operator."""
 
 from enum import Enum, auto
-from functools import cache
 
 import torch
 
 from fxsolve.capture.communication import is_communication
 from fxsolve.capture.record import noise, reads, statistics
-from fxsolve.torch_compat.operators import OpOverload, can_decompose, has_kernel, schema_of
+from fxsolve.torch_compat.operators import OpOverload, can_decompose, has_kernel, once_each, schema_of
 
 aten = torch.ops.aten
 
@@ -28,7 +27,7 @@ class Kind(Enum):
     COMMUNICATION = auto()
 
 
-@cache
+@once_each
 def kind_of(function: OpOverload) -> Kind:
     """The kind of an operator, from its schema and tags."""
     if function.namespace == "profiler":

@@ -1,14 +1,13 @@
 """Which tensors a call writes into."""
 
-from functools import cache
 from typing import Any
 
 from torch import Tensor
 
-from fxsolve.torch_compat.operators import OpOverload, schema_of
+from fxsolve.torch_compat.operators import OpOverload, once_each, schema_of
 
 
-@cache
+@once_each
 def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
     arguments = enumerate(schema_of(function).arguments)
     return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)

@@ -137,6 +137,8 @@ _SET_DATA: Any = Tensor.data.__set__  # pyright: ignore[reportAttributeAccessIss
 _HOOKS = frozenset({Tensor.register_hook, Tensor.register_post_accumulate_grad_hook})
 _INDEXING = frozenset({Tensor.__getitem__, Tensor.__setitem__})
 _LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}) | _INDEXING
+# Most functions that a program calls are none of these, nor operators that take functions.
+_WATCHED = frozenset({*_BYPASSES, _SET_DATA, *READS, *_LITERALS, *_HOOKS, *BACKWARD_PASSES, *CHECKED})
 
 
 @cache
@@ -163,7 +165,7 @@ class ReadWatch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if self.recorder.line.used:
+        if self.recorder.line.used or (func not in _WATCHED and not is_control_flow(func)):
             return func(*args, **(kwargs or {}))
         if func in _BYPASSES and self._is_recorded(args[0]):
             self._refuse(f"Tensor.{_name(func)} {_BYPASSES[func]} tensor values")

@@ -22,7 +22,7 @@ from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.state.generators import FreshGenerators, Known
 from fxsolve.state.memory import storage_of
 from fxsolve.state.names import Names
-from fxsolve.torch_compat.dispatch import TorchDispatchMode, WithoutTorchFunction
+from fxsolve.torch_compat.dispatch import LightMode, WithoutTorchFunction
 from fxsolve.torch_compat.gradients import current_node, next_number, number_of
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.tensors import address_of_generator
@@ -36,7 +36,7 @@ ENDLESS = (
 )
 
 
-class Recorder(TorchDispatchMode, Tape):
+class Recorder(LightMode, Tape):
     """Runs every ATen call on the real tensors and appends it to a graph.
 
     `names` maps the id of each parameter and buffer of the program to its tensor, qualified name and role. A tensor
@@ -50,7 +50,7 @@ class Recorder(TorchDispatchMode, Tape):
     def __init__(
         self, names: Mapping[int, tuple[Tensor, str, Role]], generators: Mapping[int, Known], line: Line
     ) -> None:
-        TorchDispatchMode.__init__(self)
+        LightMode.__init__(self)
         Tape.__init__(self)
         self.names = names
         self.line = line
@@ -115,8 +115,8 @@ class Recorder(TorchDispatchMode, Tape):
         """Run one operator and write it down."""
         if self.uninitialized:
             self.uninitialized.check(function, args, kwargs)
-        node_args = tuple(self.as_nodes(arg) for arg in args)
-        node_kwargs = {key: self.as_nodes(value) for key, value in kwargs.items()}
+        node_args = tuple([self.as_nodes(arg) for arg in args])
+        node_kwargs = {key: self.as_nodes(value) for key, value in kwargs.items()} if kwargs else kwargs
         result = function(*args, **kwargs)
         self.uninitialized.note(function, args, result)
         self.write(function, node_args, node_kwargs, result, self._line())

@@ -12,7 +12,7 @@ from torch import Tensor
 from fxsolve.capture.source import user_line
 from fxsolve.errors import CaptureError
 from fxsolve.state.memory import storage_of
-from fxsolve.torch_compat.operators import OpOverload, operator_name_of
+from fxsolve.torch_compat.operators import OpOverload, once_each, operator_name_of
 from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
@@ -47,6 +47,12 @@ _WRITES = frozenset(
 _METADATA = ("_like", "new_")  # in the names of ops that read no more than shape, dtype and device
 
 
+@once_each
+def _may_hand_out(function: OpOverload) -> bool:
+    """Whether an operator may return memory that nothing has been written into."""
+    return function in _COPIES or function in _ALLOCATIONS
+
+
 class Uninitialized:
     """The allocations of a recording that nothing has been written into."""
 
@@ -59,6 +65,8 @@ class Uninitialized:
 
     def note(self, function: OpOverload, args: tuple[Any, ...], result: Any) -> None:
         """See what a call returned."""
+        if not _may_hand_out(function):
+            return
         is_copy = function in _COPIES and storage_of(args[0]) in self._held
         if (is_copy or function in _ALLOCATIONS) and result.numel():
             self._held[storage_of(result)] = result.untyped_storage()
