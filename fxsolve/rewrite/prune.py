@@ -33,6 +33,8 @@ def _prune_block(block: Block, live: set[str]) -> Block | None:
     outputs = tuple(name for name in block.outputs if name in live)
     if not outputs:
         return None
+    if outputs == block.outputs and all(node.users or node.op == "output" for node in block.body.graph.nodes):
+        return block
     graph = Graph()
     results: Any = graph.graph_copy(block.body.graph, {})
     result_of = dict(zip(block.outputs, results, strict=True))

@@ -97,7 +97,7 @@ class Padder:
         """What an argument of the call has become."""
         if node in self.values:
             step, value = self.values[node]
-            return value.later(self.step - step)
+            return value if step == self.step else value.later(self.step - step)
         return PaddedValue(node, tuple(map(plain, node.meta["spec"].shape)), harmless=True)
 
     def width(self, dim: Dim) -> int:

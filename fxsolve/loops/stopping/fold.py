@@ -5,6 +5,7 @@ steps along these     -> a loop along the stacks, from their ends
 calls of a step that give the same in every step -> those of the first one, in front of the loop
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,15 +26,19 @@ def fold_stops(program: Program) -> Program:
     """The program with every loop that stops on a value as one call, and without the guards of its reads."""
     if not any(type(guard.expected) is bool for guard in program.guards):
         return program
+    recorded = program.module.graph
+    # Most programs that read a condition have no such loop: it is looked for before the graph is copied.
+    stops = find_stops(program, read_calls(recorded, dead_views(recorded)), _guarded(program, recorded))
+    if not stops.found:
+        return replace(program, notes=(*program.notes, *stops.notes))
     graph = Graph()
-    graph.output(graph.graph_copy(program.module.graph, {}))
-    outputs: Any = graph.output_node().args[0]
+    graph.output(graph.graph_copy(recorded, {}))
     dead = dead_views(graph)
     for node in reversed([node for node in graph.nodes if node in dead]):
         graph.erase_node(node)
     calls = read_calls(graph)
-    stops = find_stops(program, calls, outputs[len(program.example.outputs) :])
-    loops = roll(calls).loops if stops.found and program.backward is not None else ()
+    stops = find_stops(program, calls, _guarded(program, graph))
+    loops = roll(calls).loops if program.backward is not None else ()
     folding = Folding(program, graph, calls, loops, list(stops.notes))
     for stop in stops.found:
         _fold(folding, stop)
@@ -41,6 +46,12 @@ def fold_stops(program: Program) -> Program:
     if not folding.dropped:
         return replace(program, notes=notes)
     return replace(_folded(program, graph, folding.dropped), notes=notes)
+
+
+def _guarded(program: Program, graph: fx.Graph) -> Sequence[fx.Node]:
+    """What the guards of a program watch."""
+    outputs: Any = graph.output_node().args[0]
+    return outputs[len(program.example.outputs) :]
 
 
 def _fold(folding: Folding, stop: FoundStop) -> None:
