@@ -13,7 +13,8 @@ from fxsolve.torch_compat.operators import OpOverload, once_each, schema_of
 
 
 @once_each
-def _node_name(function: OpOverload) -> str:
+def node_name(function: OpOverload) -> str:
+    """What the node of a call is called, apart from its number."""
     return schema_of(function).name.split("::")[-1].rstrip("_") or "call"
 
 
@@ -78,7 +79,7 @@ class Tape:
         device: torch.device | None = None,
     ) -> fx.Node:
         """Append the call `result = function(*args, **kwargs)`, its arguments given as nodes."""
-        node = self._call(function, args, kwargs, _node_name(function))
+        node = self._call(function, args, kwargs, node_name(function))
         node.meta["source"] = source
         if isinstance(result, Tensor):
             node.meta["spec"] = self._spec_of(result, device)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import fx
 
-from fxsolve.capture.functional.functionalize import WRITE
+from fxsolve.capture.functional.rewriter import WRITE
 from fxsolve.ir.calls import aten, computes
 from fxsolve.torch_compat.operators import OpOverload, overload_name_of, schema_of
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import fx
 
-from fxsolve.capture.functional.functionalize import WRITE
+from fxsolve.capture.functional.rewriter import WRITE
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.in_place import writes_of
 

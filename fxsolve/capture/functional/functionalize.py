@@ -1,168 +1,29 @@
 """Functionalize: a raw record that writes into tensors becomes one that only makes new tensors.
 
-The raw graph is replayed under `torch.func.functionalize` on meta tensors: nothing is computed a second time. What each
-recorded call returns is known from its spec; only the views and scatters that functionalization adds are run, on meta.
-A call that neither writes nor gives a view passes as the operator `fxsolve::step`: functionalization takes some apart,
-`silu_backward` for one, and the parts round in another way.
+What lies in memory that is written into is replayed under `torch.func.functionalize` on meta tensors: nothing is
+computed a second time. What each recorded call returns is known from its spec; only the views and scatters that
+functionalization adds are run, on meta. A call that neither writes nor gives a view passes as the operator
+`fxsolve::step`: functionalization takes some apart, `silu_backward` for one, and the parts round in another way.
+All other calls, nearly all of most programs, are copied as they are.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.functional.meta import is_dense, replaces, scattered
+from fxsolve.capture.functional.rewriter import STEP, Rewriter
+from fxsolve.capture.functional.written import written_memory
 from fxsolve.capture.pause import paused_collector
-from fxsolve.capture.raw_calls import changes_shape, gives_parts, is_detached, is_idle, is_view, stays_whole
+from fxsolve.capture.raw_calls import changes_shape, gives_parts, is_idle, is_view, stays_whole
 from fxsolve.capture.record.record import Record
-from fxsolve.capture.tape import Tape
 from fxsolve.errors import CaptureError
-from fxsolve.ir.meta import META, device_of, empty_like_spec, on_meta
+from fxsolve.ir.meta import empty_like_spec
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.torch_compat.dispatch import LightMode
-from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.tensors import bring_up_to_date
-from fxsolve.torch_compat.trees import pytree
-
-aten = torch.ops.aten
-_LIBRARY = torch.library.Library("fxsolve", "FRAGMENT")
-_LIBRARY.define("step(Tensor[] tensors) -> Tensor[]")
-_STEP = torch.ops.fxsolve.step.default
-WRITE = "write"  # where the meta data of a call has the write that it was, if that left gaps in memory
-_SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default, aten.diagonal_scatter.default})
-
-
-class _Rewriter(LightMode, Tape):
-    """Writes the calls that come out of functionalization; `step` is the raw call that is being replayed.
-
-    `has_parts` says whether a raw call gives several views at once, as `unbind` does.
-    """
-
-    def __init__(self, step: fx.Node, has_parts: bool) -> None:
-        LightMode.__init__(self)
-        Tape.__init__(self)
-        self.step = step
-        self._has_parts = has_parts
-        self._alive: list[Any] = []
-        # After a write every old view is made again from its base, and an `unbind` for each of its parts. Those are
-        # one: `_views` holds the first of equal views, `_first` its node for the node of each other one.
-        self._views: dict[Hashable, Any] = {}
-        self._first: dict[fx.Node, fx.Node] = {}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is _STEP:
-            return self._write_whole(iter(args[0]))
-        if func is aten.copy.default and replaces(*args[:2]):
-            return args[1]
-        if func is aten.copy_.default:
-            # Handing back what was written into a leaf: of inputs and attributes the new value is an output of the
-            # graph, and at noise nobody looks afterwards.
-            return args[0]
-        if self._is_step(func):
-            return self._write_step(func, args, kwargs)
-        result = scattered(args[0]) if func in _SCATTERS else func(*args, **on_meta(kwargs))
-        # The program's own views stay, even equal ones: each step of a loop makes its own. So do single ones, which
-        # the first step would otherwise make for all.
-        is_again = func.is_view and func is not self.step.target and isinstance(result, (list, tuple))
-        if is_again and (known := self._views.get(self._view_key(func, args, kwargs))) is not None:
-            return self._bind_again(result, known)
-        device = next((device_of(self.node_of(arg).meta["spec"]) for arg in args if isinstance(arg, Tensor)), None)
-        return self._append(func, args, kwargs, result, device)
-
-    def _bind_again(self, result: Any, known: Any) -> Any:
-        """Let new tensors stand for the nodes of the equal ones that are known."""
-        self._alive.append(result)
-        for new, old in zip(pytree.tree_leaves(result), pytree.tree_leaves(known), strict=True):
-            self.bind(new, self.node_of(old))
-        return result
-
-    def _view_key(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        """Equal for equal views, also of equal views that were made again."""
-        base = self.node_of(args[0])
-        return function, self._first.get(base, base), repr(args[1:]), repr(kwargs)
-
-    def _note_view(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        known = self._views.setdefault(self._view_key(function, args, kwargs), result)
-        if known is not result and isinstance(result, Tensor):
-            first = self.node_of(known)
-            self._first[self.node_of(result)] = self._first.get(first, first)
-
-    def _write_whole(self, tensors: Iterator[Tensor]) -> list[Tensor]:
-        """The raw call as it is; returns its results, without those that are None."""
-        spec = self.step.meta["spec"]
-        args, kwargs = fx.map_arg((self.step.args, self.step.kwargs), lambda _: next(tensors))  # pyright: ignore
-        target: Any = self.step.target
-        result = self._append(target, args, kwargs, empty_like_spec(spec), device_of(spec))
-        return [item for item in pytree.tree_leaves(result) if item is not None]
-
-    def _write_step(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        spec = self.step.meta["spec"]
-        step = self.step.target
-        if not (isinstance(step, OpOverload) and schema_of(step).is_mutable and is_dense(spec)):
-            result = self._append(function, args, kwargs, empty_like_spec(spec), device_of(spec))
-            if isinstance(step, OpOverload) and schema_of(step).name.endswith("_"):
-                self.node_of(result).meta[WRITE] = step
-            return result
-        # A write keeps the strides of its target. They decide in which order later sums add up, so they are kept too,
-        # except where the target has gaps: then the result is scattered into a larger tensor.
-        result = self._append(function, args, kwargs, function(*args, **on_meta(kwargs)), spec.device)
-        if result.stride() == spec.stride:
-            return result
-        like = (result, spec.shape, spec.stride)
-        empty = self._append(aten.new_empty_strided.default, like, {}, empty_like_spec(spec), spec.device)
-        return self._append(aten.copy.default, (empty, result), {}, empty_like_spec(spec), spec.device)
-
-    def _append(
-        self,
-        function: OpOverload,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        result: Any,
-        device: torch.device | None,
-    ) -> Any:
-        # Functionalization holds these tensors in C++ only; their identity must outlive that.
-        self._alive.append(result)
-        node_args = tuple(self.as_nodes(arg) for arg in args)
-        node_kwargs = {key: device if value == META else self.as_nodes(value) for key, value in kwargs.items()}
-        self.write(function, node_args, node_kwargs, result, self.step.meta["source"], device)
-        if self._has_parts and function.is_view:
-            self._note_view(function, args, kwargs, result)
-        return result
-
-    def _is_step(self, function: OpOverload) -> bool:
-        """Whether `function` is the raw operator of the step, or its form without mutation."""
-        target = self.step.target
-        name = schema_of(target).name.removesuffix("_") if isinstance(target, OpOverload) else None
-        return name == schema_of(function).name and not function.is_view and "spec" in self.step.meta
-
-    def node_of(self, tensor: Tensor) -> fx.Node:
-        node = self.find(tensor)
-        if node is None:
-            raise CaptureError(f"{self.step.meta['source']}: the in-place writes of this program cannot be followed.")
-        return node
-
-    def hand_out(self, raw: fx.Node, result: Tensor) -> fx.Node:
-        """The node of an output of the program, which is a tensor of its own where the program detaches it."""
-        if not is_detached(raw):
-            return self.node_of(result)
-        self.step, self.backward, spec = raw, "backward" in raw.meta, raw.meta["spec"]
-        return self.node_of(self._append(aten.detach.default, (result,), {}, empty_like_spec(spec), spec.device))
-
-    def add_leaf(self, leaf: fx.Node) -> Tensor:
-        meta, target = leaf.meta, str(leaf.target)
-        if leaf.op == "placeholder":
-            node = self.placeholder(target, meta["spec"], meta["source"])
-        else:
-            node = self.attribute(target, meta["spec"], meta["source"], leaf.name)
-        tensor = empty_like_spec(meta["spec"])
-        self._alive.append(tensor)
-        self.bind(tensor, node)
-        return tensor
 
 
 def functionalize(record: Record) -> Record:
@@ -175,7 +36,7 @@ def functionalize(record: Record) -> Record:
     if not record.mutates:
         return record
     try:
-        return replace(record, graph=_replay(record.graph), mutates=False)
+        return replace(record, graph=replay(record.graph, written_memory(record.graph)), mutates=False)
     except RuntimeError as error:
         record.rewind()
         reason = str(error).partition("\n")[0]
@@ -185,46 +46,97 @@ def functionalize(record: Record) -> Record:
         raise
 
 
-def _run_whole(node: fx.Node, known: Mapping[fx.Node, Any]) -> Any:
-    """The results of a call that stays whole, as its spec has them."""
-    tensors: list[Tensor] = []
-    fx.map_arg((node.args, node.kwargs), lambda one: tensors.append(known[one]))
-    spec, results = node.meta["spec"], iter(_STEP(tensors))
-    if isinstance(spec, TensorSpec):
-        return next(results)
-    return tuple(None if one is None else next(results) for one in spec)
-
-
-def _replay(graph: fx.Graph) -> fx.Graph:
+def replay(graph: fx.Graph, followed: Collection[fx.Node]) -> fx.Graph:
+    """The functional form of a raw graph; nodes in memory that is written into must be among those `followed`."""
     leaves = [node for node in graph.nodes if node.op in ("placeholder", "get_attr")]
     calls = [node for node in graph.nodes if node.op == "call_function"]
     outputs: Any = graph.output_node().args[0]
-    rewriter = _Rewriter(calls[0], any(map(gives_parts, calls)))
-    values = [rewriter.add_leaf(node) for node in leaves]
-    # Such a call, `unsqueeze_` for one, gives a view another shape than the tensor it is a view of.
-    keeps_shapes = not any(changes_shape(node.target) for node in calls)
+    rewriter = Rewriter(calls[0], any(gives_parts(call) for call in calls if call in followed))
+    replayed = _Replay(rewriter, leaves, calls, followed)
+    ends = [node for node in outputs if node in followed]
 
     def run(*values: Tensor) -> list[Tensor]:
-        known = dict(zip(leaves, values, strict=True))
+        replayed.start(values)
         for node in calls:
-            rewriter.step = node
-            rewriter.backward = "backward" in node.meta
-            if keeps_shapes and is_idle(node):
-                known[node] = known[node.all_input_nodes[0]]
-                continue
-            if stays_whole(node):
-                known[node] = _run_whole(node, known)
-                continue
-            args = fx.map_arg(node.args, known.__getitem__)
-            known[node] = node.target(*args, **fx.map_arg(node.kwargs, known.__getitem__))
-            if is_view(node.target) and not gives_parts(node):
-                # After a write it would be made where it is first used: the steps of a loop then have another order of
-                # calls than the first one, which comes before any write.
-                bring_up_to_date(known[node])
-        return [known[node] for node in outputs]
+            replayed.call(node)
+        return [replayed.known[node] for node in ends]
 
     with paused_collector(), torch.no_grad(), rewriter:
-        results = torch.func.functionalize(run, remove="mutations")(*values)
-        handed_out = tuple(map(rewriter.hand_out, outputs, results))
-    rewriter.graph.output(handed_out)
+        results = torch.func.functionalize(run, remove="mutations")(*replayed.given.values())
+        last = {end: rewriter.node_of(result) for end, result in zip(ends, results, strict=True)}
+    found = ChainMap(last, replayed.copies)
+    rewriter.graph.output(tuple(rewriter.hand_out(node, found[node]) for node in outputs))
     return rewriter.graph
+
+
+class _Replay:
+    """Runs those of the raw calls that are followed again, and copies the others.
+
+    `known` has the tensors of the ones, `copies` the nodes of the others. `given` are the tensors that followed calls
+    begin with: those of leaves, and of other calls.
+    """
+
+    def __init__(
+        self, rewriter: Rewriter, leaves: Sequence[fx.Node], calls: Sequence[fx.Node], followed: Collection[fx.Node]
+    ) -> None:
+        self._rewriter = rewriter
+        self._followed = followed
+        # Such a call, `unsqueeze_` for one, gives a view another shape than the tensor it is a view of.
+        self._keeps_shapes = not any(changes_shape(call.target) for call in calls)
+        self.known: dict[fx.Node, Any] = {}
+        self.copies = {leaf: rewriter.add_leaf(leaf) for leaf in leaves}
+        begin = [leaf for leaf in leaves if leaf in followed]
+        read = [node for call in calls if call in followed for node in call.all_input_nodes if node not in followed]
+        self.given = {node: empty_like_spec(node.meta["spec"]) for node in (*begin, *read)}
+        for leaf in leaves:
+            self._hold(leaf)
+
+    def start(self, values: Sequence[Tensor]) -> None:
+        """The functional tensors in the place of those that were `given`."""
+        self.known.update(zip(self.given, values, strict=True))
+
+    def call(self, node: fx.Node) -> None:
+        """Run one call, or copy it."""
+        self._rewriter.step = node
+        self._rewriter.backward = "backward" in node.meta
+        is_followed = node in self._followed
+        if self._keeps_shapes and is_idle(node):
+            values = self.known if is_followed else self.copies
+            values[node] = values[node.all_input_nodes[0]]
+        elif is_followed:
+            self.known[node] = self._run(node)
+        else:
+            self.copies[node] = self._copy(node)
+        self._hold(node)
+
+    def _hold(self, node: fx.Node) -> None:
+        """From now on, what was given for a node has one that it stands for."""
+        if node in self.given:
+            self._rewriter.hold(self.given[node], self.copies[node])
+
+    def _copy(self, node: fx.Node) -> fx.Node:
+        followed = [one for one in node.all_input_nodes if one in self._followed]
+        if not followed:
+            return self._rewriter.copy(node, self.copies)
+        now = self._rewriter.look([self.known[one] for one in followed])
+        return self._rewriter.copy(node, ChainMap(dict(zip(followed, now, strict=True)), self.copies))
+
+    def _run(self, node: fx.Node) -> Any:
+        if stays_whole(node):
+            return self._run_whole(node)
+        args, kwargs = fx.map_arg((node.args, node.kwargs), self.known.__getitem__)  # pyright: ignore
+        result = node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+        if is_view(node.target) and not gives_parts(node):
+            # After a write it would be made where it is first used: the steps of a loop then have another order of
+            # calls than the first one, which comes before any write.
+            bring_up_to_date(result)
+        return result
+
+    def _run_whole(self, node: fx.Node) -> Any:
+        """The results of a call that stays whole, as its spec has them."""
+        tensors: list[Tensor] = []
+        fx.map_arg((node.args, node.kwargs), lambda one: tensors.append(self.known[one]))
+        spec, results = node.meta["spec"], iter(STEP(tensors))
+        if isinstance(spec, TensorSpec):
+            return next(results)
+        return tuple(None if one is None else next(results) for one in spec)

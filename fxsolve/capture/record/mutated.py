@@ -13,8 +13,12 @@ def _mutated(function: OpOverload) -> tuple[tuple[int, str], ...]:
     return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
 
 
+def written_arguments(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """What a call writes into, of lists their items; with an `out` that is left out, None."""
+    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
+    return [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
+
+
 def mutated_tensors(function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """The tensors that a call writes into."""
-    values = [args[i] if i < len(args) else kwargs.get(name) for i, name in _mutated(function)]
-    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else [value])]
-    return [value for value in flat if isinstance(value, Tensor)]
+    return [value for value in written_arguments(function, args, kwargs) if isinstance(value, Tensor)]
