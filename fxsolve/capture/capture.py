@@ -13,6 +13,7 @@ from fxsolve.capture.functional.needed import find_needed
 from fxsolve.capture.functional.phases import bring_forward
 from fxsolve.capture.numbers.builtins import Places
 from fxsolve.capture.numbers.watch import UnfollowedError
+from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Program
 from fxsolve.capture.record.record import Record, record
 from fxsolve.state.reach import find_reach
@@ -41,9 +42,10 @@ def capture(
         CaptureError: the program cannot be recorded. In both cases it can still be run as if nothing had happened.
         HappenedError: the program has communicated with other processes; the error has what this run gave.
     """
-    recorded = _follow(program, args, kwargs, live) if follows else None
-    recorded = recorded or _record(program, args, kwargs, live, Line())
-    return _build(functionalize(recorded), name_of(program))
+    with paused_collector():
+        recorded = _follow(program, args, kwargs, live) if follows else None
+        recorded = recorded or _record(program, args, kwargs, live, Line())
+        return _build(functionalize(recorded), name_of(program))
 
 
 def _follow(program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], live: Live) -> Record | None:

@@ -6,6 +6,7 @@ from functools import reduce
 
 from torch import fx
 
+from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Program
 from fxsolve.ir.spec import System
 from fxsolve.ir.verify import verify_system
@@ -49,6 +50,11 @@ def partition(program: Program) -> Partition:
 
     What is straight-line code is one block between loops, or one block for each layer where there is more of it.
     """
+    with paused_collector():
+        return _partition(program)
+
+
+def _partition(program: Program) -> Partition:
     pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
     settled = settle_writes(pinned, program)
     found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, settled.graph))

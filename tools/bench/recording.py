@@ -24,6 +24,7 @@ from torchdiffeq import odeint
 from fxsolve.capture.capture import _build
 from fxsolve.capture.communication import Line
 from fxsolve.capture.functional.functionalize import functionalize
+from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.record.record import record
 from fxsolve.loops.partition import partition
 from fxsolve.loops.stopping.fold import fold_stops
@@ -89,9 +90,10 @@ def stages(program: Callable[..., Any], args: tuple[Any, ...]) -> tuple[dict[str
         finally:
             spent[stage] = time.process_time() - start
 
-    raw = timed("record", record, program, args, {}, NO_LIVE, Line())
+    with paused_collector():  # as `capture` does
+        raw = timed("record", record, program, args, {}, NO_LIVE, Line())
+        captured = timed("functional", lambda: _build(functionalize(raw), "program"))
     calls = count_calls(raw)
-    captured = timed("functional", lambda: _build(functionalize(raw), "program"))
     timed("partition", partition, timed("fold", fold_stops, captured))
     return spent, calls
 
@@ -112,13 +114,8 @@ def measure(name: str, rounds: int, quick: bool) -> dict[str, Any]:
     row = {stage: statistics.median(spent[stage] for _, spent, _ in found) for stage in STAGES}
     total = sum(row.values())
     recording = total - row["partition"]
-    return {
-        "program": name,
-        "calls": found[0][2],
-        "eager": own,
-        **row,
-        "recording / eager": (recording + row["partition"]) / own,
-    } | {"recording / eager": recording / own, "first call / eager": total / own}
+    ratios = {"recording / eager": recording / own, "first call / eager": total / own}
+    return {"program": name, "calls": found[0][2], "eager": own, **row, **ratios}
 
 
 def profile(name: str, quick: bool, lines: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import fx
 
+from fxsolve.capture.pause import paused_collector
 from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
 from fxsolve.ir.calls import dead_views
@@ -26,6 +27,11 @@ def fold_stops(program: Program) -> Program:
     """The program with every loop that stops on a value as one call, and without the guards of its reads."""
     if not any(type(guard.expected) is bool for guard in program.guards):
         return program
+    with paused_collector():
+        return _with_folds(program)
+
+
+def _with_folds(program: Program) -> Program:
     recorded = program.module.graph
     # Most programs that read a condition have no such loop: it is looked for before the graph is copied.
     stops = find_stops(program, read_calls(recorded, dead_views(recorded)), _guarded(program, recorded))
