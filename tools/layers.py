@@ -33,11 +33,13 @@ RANKS = {
     "__init__": 16,
     "cli": 17,
     "__main__": 18,
+    "before_torch": 18,
 }
 # Of the packages inside a package, and of its modules that these use; what else lies in it has the rank TOP.
 TOP = 99
 RANKS_INSIDE = {
     "lower": {"incremental": TOP},
+    "before_torch": {"fxsolve_command": TOP},
     "loops": {"generalize": 0, "rolling": 1, "growing": 2, "stopping": 2, "padding": 3, "nesting": 4},
     "rewrite": {"recorded": 0, "sums": 1, "blocks": 1},
     "capture": {
@@ -59,6 +61,7 @@ EXTERNAL_OF = {
     "structure": {"numpy", "networkx"},
     "solvers": {"torch", "triton"},
     "cli": {*EXTERNAL, "fxsolve_command"},
+    "before_torch": {"rich", "fxsolve_command"},
 }
 FORBIDDEN_OF = {"solvers": ("torch.fx",)}
 
