@@ -155,8 +155,12 @@ def _system(subject: Subject) -> System:
 def _compiled(subject: Subject, options: argparse.Namespace) -> Any:
     """The compiled program after two calls: the first one compiles, the second one runs what was emitted."""
     with progress(f"compiling {subject.name}"):
-        chosen = {"schedule": options.schedule, "backend": options.backend}
-        given = {**chosen, "mode": "max-autotune", "on_left_alone": "ignore"}
+        given = {
+            "schedule": options.schedule,
+            "backend": options.backend,
+            "mode": "max-autotune",
+            "on_left_alone": "ignore",
+        }
         fast = fxsolve.compile(subject.model, None, **given)
         for _ in range(2):
             args, kwargs = subject.inputs()

@@ -68,7 +68,7 @@ def test_a_program_that_is_left_alone_is_named_with_the_reason(caplog: pytest.Lo
 def test_nothing_gained_by_a_long_first_call_is_a_warning_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fxsolve.runtime.calls.LONG", 0.0)
+    monkeypatch.setattr(log, "LONG", 0.0)
     fast = fxsolve.compile(no_loop)
     for width in (3, 4, 3):
         fast(torch.ones(16, width))

@@ -61,17 +61,16 @@ def _short(signature: str) -> str:
     return signature if len(signature) <= 80 else f"{signature[:76]} ..."
 
 
-def log_recording(report: ReportData, seconds: float) -> None:
-    """Say what came of a recording that took so long."""
-    LOGGER.info("%s", summary(report, seconds))
-
-
-def warn_left_alone(report: ReportData, seconds: float) -> None:
-    """Say that nothing was gained by a first call that took long."""
+def tell(report: ReportData, seconds: float, may_warn: bool) -> bool:
+    """Say what came of a recording that took so long; a warning where nothing did. Returns whether it was one."""
+    if seconds < LONG or not may_warn:
+        LOGGER.info("%s", summary(report, seconds))
+        return False
     LOGGER.warning(
         "%s. Later calls like it run as written; report() has the details, on_left_alone='ignore' leaves this line out",
         summary(report, seconds),
     )
+    return True
 
 
 @contextmanager

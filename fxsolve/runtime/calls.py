@@ -11,7 +11,7 @@ from fxsolve.capture.effects.mutations import as_before, is_read_live
 from fxsolve.capture.program import Program
 from fxsolve.economy.clock import seconds_now
 from fxsolve.errors import CaptureError, FxSolveError, LeftAloneError
-from fxsolve.report.log import LONG, log_recording, notice, warn_left_alone
+from fxsolve.report.log import notice, tell
 from fxsolve.report.report import Report
 from fxsolve.runtime.account import Account
 from fxsolve.runtime.attempts import MISS, Attempts, noted, run_of
@@ -199,11 +199,8 @@ class Runtime:
         """Say what came of the recording that is shown."""
         assert self.latest is not None
         entry = self.latest.entry
-        if entry.ready is not None or entry.prospect is not None or seconds < LONG or self._is_warned:
-            log_recording(entry.report, seconds)
-            return
-        self._is_warned = True
-        warn_left_alone(entry.report, seconds)
+        is_alone = entry.ready is None and entry.prospect is None
+        self._is_warned |= tell(entry.report, seconds, is_alone and not self._is_warned)
 
     def _told(self, result: Any) -> Any:
         """The result of a call; `LeftAloneError` where the original gave it for good, and that is to be an error."""

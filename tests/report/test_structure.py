@@ -8,9 +8,10 @@ from torch import fx, nn
 
 import fxsolve
 from fxsolve.ir.spec import Block, System
+from fxsolve.report.from_json import from_json
 from fxsolve.report.report import Report
 from fxsolve.report.structure import structure_report, verdict
-from fxsolve.report.to_json import from_json, to_json
+from fxsolve.report.to_json import to_json
 from tests.report.samples import LEFT_ALONE
 from tests.straight import network
 
