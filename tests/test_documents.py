@@ -49,7 +49,8 @@ def test_the_programs_of_the_readme_run_and_print_what_it_says(tmp_path: Path) -
     shown = text[text.index("```text\n") : text.index("compilation: capture")]
     for line in shown.splitlines()[1:]:
         said = re.sub(r"\s+<-.*|, first\.py:\d+.*", "", line).rstrip()
-        if not re.search(r" m?u?s\b|\.\.\.|\dx$|steps exact", said):
+        # How many sweeps are allowed depends on what they cost here.
+        if not re.search(r" m?u?s\b|\.\.\.|\dx$|steps exact|jacobi\(|sweeps:", said):
             assert said in printed
 
 
