@@ -84,17 +84,21 @@ def _pad(graph: fx.Graph) -> _Padded:
     done: list[_Growth] = []
     failed: dict[fx.Node, str] = {}
     while True:
-        # Rewriting one loop changes what the next one reads, so it is looked for again.
         calls = read_calls(copied, describe=rank_and_dtype)
         loops, notes = find_growing(calls)
-        for loop in (loop for loop in loops if calls.nodes[loop.window.start] not in failed):
+        rewritten: list[_Growth] = []
+        refused: list[tuple[fx.Node, str]] = []
+        # The last one first: rewriting a loop changes what later calls read, and nothing of earlier ones.
+        for loop in reversed([loop for loop in loops if calls.nodes[loop.window.start] not in failed]):
             growth = _growth(calls, loop)
             reason = pad_window(copied, calls, loop)
             if reason is None:
-                done.append(growth)
-                break
-            failed[calls.nodes[loop.window.start]] = growth.note("were not rolled", reason)
-        else:
+                rewritten.append(growth)
+            else:
+                refused.append((calls.nodes[loop.window.start], growth.note("were not rolled", reason)))
+        done += reversed(rewritten)
+        failed.update(reversed(refused))
+        if not rewritten:
             return _Padded(copied, tuple(done), (*failed.values(), *notes))
 
 

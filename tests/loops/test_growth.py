@@ -4,6 +4,7 @@ The law of a buffer: what its entries that are not valid yet hold changes nothin
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
 from fxsolve.ir.evaluate import evaluate
 from fxsolve.ir.spec import AllSteps, FinalBuffer, Lag, Prefix, Slices, Table
+from fxsolve.loops import find
 from fxsolve.loops.find import find_loops
 from fxsolve.loops.growing.ends import join_growth
 from fxsolve.loops.partition import Partition
+from fxsolve.loops.rolling.signature import Calls, read_calls
 from fxsolve.stages import capture, partition
 from tests.loops.programs import given_values, numbers
 
@@ -354,3 +357,48 @@ def test_shapes_that_change_by_no_rule_are_noted() -> None:
     (note,) = parts.notes
     assert "not by the same amount" in note
     assert "test_growth.py:" in note
+
+
+KINDS = (torch.tanh, torch.sin, torch.cos, torch.sigmoid, torch.atan, torch.erf)
+
+
+def growing_loops(count: int) -> Callable[[Tensor], Tensor]:
+    """Loops one after the other, each of other steps, that look at all they have made."""
+
+    def program(x: Tensor) -> Tensor:
+        for number in range(count):
+            made = x[None]
+            for _ in range(T):
+                h = KINDS[number](made.sum(0) @ W)
+                made = torch.cat([made, h[None]])
+            x = made[-1]
+        return x
+
+    return program
+
+
+def test_many_growing_loops_are_found_in_as_few_looks_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def look(graph: fx.Graph, *args: Any, **kwargs: Any) -> Calls:
+        calls = read_calls(graph, *args, **kwargs)
+        looks.append(len(calls.nodes))
+        return calls
+
+    monkeypatch.setattr(find, "read_calls", look)
+    labels: dict[int, float] = {}
+    for number in (1, 6):
+        program = captured(growing_loops(number), START[:, 0, :])
+        looks.clear()
+        found = partition(program)
+        assert sum("were rolled" in note for note in found.notes) == number
+        labels[number] = sum(looks) / len(program.module.graph.nodes)
+    assert labels[6] <= 1.5 * labels[1]
+
+
+def test_growing_loops_one_after_the_other_give_what_they_gave() -> None:
+    recorded = captured(growing_loops(4), START[:, 0, :])
+    found = partition(recorded)
+    (value,) = evaluate(found.system, given_values(recorded))
+    torch.testing.assert_close(value, recorded.example.outputs[0])
+    assert sum("were rolled" in note for note in found.notes) == 4

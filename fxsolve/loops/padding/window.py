@@ -161,12 +161,19 @@ def _outside(window: _Window, users: Iterable[fx.Node]) -> list[fx.Node]:
     return [user for user in users if user not in window.old]
 
 
+def _behind(window: _Window) -> fx.Node:
+    """The first node behind the loop; what the next loop begins with may have been erased."""
+    node = window.calls.nodes[window.growing.window.stop - 1].next
+    while node.target is operator.getitem:
+        node = node.next
+    return node
+
+
 def _cut_out(window: _Window, node: fx.Node) -> fx.Node:
     """The valid entries of a value of one step, laid out as they were."""
     padder = window.padder
     padder.step, value = padder.values[node]
-    calls, stop = window.calls.nodes, window.growing.window.stop
-    padder.call = calls[stop] if stop < len(calls) else padder.graph.output_node()
+    padder.call = _behind(window)
     padder.position, padder.count = -1 - len(padder.made), 0
     factors = [factor for dim in value.dims for factor in (dim or (1,))]
     made, first = value.node, len(padder.made)
