@@ -44,7 +44,7 @@ def test_the_readme_shows_a_program_without_a_gain_too() -> None:
 def test_there_is_a_table_for_every_measurement() -> None:
     names = {str(path.relative_to(tables.RESULTS).with_suffix("")) for path in tables.RESULTS.rglob("*.json")}
     marked = {found["name"] for found in tables.MARKED.finditer(tables.TABLES.read_text())}
-    assert names - {"rolling", "capture", "calls", "economy"} <= marked
+    assert names - {"rolling", "capture", "calls"} <= marked
     assert marked
 
 

@@ -79,6 +79,8 @@ def method_rows(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]
 
 def row(case: dict[str, Any]) -> dict[str, str]:
     """The columns of one case by heading."""
+    if "fxsolve_s" in case:
+        return uses(case)
     times = {f"{contender}, ms": f"{ms:.1f}" for contender, ms in case["ms"].items()}
     return times | {
         f"against {case['baseline']}": f"{case['ratio']:.1f}x",
@@ -88,6 +90,12 @@ def row(case: dict[str, Any]) -> dict[str, str]:
         "recording, s": f"{case['stages_s'].get('capture', 0.0):.1f}",
         "first call, s": f"{case['first_call_s']:.1f}",
     }
+
+
+def uses(case: dict[str, Any]) -> dict[str, str]:
+    """The columns of many calls of one program, compilation included."""
+    eager, fxsolve = case["eager_s"], case["fxsolve_s"]
+    return {"eager, s": f"{eager:.2f}", "fxsolve, s": f"{fxsolve:.2f}", "schedule at the end": f"`{case['schedule']}`"}
 
 
 def command(name: str) -> str:
