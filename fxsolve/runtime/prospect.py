@@ -16,6 +16,7 @@ from fxsolve.runtime.gradients import Differentiable, lay_out
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.ready import Ready
 from fxsolve.runtime.trial import run_example
+from fxsolve.torch_compat.graphs import Graph
 
 LEAST_SHARE = 0.05  # of the seconds of a call must be saved: what is predicted is not known better than that
 
@@ -85,7 +86,7 @@ def prospect_of(
 
 def _without_values(program: Program) -> Program:
     """Only the leaves of the graph, under their names."""
-    graph, attributes = fx.Graph(), {}
+    graph, attributes = Graph(), {}
     for node in program.module.graph.find_nodes(op="placeholder"):
         graph.node_copy(node)
     for node in program.module.graph.find_nodes(op="get_attr"):

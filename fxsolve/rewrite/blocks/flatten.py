@@ -9,13 +9,14 @@ from fxsolve.ir.builder import copy_call
 from fxsolve.ir.calls import join_dim
 from fxsolve.ir.spec import Block
 from fxsolve.ir.strides import is_contiguous
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 aten = torch.ops.aten
 
 
 def flatten_joins(block: Block) -> Block:
     """The block with cat(cat(a, b), c) as cat(a, b, c), of the same bits; a join that is read besides stays too."""
-    graph = fx.Graph()
+    graph = Graph()
     copied: dict[fx.Node, fx.Node] = {}
     flat: dict[fx.Node, list[fx.Node]] = {}
     for node in block.body.graph.nodes:
@@ -27,7 +28,7 @@ def flatten_joins(block: Block) -> Block:
         else:
             copied[node] = graph.node_copy(node, lambda source: copied[source])
     graph.eliminate_dead_code()
-    return Block(block.name, fx.GraphModule({}, graph, class_name=block.name), block.inputs, block.outputs)
+    return Block(block.name, lazy_module(graph, block.name), block.inputs, block.outputs)
 
 
 def _is_plain_join(node: fx.Node) -> bool:
