@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
-from fxsolve.report.data import CandidateReport, Check, LoopReport, ReportData, SolveReport
+from fxsolve.report.data import Check, LoopReport, ReportData
 from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
-from fxsolve.report.units import count, digits, place, span, time_text
+from fxsolve.report.tables_text import candidates_table, runs_table, stages_table
+from fxsolve.report.units import count, digits, place, time_text
 
 # rich replaces a box without `ascii=True` by one full of + and | where the encoding is not UTF-8
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
@@ -49,14 +50,14 @@ def render(report: ReportData, head: box.Box, overflow: OverflowMethod = "ignore
             _loop_title(loop, report.loops),
             _indent(_loop_facts(loop, report)),
             "",
-            _indent(_candidates(loop, best, head)),
+            _indent(candidates_table(loop, best, head)),
         ]
     if report.structure:
         parts += ["", _heading("structure"), _indent(_pairs(structure_rows(report.structure, report.certificates)))]
     if report.runs:
-        parts += ["", _heading("last call"), _indent(_runs(report.runs, head))]
+        parts += ["", _heading("last call"), _indent(runs_table(report.runs, head))]
     if report.seconds:
-        parts += ["", _heading("compilation"), _indent(_stages(report.seconds, head))]
+        parts += ["", _heading("compilation"), _indent(stages_table(report.seconds, head))]
     if report.notes:
         parts += ["", _heading("notes"), *(_indent(_note(note)) for note in _once(report.notes))]
     return Group(*parts)
@@ -181,67 +182,6 @@ def _cost(loop: LoopReport) -> str:
     costs = (("one step", loop.step_seconds), ("one sweep", loop.sweep_seconds))
     known = [f"{name} {time_text(seconds)}" for name, seconds in costs if seconds is not None]
     return ", ".join([*known, loop.basis]) if known else ""
-
-
-def _table(head: box.Box) -> Table:
-    return Table(box=head, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 1))
-
-
-def _candidates(loop: LoopReport, best: str, head: box.Box) -> Table:
-    table = _table(head)
-    table.add_column("", no_wrap=True)
-    table.add_column("time", no_wrap=True, justify="right")
-    table.add_column("basis", no_wrap=True)
-    table.add_column("backend", no_wrap=True)
-    table.add_column("schedule, and why", overflow="fold")
-    table.add_row(*_candidate(best, loop.chosen), style="green")
-    for candidate in loop.rejected:
-        table.add_row(*_candidate("rejected", candidate))
-    return table
-
-
-def _candidate(verdict: str, candidate: CandidateReport) -> tuple[Text, ...]:
-    cells = (verdict, time_text(candidate.seconds), candidate.basis, candidate.backend)
-    what = Text.assemble((candidate.schedule, "bold"), f"\n{candidate.reason}" if candidate.reason else "")
-    return (*(Text(cell) for cell in cells), what)
-
-
-def _runs(runs: tuple[SolveReport, ...], head: box.Box) -> Table:
-    """Solves of one loop that ended alike share a row."""
-    table = _table(head)
-    table.add_column("loop", overflow="fold")
-    table.add_column("method", overflow="fold")
-    for numbers in ("solves", "sweeps", "steps", "final"):
-        table.add_column(numbers, no_wrap=True, justify="right")
-    table.add_column("change", no_wrap=True, justify="right")
-    table.add_column("ended", overflow="fold")
-    groups: dict[tuple[str, str, str], list[SolveReport]] = {}
-    for run in runs:
-        groups.setdefault((run.loop, run.method, run.status), []).append(run)
-    for (loop, method, status), group in groups.items():
-        table.add_row(Text(loop), Text(method), *_solves(group), Text(_ended(status, group)))
-    return table
-
-
-def _ended(status: str, runs: list[SolveReport]) -> str:
-    redrawn = [run.redrawn for run in runs if run.redrawn is not None]
-    return f"{status}, draws of {count(sum(redrawn), 'step')} changed" if redrawn else status
-
-
-def _solves(runs: list[SolveReport]) -> tuple[str, ...]:
-    steps, final = sum(run.length for run in runs), sum(run.prefix for run in runs)
-    change = max(run.change for run in runs)
-    residual = "0" if change == 0 else f"{change:.1e}"
-    return f"{len(runs):,}", span([run.sweeps for run in runs]), f"{steps:,}", f"{final:,}", residual
-
-
-def _stages(seconds: tuple[tuple[str, float], ...], head: box.Box) -> Table:
-    table = _table(head)
-    table.add_column("stage")
-    table.add_column("time", no_wrap=True, justify="right")
-    for stage, spent in (*seconds, ("total", sum(spent for _, spent in seconds))):
-        table.add_row(Text(stage), time_text(spent), style="bold" if stage == "total" else "")
-    return table
 
 
 def _once(notes: tuple[str, ...]) -> Iterator[str]:
