@@ -1,6 +1,5 @@
 """From a schedule to an executable module."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from fxsolve.capture.program import Draw, Program
 from fxsolve.codegen.draws import gather_noise, sample_noise
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
+from fxsolve.codegen.own_memory import give_own_memory
 from fxsolve.codegen.values import NoiseInput, ProgramEmission
 from fxsolve.ir.spec import System
 from fxsolve.plan.schedule import Schedule
@@ -18,7 +18,6 @@ from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.solvers.stop import Stop
-from fxsolve.state.memory import storage_of
 
 Flags = Mapping[str, tuple[bool, bool]]  # of named values: conjugated, negated
 
@@ -61,10 +60,10 @@ def emit_program(program: Program, system: System, results: int, plan: Plan) -> 
     returned = names[: len(program.example.outputs) - (program.backward.results if program.backward else 0)]
     if plan.chooses_strides():
         _lay_out(emission, program, returned)
-    _own_memory(emission, program, returned)
+    own = give_own_memory(emission, program, returned)
     if has_flags(program.module.graph):
-        set_flags(emission, flags_of(returned, program.example.outputs))
-    return Emitted(emission.finish(names, "Emitted"), tuple(emission.noise))
+        set_flags(emission, flags_of(own, program.example.outputs))
+    return Emitted(emission.finish((*own, *names[len(own) :]), "Emitted"), tuple(emission.noise))
 
 
 def _lay_out(emission: ProgramEmission, program: Program, results: tuple[str, ...]) -> None:
@@ -87,13 +86,3 @@ def set_flags(emission: ProgramEmission, flags: Flags) -> None:
         node = emission.values[name]
         if node.op == "call_function":
             emission.values[name] = emission.call(as_lazy, node, *wanted)
-
-
-def _own_memory(emission: ProgramEmission, program: Program, names: tuple[str, ...]) -> None:
-    """One step picked out of a stack of all steps is copied where the program returns it with memory of its own."""
-    tensors = (*program.example.inputs, *program.example.outputs)
-    shared = Counter(map(storage_of, tensors))
-    for name, value in zip(names, program.example.outputs, strict=False):
-        node = emission.values[name]
-        if node.op == "call_function" and node.target is torch.select and shared[storage_of(value)] == 1:
-            emission.values[name] = emission.call(torch.ops.aten.clone.default, node)
