@@ -159,7 +159,7 @@ def _merge_modules(growth: _Growing) -> dict[int, Path]:
         for block, calls in enumerate(growth.members)
         if growth.costly[block]
     }
-    inside = _modules(paths)
+    inside = _by_module(paths)
     like = _with_like(graph.modules.union(graph.paths))
     reads = growth.reads()
     readers = readers_of(reads)
@@ -178,7 +178,7 @@ def _merge_modules(growth: _Growing) -> dict[int, Path]:
     return {**{block: path for block, path in paths.items() if block not in taken}, **merged}
 
 
-def _modules(paths: dict[int, Path]) -> dict[Path, list[int]]:
+def _by_module(paths: dict[int, Path]) -> dict[Path, list[int]]:
     """The blocks in each module that has two or more of them, all in parts that have names, not numbers."""
     inside: dict[Path, list[int]] = {}
     for block, path in paths.items():

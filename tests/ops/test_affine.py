@@ -58,7 +58,7 @@ def test_no_op_is_called_affine_that_is_not(name: str) -> None:
     assert name not in AFFINE or found == Degree.AFFINE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(names, st.integers(0, 10**6))
 def test_no_chain_of_ops_is_called_affine_that_is_not(chosen: list[str], seed: int) -> None:
     assert_affine_if_called_so(chosen, seed)
