@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import fxsolve
+from fxsolve.economy.ledger import Ledger
 from fxsolve.errors import InputError, LeftAloneError
 from fxsolve.report import log
 
@@ -105,6 +106,15 @@ def test_what_sets_itself_up_at_its_first_call_is_no_error(caplog: pytest.LogCap
         for _ in range(4):
             fast(x)
     assert fast.report().status == "emitted", fast.report().reason
+
+
+def test_what_is_recorded_later_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which kinds of calls are put off depends on the clock: a program must not fail by that."""
+    fast = fxsolve.compile(loop, on_left_alone="error")
+    monkeypatch.setattr(Ledger, "why_not_record", lambda _: "later")
+    for _ in range(2):
+        assert torch.equal(fast(x), loop(x))
+        assert fast.report().reason == "later"
 
 
 def test_other_answers_are_refused() -> None:

@@ -76,7 +76,7 @@ class Runtime:
         if isinstance(call, str):
             if self._reader.sees_communication():
                 self._patience.rest()
-            return self._leave_alone(call, "", original)
+            return self._told(self._run_alone(call, "", original))
         group = self._cache.find(call.key)
         known = group.recordings if group is not None else 0
         if group is not None and self._account.is_due(group):
@@ -147,15 +147,17 @@ class Runtime:
         if group is not None and group.usual is not None and group.usual.is_over:
             self._cache.forget(call.key)
             return self._built(call, None, original)
-        if group is None and (reason := self._patience.why_unseen(call) or self._account.why_not_record()):
-            return self._leave_alone(reason, describe_call(call), original)
+        if group is None and (reason := self._patience.why_unseen(call)):
+            return self._told(self._run_alone(reason, describe_call(call), original))
+        if group is None and (reason := self._account.why_not_record()):
+            return self._run_alone(reason, describe_call(call), original)
         if group is None and (reason := self._siblings.why_alone(call, (original.args, original.kwargs))):
-            result = self._leave_alone(reason, describe_call(call), original)  # first: it may raise
+            result = self._told(self._run_alone(reason, describe_call(call), original))  # first: it may raise
             report = Report(name_of(self.program), "left alone", reason, describe_call(call))
             self._cache.add(call.key, Variant(Entry(report), lasts=self._account.ledger.recording))
             return result
         if reason := self._patience.why_lost():
-            result = self._leave_alone(reason, describe_call(call), original)
+            result = self._run_alone(reason, describe_call(call), original)
             self._patience.ran()
             return result
         return self._built(call, group, original)
@@ -242,11 +244,11 @@ class Runtime:
             again = self._reader.read(original.args, original.kwargs, program.stores)
         return again if is_read_live(program, again.state.tensors) else call
 
-    def _leave_alone(self, reason: str, signature: str, original: Original) -> Any:
-        """Run the original for a call that is not worth a version of its own."""
+    def _run_alone(self, reason: str, signature: str, original: Original) -> Any:
+        """Run the original for a call that gets no version of its own, for now at least."""
         report = Report(name_of(self.program), "left alone", reason, signature)
         self._attempts.show(Variant(Entry(report)))
         began = seconds_now()
         result = original.run()
         self._account.ledger.run(seconds_now() - began)
-        return self._told(result)
+        return result
