@@ -6,6 +6,7 @@ of all steps. What the program returns as another tensor, or as a view of one, b
 
 import operator
 from collections import Counter, defaultdict
+from itertools import chain
 from types import BuiltinFunctionType
 from typing import Any
 
@@ -18,8 +19,9 @@ from fxsolve.state.memory import storage_of
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
-# By what one of several parts is picked, a dimension or a call, and its number; None for any part of a memory.
-Part = tuple[int | fx.Node, int] | None
+# By what one of several parts of a memory is picked, a dimension or a call, and its number.
+Part = tuple[int | fx.Node | None, int]
+_ANY: Part = (None, 0)
 
 
 def give_own_memory(emission: ProgramEmission, program: Program, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,7 +35,7 @@ def give_own_memory(emission: ProgramEmission, program: Program, names: tuple[st
     for number in sorted(numbers, key=lambda number: -recorded[number].numel()):
         node, storage = emission.values[names[number]], storage_of(recorded[number])
         is_copied = others.meet(node, storage) or node.target is torch.select
-        if is_copied and shared[storage] == 1:
+        if is_copied and shared[storage] == 1 and storage not in others.given:
             found[number] = f"{names[number]}_of_result_{number}"
             emission.values[found[number]] = emission.call(aten.clone.default, node)
     return tuple(found)
@@ -44,23 +46,24 @@ class _Others:
 
     def __init__(self, program: Program) -> None:
         attributes = (attribute_of(program, str(n.target)) for n in program.module.graph.find_nodes(op="get_attr"))
-        self._given = set(map(storage_of, (*program.example.inputs, *attributes)))
-        self._seen: dict[fx.Node, list[tuple[Part, int]]] = defaultdict(list)
+        self.given = set(map(storage_of, (*program.example.inputs, *attributes)))
+        self._seen = defaultdict[fx.Node, dict[Any, dict[int, set[int]]]](dict)
 
     def meet(self, node: fx.Node, storage: int) -> bool:
         """Whether a result that was recorded on `storage` shares entries with what was not; if not, it is added."""
-        root, part = _place_of(node)
-        seen = self._seen[root]
-        is_given = root.op != "call_function" and storage not in self._given
-        if is_given or any(other != storage and _may_meet(part, one) for one, other in seen):
+        root, (picker, number) = _place_of(node)
+        parts = self._seen[root]
+        is_given = root.op != "call_function" and storage not in self.given
+        met = (by.get(number, ()) if other == picker else chain(*by.values()) for other, by in parts.items())
+        if is_given or not {storage}.issuperset(chain.from_iterable(met)):
             return True
-        seen.append((part, storage))
+        parts.setdefault(picker, {}).setdefault(number, set()).add(storage)
         return False
 
 
 def _place_of(node: fx.Node) -> tuple[fx.Node, Part]:
     """The value that `node` may be a view of, which is none itself, and the part of it that it lies in."""
-    part: Part = None
+    part = _ANY
     while (base := _base_of(node)) is not None:
         node, part = base, _part_of(node)
     return node, part
@@ -72,19 +75,15 @@ def _base_of(node: fx.Node) -> fx.Node | None:
 
 
 def _part_of(node: fx.Node) -> Part:
-    if node.target is torch.select:
-        picked: Any = node.args[1:]
-        return picked if min(picked) >= 0 else None
-    return (_call_of(node), node.args[1]) if node.target is operator.getitem else None  # pyright: ignore
+    if node.target not in (torch.select, operator.getitem):
+        return _ANY
+    picker, number = node.args[1:] if node.target is torch.select else (_call_of(node), node.args[1])
+    return (picker, number) if isinstance(number, int) and number >= 0 else _ANY  # pyright: ignore[reportReturnType]
 
 
 def _call_of(node: fx.Node) -> fx.Node:
     """The call that gives a value, maybe as one of several."""
     return node.all_input_nodes[0] if node.target is operator.getitem else node
-
-
-def _may_meet(one: Part, other: Part) -> bool:
-    return one is None or other is None or one[0] != other[0] or one[1] == other[1]
 
 
 def _makes_view(target: Any) -> bool:

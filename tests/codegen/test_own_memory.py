@@ -134,3 +134,17 @@ def test_a_write_into_a_result_changes_what_it_changes_in_the_program(
             torch.testing.assert_close(found, wanted)
     assert fast.report().status == "emitted"
     assert schedule in str(fast.schedule)
+
+
+def test_a_part_of_an_argument_stays_one_where_hooks_keep_it_from_being_made_again() -> None:
+    def program(x: Tensor, h: Tensor) -> Any:
+        part = x[0]
+        part.register_hook(lambda grad: 2 * grad)
+        return steps(x, h)[-1], part
+
+    fast = fxsolve.compile(program, schedule="gs")
+    for _ in range(3):
+        x = 1.0 * torch.randn(T, N, N, requires_grad=True)
+        _, part = fast(x, torch.randn(B, N))
+        assert part.data_ptr() == x.data_ptr()
+    assert fast.report().status == "emitted"
