@@ -130,7 +130,7 @@ def test_weights_are_kept_from_one_call_to_the_next(tmp_path: Path) -> None:
     [
         ("gpt_sampling.py", ("--tokens", "16")),
         ("wavenet_sampling.py", ("--steps", "32")),
-        ("pixelcnn_sampling.py", ("--side", "4")),
+        pytest.param("pixelcnn_sampling.py", ("--side", "4"), marks=pytest.mark.slow),
         pytest.param("pixelcnn_sampling.py", ("--side", "4", "--colour"), marks=pytest.mark.slow),
     ],
 )
