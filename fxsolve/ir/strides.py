@@ -25,12 +25,6 @@ def stacked(spec: TensorSpec, steps: int) -> TensorSpec:
     return contiguous(spec, (steps, *spec.shape))
 
 
-def without_dim(spec: TensorSpec, dim: int) -> TensorSpec:
-    """The spec of one entry along a dimension."""
-    keep = [k for k in range(len(spec.shape)) if k != dim]
-    return spec._replace(shape=tuple(spec.shape[k] for k in keep), stride=tuple(spec.stride[k] for k in keep))
-
-
 def overlaps(spec: TensorSpec) -> bool:
     """Whether two entries may share memory, as those of an expanded tensor do."""
     reached = 0

@@ -23,14 +23,6 @@ class Skip:
     span: int
 
 
-def reads_between(reads: Reads, block: Sequence[int], count: int) -> list[set[int]]:
-    """Which blocks each of `count` blocks reads, from what calls read and the block of each call."""
-    between: list[set[int]] = [set() for _ in range(count)]
-    for call, sources in enumerate(reads):
-        between[block[call]].update(block[source] for source in sources if block[source] != block[call])
-    return between
-
-
 def readers_of(reads: Reads) -> list[list[int]]:
     """Who reads each, in order."""
     readers: list[list[int]] = [[] for _ in reads]

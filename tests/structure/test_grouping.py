@@ -13,7 +13,6 @@ from fxsolve.structure.quotient import (
     Skip,
     levels_of,
     longest_path,
-    reads_between,
     skips_of,
     time_on,
     waists,
@@ -34,6 +33,14 @@ def call_graphs(draw: st.DrawFn) -> CallGraph:
     part = st.tuples(st.sampled_from("ab"), st.sampled_from(["0", "1", "left", "right"]), st.sampled_from(["x", "y"]))
     paths = draw(st.lists(st.one_of(st.just(()), part), min_size=count, max_size=count))
     return CallGraph(tuple(reads), tuple(costs), tuple(gathers), tuple(paths))
+
+
+def reads_between(reads: tuple[tuple[int, ...], ...], block: tuple[int, ...], count: int) -> list[set[int]]:
+    """Which blocks each of `count` blocks reads, from what calls read and the block of each call."""
+    between: list[set[int]] = [set() for _ in range(count)]
+    for call, sources in enumerate(reads):
+        between[block[call]].update(block[source] for source in sources if block[source] != block[call])
+    return between
 
 
 def quotient(graph: CallGraph, found: Grouping) -> list[set[int]]:
