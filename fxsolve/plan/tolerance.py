@@ -1,25 +1,18 @@
 """How closely recurrences are solved."""
 
-from dataclasses import replace
-
 import torch
 
 from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, System
-from fxsolve.plan.affine import is_affine
 from fxsolve.plan.method import Iterative, steps_of
 from fxsolve.plan.schedule import JacobiBlocks, Schedule, all_leaves, block_methods
 from fxsolve.solvers.stop import Stop, default_stop
 
 
 def stop_of(repeat: Repeat) -> Stop:
-    """The test where the user names none: that of the dtype, relative alone where a step is affine in its carry.
-
-    Such a recurrence scales with what drives it, a cotangent for one: no absolute size means anything to it.
-    """
-    stop = default_stop(state_dtype(repeat))
-    return replace(stop, atol=0.0) if is_affine(repeat) else stop
+    """The test where the user names none: that of the dtype."""
+    return default_stop(state_dtype(repeat))
 
 
 def loosest_stop(system: System, schedule: Schedule, stop: Stop | None) -> float:

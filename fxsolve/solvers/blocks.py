@@ -101,7 +101,7 @@ def jacobi_blocks(blocks: Blocks, given: tuple[Tensor, ...], stop: Stop) -> tupl
         if fresh is None:
             values, status = blocks.in_order(values, level), "finished sequentially"
             break
-        change = measure(_changed(fresh, values), tighten(stop, sizes))
+        change = measure(_as_steps(_changed(fresh, values)), tighten(stop, sizes))
         values = fresh
         sizes.append(change.size)
         if level < depth and (change.exact or change.converged):
@@ -127,10 +127,15 @@ def _changed(fresh: list[Tensor], values: list[Tensor]) -> list[tuple[Tensor, Te
     return [(new, old) for new, old in zip(fresh, values, strict=True) if new is not old]
 
 
+def _as_steps(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Each value as a stack of one step."""
+    return [(new.unsqueeze(0), old.unsqueeze(0)) for new, old in pairs]
+
+
 def certify_blocks(solution: Solution, blocks: Blocks, values: list[Tensor], given: int) -> Certificate:
     """All rows evaluated once more; where bits differ, sweeps tell what becomes of a small disturbance."""
     images = blocks.sweep(values)
-    change = measure(_changed(images, values), Stop())
+    change = measure(_as_steps(_changed(images, values)), Stop())
     if change.exact:
         return Certificate(solution, 0.0, True, solution.length, 0.0, "equality")
     scale = max(float(value.abs().amax()) for value in values[given:] if has_size(value) and value.numel())

@@ -50,8 +50,8 @@ class JacobiBySample(Method):
 
     def _look(self, state: State) -> tuple[Tensor, State]:
         """Which samples have not settled, (B,), and the state that knows of it."""
-        changes, extents = changed_samples(state.values, state.point, self.samples.outputs)
-        awake = _unsettled(changes, extents, state.sampled.changes, self.stop)
+        changes, slacks = changed_samples(state.values, state.point, self.samples.outputs, self.stop)
+        awake = _unsettled(changes, slacks, state.sampled.changes, self.stop)
         return awake, replace(state, sampled=Sampled((*state.sampled.awake, int(awake.sum())), changes))
 
     def _gather(self, awake: Tensor) -> Tensor | None:
@@ -75,7 +75,7 @@ class JacobiBySample(Method):
         return self._sweep(replace(state, anchor=None, sampled=apart), merged, some.sizes)
 
 
-def _unsettled(changes: Tensor, extents: Tensor, before: Tensor | None, stop: Stop) -> Tensor:
+def _unsettled(changes: Tensor, slacks: Tensor, before: Tensor | None, stop: Stop) -> Tensor:
     """Which samples have not settled, (B,): they changed, and miss the test of `stop`.
 
     The test is by the rate at which the changes of each shrank since the last look.
@@ -85,7 +85,7 @@ def _unsettled(changes: Tensor, extents: Tensor, before: Tensor | None, stop: St
         return awake
     rates = (changes / before) ** (1 / STRIDE)
     factors = torch.where(rates < 1, (rates / (1 - rates)).clamp(min=1.0), math.inf)
-    return awake & ~(changes * factors <= stop.atol + stop.rtol * extents)
+    return awake & ~(factors <= slacks)
 
 
 @profiled

@@ -1,7 +1,7 @@
 """The one loop of all iterative methods: init, step, terminate; what it leaves unsolved is finished in order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fxsolve.solvers.bitwise import changed_steps, unchanged_steps
 from fxsolve.solvers.in_order import run_in_order
-from fxsolve.solvers.norms import Change, has_size, measure
+from fxsolve.solvers.norms import Change, has_size, measure, steps_within
 from fxsolve.solvers.solution import Status
 from fxsolve.solvers.stop import Stop, tighten
 from fxsolve.solvers.window import Outputs, Unknowns, Window, advance, depth, open_window, shortest_lag, sweep, unknowns
@@ -125,7 +125,7 @@ def evaluate(window: Window, point: Unknowns, stop: Stop, sizes: tuple[float, ..
     """Sweep the window at `point` and measure the change: F(point) - point, and point - origin where one is given."""
     outputs = sweep(window, point)
     pairs = [*_pairs(unknowns(window.loop, outputs), point), *(_pairs(point, origin) if origin else ())]
-    change = measure(pairs, tighten(stop, sizes))
+    change = measure(_by_steps(pairs, window.loop.chunk), tighten(stop, sizes))
     return State(window, point, outputs, change, (*sizes, change.size))
 
 
@@ -144,33 +144,44 @@ def judge(state: State, stop: Stop) -> Verdict | None:
     return "unsolved" if not finite or count >= allowed else None
 
 
-_STRIDE = 4  # sweeps between an anchor and the next
 _ROUNDING = 64  # eps
 
 
-def watch_floor(state: State, anchor: Unknowns | None, stop: Stop) -> State:
-    """Find out, every few sweeps that shrank no change, whether the changes are rounding; `anchor` is the last one.
+def watch_floor(state: State, anchor: Unknowns | None, stop: Stop, stride: int = 4) -> State:
+    """Find out, every `stride` sweeps that shrank no change, whether they are rounding; `anchor` is the last but these.
 
     Rounding goes to and fro: over several sweeps it adds up to no more than one or two of its changes, where a slow
     convergence adds up to all of them.
     """
-    if len(state.sizes) % _STRIDE:
+    if len(state.sizes) % stride:
         return replace(state, anchor=anchor)
     found = replace(state, anchor=state.values)
-    recent = state.sizes[-_STRIDE:]
+    recent = state.sizes[-stride:]
     is_stalled = anchor is not None and recent[-1] > recent[0] / 2
     if anchor is None or not is_stalled or not (stop.atol or stop.rtol) or max(recent) > _rounding(state.values):
         return found
     drift = measure(_pairs(state.values, anchor), Stop()).size
-    is_floor = drift <= 2 * max(recent)
-    return replace(found, floor=measure(_pairs(state.values, state.point), stop)) if is_floor else found
+    is_floor = drift <= 2 * max(recent) and _settled(state.values, anchor)
+    return replace(found, floor=_measure_all(state, stop)) if is_floor else found
+
+
+def _settled(values: Unknowns, anchor: Unknowns) -> bool:
+    """Whether every step was known to half its size: where the front passes a small step, that changes as a whole."""
+    pairs = [(new, anchor[number]) for number, new in values.items() if new.numel() > 0]
+    return all(bool(steps_within(*pair, Stop(rtol=0.5)).all()) for pair in pairs)
 
 
 def changed_by_rounding(state: State, stop: Stop) -> bool:
     """Whether the one sweep so far changed no more than rounding may, and little enough for a test with tolerances."""
     if len(state.sizes) > 1 or not state.change.finite or state.change.size > _rounding(state.values):
         return False
-    return measure(_pairs(state.values, state.point), stop).converged
+    return _measure_all(state, stop).converged
+
+
+def _measure_all(state: State, stop: Stop) -> Change:
+    """Half the last change, by the size of all steps together: rounding to and fro changes by twice what it errs."""
+    twice = replace(stop, atol=2 * stop.atol, rtol=2 * stop.rtol)
+    return measure(((new[None], old[None]) for new, old in _pairs(state.values, state.point)), twice)
 
 
 def _rounding(values: Unknowns) -> float:
@@ -209,6 +220,11 @@ def finish(state: State, whole: Window, prefix: int) -> Solved:
 
 def _join(pieces: list[Outputs]) -> Outputs:
     return tuple(torch.cat(stacks) for stacks in zip(*pieces, strict=True))
+
+
+def _by_steps(pairs: Iterable[tuple[Tensor, Tensor]], chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs with each chunk of steps as that many steps."""
+    return ((new.flatten(0, 1), old.flatten(0, 1)) if chunk > 1 else (new, old) for new, old in pairs)
 
 
 def _pairs(new: Unknowns, old: Unknowns) -> Iterator[tuple[Tensor, Tensor]]:

@@ -117,6 +117,7 @@ def _open_chunks(given: Given, frontier: Frontier, chunk: int) -> Window:
         tuple(LoopLag(lag.output, 1) for lag in loop.lags),
         tuple(Buffer(spec.output, 0, tuple(range(number))) for spec in loop.buffer_specs),
         name=loop.name,
+        chunk=chunk,
     )
 
     def by_chunk(item: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class Loop(nn.Module):
 
     The placeholders of `body` come in exactly that order: one per `lags` entry, one per `buffers` entry, then the
     per-step inputs, then the shared ones. `stacked` and `last` name the outputs that the program uses afterwards:
-    for all steps, as (T, ...), or for the last step alone.
+    for all steps, as (T, ...), or for the last step alone. A step may hold a `chunk` of steps of another loop, which is
+    the first dimension of each output then.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Loop(nn.Module):
         stacked: tuple[int, ...] = (),
         last: tuple[int, ...] = (),
         name: str = "loop",
+        chunk: int = 1,
     ) -> None:
         super().__init__()
         if length < 1:
@@ -57,6 +59,7 @@ class Loop(nn.Module):
         self.stacked = stacked
         self.last = last
         self.name = name
+        self.chunk = chunk
 
     def extra_repr(self) -> str:
         return f"{self.name}: length={self.length}, lags={self.lags}, buffers={self.buffer_specs}"

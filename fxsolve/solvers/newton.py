@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.affine_scan import affine_scan
 from fxsolve.solvers.equations import batches_between
-from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
+from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge, watch_floor
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.ranges import profiled
@@ -26,6 +26,7 @@ from fxsolve.solvers.windows import Initial, receive, solve_windows
 Box = tuple[tuple[float, float] | None, ...]
 
 _PATIENCE = 3
+_STRIDE = 2  # changes that converge quadratically do not halve in so many steps only where they are rounding
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class NewtonSolver(Method):
 
     def step(self, state: State) -> State:
         point = correct(self.linear, self.layout, self.box, state)
-        return evaluate(state.window, point, self.stop, state.sizes, state.values)
+        new = evaluate(state.window, point, self.stop, state.sizes, state.values)
+        return watch_floor(new, state.anchor, self.stop, _STRIDE)
 
     def terminate(self, state: State) -> Verdict | None:
         verdict = judge(state, self.stop)

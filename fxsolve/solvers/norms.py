@@ -26,9 +26,10 @@ class Change:
 
 
 def measure(pairs: Iterable[tuple[Tensor, Tensor]], stop: Stop) -> Change:
-    """Apply the test of `stop` to pairs (new, old).
+    """Apply the test of `stop` to pairs (new, old) of stacks (n, ...) of steps.
 
-    The device is read once, and once more where no number changed: -0.0 and 0.0 are equal but not the same.
+    The device is read once, and once more where no number changed: -0.0 and 0.0 are equal but not the same; or where
+    all steps together meet the test, which each has to. Going through them by steps is five times slower on a CPU.
     """
     live = [(new, old) for new, old in pairs if new.numel() > 0]
     if not live:
@@ -42,7 +43,26 @@ def measure(pairs: Iterable[tuple[Tensor, Tensor]], stop: Stop) -> Change:
         exact = not any(_read([differs(new, old) for new, old in live]))
         return Change(0.0, converged=exact or tolerant, exact=exact, finite=True)
     within = (excess <= (stop.atol if has_size(new) else 0) for excess, (new, _) in zip(excesses, live, strict=True))
-    return Change(max(sizes), converged=tolerant and all(within), exact=False, finite=True)
+    converged = tolerant and all(within) and all(_read([steps_within(*pair, stop).all() for pair in live]))
+    return Change(max(sizes), converged=converged, exact=False, finite=True)
+
+
+def steps_within(new: Tensor, old: Tensor, stop: Stop, factor: Tensor | float = 1.0) -> Tensor:
+    """Whether each step of (n, ...) stacks meets the test of `stop`, (n,), for its change times `factor`."""
+    if not has_size(new):
+        return (new == old).reshape(len(new), -1).all(1)
+    sizes = largest_of_steps(new)
+    return largest_of_steps(new - old) * factor <= stop.atol + stop.rtol * torch.maximum(sizes, step_before(sizes))
+
+
+def largest_of_steps(values: Tensor) -> Tensor:
+    """max |values| of each step, (n,) in float64."""
+    return values.reshape(len(values), -1).abs().amax(1).double()
+
+
+def step_before(sizes: Tensor) -> Tensor:
+    """The rows of the step before; the first has none."""
+    return torch.cat((sizes[:1], sizes[:-1]))
 
 
 def _numbers(new: Tensor, old: Tensor, stop: Stop) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.solvers.equations import batches_between
-from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
+from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge, watch_floor
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import has_size
 from fxsolve.solvers.ranges import profiled
@@ -35,7 +35,8 @@ class PicardSolver(Method):
     def step(self, state: State) -> State:
         final = final_steps(state)
         point = {number: _correct(final, state.point[number], new) for number, new in state.values.items()}
-        return evaluate(state.window, point, self.stop, state.sizes, state.point)
+        new = evaluate(state.window, point, self.stop, state.sizes, state.point)
+        return watch_floor(new, state.anchor, self.stop)
 
     def terminate(self, state: State) -> Verdict | None:
         return judge(state, self.stop)

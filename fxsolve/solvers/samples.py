@@ -1,5 +1,6 @@
 """The same loop for fewer samples: which dimension of each value is that of the samples, and how some are taken out."""
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.solvers.loop import Loop
+from fxsolve.solvers.norms import has_size, step_before
+from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Frontier, Given, Unknowns, Window, open_window
 
 Dims = tuple[int | None, ...]
@@ -66,16 +69,25 @@ def _taken(values: tuple[Any, ...], dims: Iterator[int | None], samples: Tensor)
     return tuple(value if dim is None else value.index_select(dim, samples) for value, dim in pairs)
 
 
-def changed_samples(new: Unknowns, old: Unknowns, dims: Mapping[int, int]) -> tuple[Tensor, Tensor]:
-    """max |s_new - s_old| and max |s_new| of each sample, (B,) each; for what is discrete 1 where it changed, and 0."""
-    pairs = [_extent(value, old[number], dims[number]) for number, value in new.items()]
-    changes, extents = zip(*pairs, strict=True)
-    return torch.stack(changes).amax(0), torch.stack(extents).amax(0)
+def changed_samples(new: Unknowns, old: Unknowns, dims: Mapping[int, int], stop: Stop) -> tuple[Tensor, Tensor]:
+    """max |s_new - s_old| of each sample, and how many times larger its changes could be within `stop`, (B,) each.
+
+    What is discrete has changed by 1, or not at all.
+    """
+    pairs = [_slack(value, old[number], dims[number], stop) for number, value in new.items()]
+    changes, slacks = zip(*pairs, strict=True)
+    return torch.stack(changes).amax(0), torch.stack(slacks).amin(0)
 
 
-def _extent(new: Tensor, old: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    others = [k for k in range(new.dim()) if k != dim]
-    if new.is_floating_point() or new.is_complex():
-        return (new - old).abs().amax(others).double(), new.abs().amax(others).double()
-    changed = (new != old).amax(others).double()
-    return changed, torch.zeros_like(changed)
+def _slack(new: Tensor, old: Tensor, dim: int, stop: Stop) -> tuple[Tensor, Tensor]:
+    others = [k for k in range(1, new.dim()) if k != dim]
+    if not has_size(new):
+        changed = _over(new != old, others).double().amax(0)
+        return changed, torch.where(changed > 0, 0.0, math.inf)
+    changes, sizes = _over((new - old).abs(), others).double(), _over(new.abs(), others).double()
+    slacks = (stop.atol + stop.rtol * torch.maximum(sizes, step_before(sizes))) / changes
+    return changes.amax(0), torch.where(changes == 0, math.inf, slacks).amin(0)
+
+
+def _over(values: Tensor, dims: list[int]) -> Tensor:
+    return values.amax(dims) if dims else values

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.solvers.bitwise import changed_steps
-from fxsolve.solvers.norms import has_size
+from fxsolve.solvers.norms import has_size, largest_of_steps, steps_within
 from fxsolve.solvers.stop import Stop
 
 Pairs = list[tuple[Tensor, Tensor]]
@@ -37,11 +37,12 @@ def find_front(pairs: Pairs, before: Tensor | None, stop: Stop, length: int) -> 
     changed = changed_steps(live, length)
     if changed is None:
         return Front(torch.zeros(length), length, length, 0.0)
-    sizes = torch.stack([_size(new - old) if has_size(new) else changed.double() for new, old in live]).amax(0)
+    every = [largest_of_steps(new - old) if has_size(new) else changed.double() for new, old in live]
+    sizes = torch.stack(every).amax(0)
     close = torch.zeros_like(changed)
     if before is not None and (stop.atol > 0 or stop.rtol > 0):
         factor = _factor(sizes[: len(before)], before)
-        within = [_within(new, old, stop, factor) for new, old in live]
+        within = [steps_within(new, old, stop, factor) for new, old in live]
         close[: len(before)] = torch.stack(within).all(0)[: len(before)]
     numbers = torch.stack([_leading(~changed | close), _leading(~changed), sizes.amax()]).tolist()
     size = numbers[2] if math.isfinite(numbers[2]) else math.nan
@@ -53,17 +54,6 @@ def _factor(sizes: Tensor, before: Tensor) -> Tensor:
     now, then = sizes.amax(), before.amax()
     shrank = (now < then) & then.isfinite()
     return torch.where(shrank, (now / (then - now)).clamp(min=1.0), math.inf)
-
-
-def _within(new: Tensor, old: Tensor, stop: Stop, factor: Tensor) -> Tensor:
-    if not has_size(new):
-        return (new == old).reshape(len(new), -1).all(1)
-    allowed = stop.atol + stop.rtol * new.abs().amax().double()
-    return _size(new - old) * factor <= allowed
-
-
-def _size(difference: Tensor) -> Tensor:
-    return difference.reshape(len(difference), -1).abs().amax(1).double()
 
 
 def _leading(good: Tensor) -> Tensor:

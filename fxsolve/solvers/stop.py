@@ -9,12 +9,13 @@ import torch
 
 @dataclass(frozen=True)
 class Stop:
-    """Stop once c |s_new - s_old| <= atol + rtol |s_new| for every carried value, or after `max_sweeps`.
+    """Stop once c |s_new - s_old| <= atol + rtol |s_new| for every carried value at every step, or after `max_sweeps`.
 
-    |s| is the largest entry over the steps that are swept. c = max(1, rho / (1 - rho)) turns a change into the error
-    left behind, for changes that shrink by the factor rho from sweep to sweep (`tighten`). With `atol == rtol == 0` the
-    test is bitwise equality. Integer and boolean states always use equality. `max_sweeps=None` allows as many sweeps as
-    the longest chain of steps has, after which Jacobi is exact (Song et al. 2021, proposition 1).
+    |s_new - s_old| is the largest entry of a step, |s_new| that of the step and of the one before it, by which it
+    rounds: a step far smaller than others may be divided by its norm later. c = max(1, rho / (1 - rho)) turns a change
+    into the error left behind, for changes that shrink by the factor rho from sweep to sweep (`tighten`). With
+    `atol == rtol == 0` the test is bitwise equality. Integer and boolean states always use equality. `max_sweeps=None`
+    allows as many sweeps as the longest chain of steps has, after which Jacobi is exact (Song et al. 2021, prop. 1).
     """
 
     atol: float = 0.0
@@ -42,6 +43,8 @@ _TOLERANCE = {torch.float64: 1e-12, torch.complex128: 1e-12, torch.float32: 1e-6
 
 
 def default_stop(dtype: torch.dtype) -> Stop:
-    """The stop test used when the user names none: 1e-6 for float32, 1e-12 for float64, equality otherwise."""
-    tolerance = _TOLERANCE.get(dtype, 0.0)
-    return Stop(tolerance, tolerance)
+    """The stop test used when the user names none: 1e-6 of each step for float32, 1e-12 for float64, or equality.
+
+    No absolute size means anything to a loop: it may scale with what drives it, as a backward pass with its cotangent.
+    """
+    return Stop(rtol=_TOLERANCE.get(dtype, 0.0))

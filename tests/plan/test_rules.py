@@ -70,7 +70,7 @@ def test_cheap_sweeps_are_chosen_with_a_bound_on_their_number(cost) -> None:
     assert part.child == Steps("loop0", 0, LONG)
     assert choice.sweeps is not None
     # As many sweeps as cost one run in order: 300 * 1e-5 / 3e-5.
-    assert part.stop == Stop(1e-6, 1e-6, max_sweeps=100)
+    assert part.stop == Stop(rtol=1e-6, max_sweeps=100)
     assert choice.sweeps < 30
     assert choice.chosen.seconds == pytest.approx(choice.sweeps * 3e-5)
     assert run.sweeps == choice.sweeps
@@ -234,7 +234,7 @@ def test_newton_steps_are_bounded_by_the_cost_of_running_in_order(slow: None, mo
     monkeypatch.setattr(newton_method, "least_seconds", lambda run: 20.0)
     (part,) = choose(recurrent(gru))[0].parts
     assert isinstance(part, Newton)
-    assert part.stop == Stop(1e-6, 1e-6, max_sweeps=LONG // 20)
+    assert part.stop == Stop(rtol=1e-6, max_sweeps=LONG // 20)
     monkeypatch.setattr(newton_method, "least_seconds", lambda run: 100.0)
     choice, _ = choose(recurrent(gru))
     assert rejected(choice, "newton") == "a Newton step costs 100 steps, and 3 of them did not converge"
