@@ -68,7 +68,7 @@ def tell(report: ReportData, seconds: float, may_warn: bool) -> bool:
         return False
     LOGGER.warning(
         "%s. Later calls like it run as written; report() has the details, on_left_alone='ignore' leaves this line out",
-        summary(report, seconds),
+        summary(report, seconds).rstrip("."),
     )
     return True
 
