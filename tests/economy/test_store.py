@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fxsolve.economy import store
+from fxsolve.economy.files import VARIABLE, folder, machine
 from fxsolve.economy.prices import Prices
-from fxsolve.economy.store import FORMAT, folder, learn_price, machine, read_prices
+from fxsolve.economy.store import FORMAT, learn_price, read_prices
 
 OPS = 100
 DEAR = 5.0  # seconds
@@ -18,7 +18,7 @@ DEAR = 5.0  # seconds
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file, in a folder that is not there yet."""
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "new"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "new"))
     return tmp_path / "new" / "prices.json"
 
 
@@ -80,14 +80,14 @@ def test_a_file_that_makes_no_sense_is_as_good_as_none(kept: Path, kind: str) ->
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "taken", "a file")
-    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "taken"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "taken"))
     learn_price(OPS, DEAR)
     assert read_prices() == Prices()
 
 
 @pytest.mark.parametrize("value", ["off", "", "0", "OFF"])
 def test_nothing_is_kept_where_the_user_says_so(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(store.VARIABLE, value)
+    monkeypatch.setenv(VARIABLE, value)
     assert folder() is None
     learn_price(OPS, DEAR)
     assert read_prices() == Prices()
@@ -112,7 +112,7 @@ def test_several_threads_leave_a_whole_file(kept: Path) -> None:
 
 
 def test_by_default_files_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(store.VARIABLE)
+    monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert folder() == tmp_path / "fxsolve"
     monkeypatch.delenv("XDG_CACHE_HOME")
