@@ -16,6 +16,7 @@ from fxsolve.plan.schedule import BLOCK_METHODS, Apply, BlockMethod, GaussSeidel
 from fxsolve.plan.tokens import Token, tokens_of
 from fxsolve.solvers.stop import Stop
 
+_DEEPEST = 64
 _TEST = ("atol", "rtol", "max_sweeps")
 
 
@@ -23,10 +24,19 @@ def parse(text: str, system: System, methods: Methods) -> Schedule:
     """Read a schedule as it is written; a row of chunks at the top becomes one `GaussSeidel`."""
     equations = {equation.name: equation for equation in system.equations}
     reader = TextReader(text, tokens_of(text), _described(equations))
+    _check_depth(reader)
     parser = _ScheduleParser(reader, equations, {method.name: method for method in methods})
     items = parser.schedule()
     reader.take("end", "the end")
     return items[0] if len(items) == 1 else GaussSeidel(items)
+
+
+def _check_depth(reader: TextReader) -> None:
+    depth = 0
+    for token in reader.tokens:
+        depth += (token.kind == "(") - (token.kind == ")")
+        if depth > _DEEPEST:
+            reader.fail(token, f"more than {_DEEPEST} schedules inside of one another")
 
 
 @dataclass

@@ -8,6 +8,8 @@ from typing import NoReturn
 from fxsolve.errors import ScheduleError
 from fxsolve.plan.tokens import Token
 
+_MOST_DIGITS = 18
+
 
 @dataclass
 class TextReader:
@@ -48,8 +50,8 @@ class TextReader:
     def whole_number(self) -> int:
         """0, 1, 2, ..."""
         token = self.take("number", "a whole number")
-        if not token.text.isdigit():
-            self.fail(token, f"expected a whole number, found {token.text}")
+        if not token.text.isdigit() or len(token.text) > _MOST_DIGITS:
+            self.fail(token, f"expected a whole number, found {token.text[:_MOST_DIGITS]}")
         return int(token.text)
 
     def count(self, thing: str) -> int:
