@@ -42,10 +42,14 @@ def set_stance(value: Any) -> None:
 
 
 def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[..., Any]:
-    """Without the guards of `torch.compile`; inductor may rewrite what it is given."""
+    """Without the guards of `torch.compile`; inductor may rewrite what it is given.
+
+    What it has compiled in another process is found in its cache on disk, which `torch._inductor.compile` passes by.
+    """
     with relied_on():
-        from torch._inductor import compile
-    return compile(module, inputs)  # pyright: ignore
+        from torch._inductor import standalone_compile
+    given: Any = (module, inputs)
+    return standalone_compile(*given, dynamic_shapes="from_example_inputs", donate_graph_module=True)
 
 
 def compile_around(module: nn.Module, inputs: list[Tensor], kept: frozenset[str]) -> Callable[..., Any]:
