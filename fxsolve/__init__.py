@@ -10,6 +10,7 @@ from fxsolve.errors import (
     InputError,
     LeftAloneError,
     PartitionError,
+    PlanError,
     ScheduleError,
     SideEffectError,
     TorchVersionError,
@@ -20,9 +21,10 @@ from fxsolve.runtime.overview import entries
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
 from fxsolve.stages import capture, emit, partition, schedule
+from fxsolve.version import VERSION
 from fxsolve.view.notebook import show_in_notebooks
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "CaptureError",
@@ -35,6 +37,7 @@ __all__ = [
     "InputError",
     "LeftAloneError",
     "PartitionError",
+    "PlanError",
     "ScheduleError",
     "SideEffectError",
     "TorchVersionError",

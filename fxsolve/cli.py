@@ -77,7 +77,7 @@ def _graph(subject: Subject, options: argparse.Namespace) -> int:
 
 def _drawing(subject: Subject, options: argparse.Namespace) -> Drawing:
     """What would run, where a schedule is asked for; what was chosen otherwise."""
-    if options.schedule == "auto":
+    if options.schedule in ("auto", "original") or options.schedule.endswith(".json"):
         return draw(_compiled(subject, options))
     system = _system(subject)
     return Drawing(system, str(parse_schedule(options.schedule, system)))
@@ -172,6 +172,8 @@ def _compiled(subject: Subject, options: argparse.Namespace) -> Any:
 
 def _refuse_bad_schedule(subject: Subject, text: str) -> None:
     """A program may be left alone for many reasons, but not for a slip in what was typed."""
+    if text == "original" or text.endswith(".json"):
+        return
     try:
         system = _system(subject)
     except (CaptureError, PartitionError):

@@ -3,22 +3,24 @@
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Never, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from torch import nn
 
+from fxsolve.plan.schedule import Schedule
 from fxsolve.report.report import Report
+from fxsolve.runtime.cache import OriginalSchedule
 from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule, P, R, compile_again, recompile
 from fxsolve.runtime.declaration import read_shapes
 from fxsolve.runtime.entries import Options
-from fxsolve.runtime.usable import check_inputs, check_names, check_program
+from fxsolve.runtime.usable import check_inputs, check_names, check_program, read_schedule
 from fxsolve.stages import (
     as_stop,
     check_backend,
     check_max_entries,
     check_mode,
     check_on_left_alone,
-    check_schedule,
     check_verify,
 )
 
@@ -37,7 +39,7 @@ LATER: Final = _Later.LATER
 class Settings(TypedDict, total=False):
     """The options of `compile`, for type checkers."""
 
-    schedule: str
+    schedule: str | Path | Schedule | OriginalSchedule
     backend: str
     tolerance: float | None
     verify: str | int
@@ -69,7 +71,7 @@ def compile(*, example_inputs: tuple[Any, ...] | None = None, **options: Unpack[
 def compile(
     program: Any = LATER,
     example_inputs: tuple[Any, ...] | None = None,
-    schedule: str = "auto",
+    schedule: str | Path | Schedule | OriginalSchedule = "auto",
     backend: str = "inductor",
     tolerance: float | None = None,
     verify: str | int = "first",
@@ -87,9 +89,15 @@ def compile(
     it compiles a function or method.
 
     `schedule` is "auto", a schedule in text form, or the name of a method for every loop that it fits: "gs", "jacobi",
-    "newton", "picard", "scan" or "levels". `backend="eager"` never compiles steps with inductor. `tolerance` is the
-    stop test of sweeps and Newton steps, absolute and relative: None for the default of each dtype, 0 for the bitwise
-    fixed point of the batched map. `max_entries` signatures are kept; the least recently used goes first.
+    "newton", "picard", "scan" or "levels"; "original" runs the program as written. The path of a report that
+    `save("plan.json")` of a compiled program has written pins what was decided there, and nothing is measured again;
+    calls that it does not decide about raise `PlanError`. What the attribute `schedule` of a compiled program holds may
+    be handed over too. `backend="eager"` never compiles steps with inductor. `tolerance` is the stop test of sweeps and
+    Newton steps, absolute and relative: None for the default of each dtype, 0 for the bitwise fixed point of the
+    batched map. `max_entries` signatures are kept; the least recently used goes first.
+
+    What is decided here is kept on this machine, in the folder that `FXSOLVE_CACHE` names, and is not measured again by
+    the next process; `FXSOLVE_CACHE=off` keeps nothing.
 
     In grad mode the program's own backward pass is recorded behind its forward pass, and `loss.backward()` calls what
     was emitted for it.
@@ -130,7 +138,8 @@ def compile(
     check_names(unknown)
     check_inputs(example_inputs)
     shapes = read_shapes(dynamic_shapes)
-    options = check_options(Options(schedule, backend, tolerance, verify, max_entries, shapes, mode, on_left_alone))
+    asked = read_schedule(schedule)
+    options = check_options(Options(asked, backend, tolerance, verify, max_entries, shapes, mode, on_left_alone))
     if program is LATER:
         return partial(_compile, example_inputs=example_inputs, options=options)
     return _compile(program, example_inputs, options)
@@ -146,7 +155,6 @@ def _compile(program: Any, example_inputs: tuple[Any, ...] | None, options: Opti
 
 def check_options(options: Options) -> Options:
     """`options` as they are; `InputError` for one that cannot be used."""
-    check_schedule(options.schedule)
     check_backend(options.backend)
     as_stop(options.tolerance)
     check_verify(options.verify)

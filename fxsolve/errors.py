@@ -25,6 +25,10 @@ class ScheduleError(FxSolveError):
     """A schedule does not parse, or does not fit its system."""
 
 
+class PlanError(ScheduleError):
+    """A plan that was saved decides about other programs, or other calls, than this one."""
+
+
 class GuardError(FxSolveError):
     """A value that was read while recording came out differently in this run.
 

@@ -128,12 +128,6 @@ def as_stop(tolerance: float | None) -> Stop | None:
     return Stop(tolerance, tolerance)
 
 
-def check_schedule(schedule: Any) -> None:
-    """Raise `InputError` for a schedule that is no text."""
-    if not isinstance(schedule, str):
-        raise InputError(f"schedule is a {type(schedule).__name__}; it must be text, such as 'auto' or 'gs(loop0)'")
-
-
 def check_verify(verify: str | int) -> None:
     """Raise `InputError` for what `compile` cannot take as `verify`."""
     if verify not in ("first", "always") and (type(verify) is not int or verify < 1):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fxsolve.plan import rules
 from fxsolve.plan.methods import fused as fused_method
 from fxsolve.plan.methods import jacobi as jacobi_method
-from fxsolve.runtime import compilation
+from fxsolve.runtime import judging
 from fxsolve.solvers import compile_once
 
 STEP = 1e-4  # seconds
@@ -34,6 +34,6 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     monkeypatch.setattr(fused_method, "fused_step_seconds", fast)
     monkeypatch.setattr(rules, "step_seconds", lambda *_: STEP)
     monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: 1.0)
-    monkeypatch.setattr(compilation, "_WORTH", 0.0)
-    monkeypatch.setattr(compilation, "_CALL_SECONDS", -1.0)
+    monkeypatch.setattr(judging, "_WORTH", 0.0)
+    monkeypatch.setattr(judging, "_CALL_SECONDS", -1.0)
     return made

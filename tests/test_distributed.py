@@ -17,7 +17,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import fxsolve
-from fxsolve.runtime import compilation
+from fxsolve.runtime import judging
 from fxsolve.runtime.trial import CallSeconds
 from tests.processes import run_together
 
@@ -295,7 +295,7 @@ def _recurrence(x: Tensor, w: Tensor) -> Tensor:
 def _decide() -> list[tuple[str, str, str, tuple[str, ...], bool]]:
     """Each process finds another form faster; the one with the number `first` decides before the other does."""
     emitted = 0.1 if dist.get_rank() == 0 else 10.0
-    compilation.race = lambda *_: CallSeconds(1.0, emitted)  # pyright: ignore[reportAttributeAccessIssue]
+    judging.race = lambda *_: CallSeconds(1.0, emitted)  # pyright: ignore[reportAttributeAccessIssue]
     return [_decide_in_turn(first) for first in range(2)]
 
 

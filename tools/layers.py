@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = {
     "errors": 0,
+    "version": 0,
     "torch_compat": 1,
     "economy": 1,
     "structure": 2,

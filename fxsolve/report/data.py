@@ -130,6 +130,21 @@ class SolveReport:
 
 
 @dataclass(frozen=True)
+class PlannedReport:
+    """What was decided about calls of one kind, which `compile(schedule="report.json")` takes again.
+
+    `graph` pairs each equation with a digest of what it computes. Where there is a `reason`, the program runs as it was
+    written.
+    """
+
+    signature: str
+    schedule: str
+    tolerance: float | None
+    reason: str
+    graph: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that is known about one compiled program.
 
@@ -138,7 +153,8 @@ class ReportData:
     included; later calls leave them as they are. `runs` are the solves of the last call, followed by those of its
     backward pass once that has run. `stop` is the loosest relative tolerance that a recurrence is solved to, 0 where
     all run in order. `seconds` pairs each stage with the time spent in it; `original_seconds` and `emitted_seconds` are
-    one call of each, measured. `structure` is there where straight-line code is the main thing.
+    one call of each, measured. `structure` is there where straight-line code is the main thing. `plan` has what was
+    decided about calls of every kind, this one and others.
     """
 
     program: str
@@ -160,6 +176,7 @@ class ReportData:
     runs: tuple[SolveReport, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     structure: StructureReport | None = None
+    plan: tuple[PlannedReport, ...] = ()
 
     @property
     def pay_back(self) -> float | None:

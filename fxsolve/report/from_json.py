@@ -9,6 +9,7 @@ from fxsolve.report.data import (
     CandidateReport,
     Check,
     LoopReport,
+    PlannedReport,
     SkipReport,
     SolveReport,
     StructureReport,
@@ -24,13 +25,13 @@ def from_json(text: str) -> Report:
     """The report that `to_json` wrote; `InputError` for any other text."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not a report: the text is not JSON ({error})") from error
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise InputError(f'not a report: the key "format" must be "{FORMAT}"')
     try:
         return _report(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"not a report: {type(error).__name__}: {error}") from error
 
 
@@ -47,6 +48,7 @@ def _report(data: dict[str, Any]) -> Report:
             "gradient_check": _check(data["gradient_check"]),
             "certificates": tuple(_certificate(entry) for entry in data["certificates"]),
             "structure": _structure(data["structure"]),
+            "plan": tuple(map(_planned, data.get("plan", ()))),
             "runs": tuple(SolveReport(**{**run, "change": float(run["change"])}) for run in data["runs"]),
         }
     )
@@ -76,6 +78,11 @@ def _structure(data: dict[str, Any] | None) -> StructureReport | None:
     times = {name: float(data[name]) for name in ("sequential_seconds", "chain_seconds", "slowest_seconds")}
     longest = SkipReport(**data["longest"]) if data["longest"] else None
     return StructureReport(**{**data, **times, "blocks": tuple(blocks), "units": tuple(units), "longest": longest})
+
+
+def _planned(data: dict[str, Any]) -> PlannedReport:
+    graph = tuple((name, digest) for name, digest in data["graph"])
+    return PlannedReport(**{**data, "tolerance": _number(data["tolerance"]), "graph": graph})
 
 
 def _certificate(data: dict[str, Any]) -> Certificate:

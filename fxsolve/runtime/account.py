@@ -48,4 +48,4 @@ class Account:
 
     def _is_automatic(self) -> bool:
         """Whether the clock of this process may decide."""
-        return self.options.schedule == "auto" and not in_group()
+        return self.options.is_automatic and not in_group()

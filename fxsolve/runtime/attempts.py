@@ -21,6 +21,7 @@ from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import CallKey
 from fxsolve.runtime.modes import as_written
 from fxsolve.runtime.ready import Ready
+from fxsolve.runtime.remembering import forget
 from fxsolve.solvers.solution import Solution, observe
 from fxsolve.solvers.trips import TripsError, trying
 from fxsolve.torch_compat.trees import pytree
@@ -186,6 +187,8 @@ class Attempts:
     def _retire(self, group: Group, reason: str) -> None:
         if group.retired:
             return
+        for variant in group.variants:
+            forget(variant.entry)
         last = group.fallback or next(iter(group.variants), None) or self.latest
         report = last.report if last is not None else Report(name_of(self._program), "left alone")
         report = replace(report, status="left alone", reason=reason, schedule="original")

@@ -23,9 +23,11 @@ from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import UNSEEN, CallKey, Reader, describe_call, is_observed
 from fxsolve.runtime.overview import note
 from fxsolve.runtime.patience import Patience
+from fxsolve.runtime.planned import planned
 from fxsolve.runtime.purchase import buy
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
+from fxsolve.runtime.remembering import remember_purchase
 from fxsolve.runtime.siblings import Siblings
 from fxsolve.runtime.turns import take_turn
 from fxsolve.solvers.requests import deliver
@@ -100,7 +102,7 @@ class Runtime:
         runs = self._attempts.runs
         ready = self.latest.entry.ready if runs else None
         late = ready.backward_solutions if ready is not None else ()
-        return replace(self.latest.report, runs=(*runs, *map(run_of, late)))
+        return replace(self.latest.report, runs=(*runs, *map(run_of, late)), plan=planned(self._cache.variants()))
 
     def entries(self) -> tuple[EntryInfo, ...]:
         """Every compiled version that is kept, the least recently used first."""
@@ -140,6 +142,7 @@ class Runtime:
                 return
             with self._cache.lock:
                 group.replace(old, variant_of(entry, old.calls))
+            remember_purchase(old.entry, entry)
 
     def _record(self, call: CallKey, original: Original) -> Any:
         """The result of the program, recorded for later calls, or left alone where recordings are of no use."""

@@ -2,72 +2,62 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
 
-from torch import Tensor
-
-from fxsolve.capture.effects.mutations import note_mutations
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import FxSolveError, InputError, LeftAloneError, ScheduleError
+from fxsolve.ir.fingerprint import Fingerprint, fingerprint
 from fxsolve.ir.nested import every_repeat
-from fxsolve.ir.spec import System
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.loops.stopping.counts import folded
 from fxsolve.plan.decision import Decision
-from fxsolve.plan.guarded import exact_for
-from fxsolve.plan.methods import METHODS
-from fxsolve.plan.tolerance import loosest_stop
-from fxsolve.report.loops import loop_reports
-from fxsolve.report.report import Report
+from fxsolve.plan.purse import Offer
 from fxsolve.report.units import count
-from fxsolve.runtime.checks import check_example
-from fxsolve.runtime.contest import is_close, may_take_turns
-from fxsolve.runtime.entries import Costs, Entry, Options
+from fxsolve.runtime.contest import may_take_turns
+from fxsolve.runtime.decided import Decided
+from fxsolve.runtime.entries import Entry, Options
 from fxsolve.runtime.family import member
-from fxsolve.runtime.faults import DiffersError, NoLoopError, internal_error
-from fxsolve.runtime.gradients import Differentiable, Original, make_differentiable
-from fxsolve.runtime.group import Ballot, Verdict, ballot_about
+from fxsolve.runtime.faults import NoLoopError, internal_error
+from fxsolve.runtime.gradients import Differentiable, Original
+from fxsolve.runtime.judging import judge, time_both
+from fxsolve.runtime.making import Made, Maker
 from fxsolve.runtime.modes import plain_torch
+from fxsolve.runtime.plans import SavedPlan
 from fxsolve.runtime.prospect import Prospect, prospect_of
 from fxsolve.runtime.ready import generators_of, make_ready
-from fxsolve.runtime.straight_code import names_blocks, structure_of
-from fxsolve.runtime.trial import race, run_original, time_emitted
+from fxsolve.runtime.sources import Source, settle
+from fxsolve.runtime.straight_code import names_blocks
+from fxsolve.runtime.verdict import Measured, Verdict
+from fxsolve.runtime.whose import source_of
 from fxsolve.solvers.requests import unasked
-from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
 from fxsolve.state.rewind import rewinder
 from fxsolve.torch_compat.trees import pytree
 
-_Made = tuple[Decision, Emitted | Differentiable]
-_WORTH = 1.2
-_CALL_SECONDS = 3e-5  # what a call costs besides: its guards, what it hands on
-_STORE_SECONDS = 2e-6  # for each tensor that is kept until the next call, and looked at there
-_TIGHT = 1e-15  # sweeps that are only compared after they have stopped changing, nearly
+_ORIGINAL = "original"
 
 
 @dataclass
 class Compilation:
-    """The stages after recording, with what they share; `rewind` puts the generators back to where it began."""
+    """The stages after recording, for the call `original`; `rewind` puts the generators back to where it began.
 
-    program: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    captured: Program
-    known: Partition | None
-    options: Options
-    clock: Clock
-    report: Report
+    Of a call, `reading` are seconds that the program itself does not take. Where the choice is automatic, `source` says
+    where it may have been made before.
+    """
+
+    original: Original
+    maker: Maker
     rewind: Callable[[], None]
-    costs: Costs
-    tolerance: float | None = None  # of what was made last
-    made: _Made | None = None  # and checked
-    parts: Partition | None = None
+    reading: float
+    source: Callable[[Program, Options, Fingerprint], Source] = source_of
+    made: Made | None = None
+    parts: Partition | None = None  # once loops were looked for
+    settled: Decided | None = None
     is_close: bool = False
-    system: System | None = None  # once its loops were looked for
 
     def entry(self) -> Entry:
-        rewind = rewinder(generators_of(self.captured))
+        """What is to answer such calls."""
+        rewind = rewinder(generators_of(self.maker.captured))
         try:
             with unasked():
                 return self._entry()
@@ -76,179 +66,135 @@ class Compilation:
         except LeftAloneError as reason:
             return self._left_alone(str(reason))
         except (ScheduleError, InputError) as error:
-            if self.options.schedule != "auto":
+            if not self.maker.options.is_automatic:
                 raise  # the user's own schedule does not fit the program
-            return self._left_alone(internal_error(self.clock.stage, error))
+            return self._left_alone(internal_error(self.maker.clock.stage, error))
         except FxSolveError as error:
             return self._left_alone(str(error))
         except Exception as error:
-            return self._left_alone(internal_error(self.clock.stage, error))
+            return self._left_alone(internal_error(self.maker.clock.stage, error))
         finally:
             rewind()
 
     def _left_alone(self, reason: str) -> Entry:
-        report = replace(self.report, status="left alone", reason=reason, schedule="original", certificates=())
-        return Entry(report, prospect=self._prospect(), system=self.system)
+        report = replace(self.maker.report, status="left alone", reason=reason, schedule="original", certificates=())
+        system = self.parts.system if self.parts is not None else None
+        return Entry(report, prospect=self._prospect(), system=system, settled=self.settled)
 
     def _prospect(self) -> Prospect | None:
         """What compiled steps are predicted to save later."""
         if self.made is None or self.parts is None:
             return None
-        decision, emitted = self.made
-        reference = make_ready(self.captured, decision, emitted, self.parts.rested)
-        return prospect_of(self.captured, self.parts, decision, reference, self.report)
+        captured, (decision, emitted) = self.maker.captured, self.made
+        reference = make_ready(captured, decision, emitted, self.parts.rested)
+        return prospect_of(captured, self.parts, decision, reference, self.maker.report)
 
     def _entry(self) -> Entry:
+        captured = self.maker.captured
         with plain_torch():
-            self.parts = parts = self._partition()
-            if self.captured.grad and self.captured.backward is None:
-                self._refuse_gradients(parts)
-        decision, emitted = self._settled(parts)
+            self.parts = parts = self.maker.partition()
+            asked = self._asked(parts)
+        decision, emitted = self._chosen(parts) if asked.schedule == "auto" else self._named(parts, asked)
         # At another length, nobody would ask what the system rests on.
         repeats = list(every_repeat(parts.system))
-        is_alone = self.known is not None or parts.rested or not repeats or any(one.until for one in repeats)
-        leaves = pytree.tree_leaves((self.args, self.kwargs))
-        kept = None if is_alone else member(self.captured, parts.system, leaves)
-        stops = any(one.until is not None for one in repeats)
-        ready = make_ready(self.captured, decision, emitted, parts.rested)
-        entry = Entry(self.report, ready, decision, kept, prospect=self._prospect(), is_close=self.is_close)
-        return replace(entry, folded=folded(self.captured) if stops else None, system=parts.system)
+        is_alone = self.maker.known is not None or parts.rested or not repeats or any(one.until for one in repeats)
+        leaves = pytree.tree_leaves((self.original.args, self.original.kwargs))
+        kept = None if is_alone else member(captured, parts.system, leaves)
+        ready = make_ready(captured, decision, emitted, parts.rested)
+        entry = Entry(self.maker.report, ready, decision, kept, prospect=self._prospect(), is_close=self.is_close)
+        stops = folded(captured) if any(one.until is not None for one in repeats) else None
+        return replace(entry, folded=stops, system=parts.system, settled=self.settled)
 
-    def _settled(self, parts: Partition) -> _Made:
-        """What runs instead of the original; the processes of a group decide alike where a clock decides."""
-        ballot, options = Ballot(), self.options
-        if options.schedule == "auto":
-            ballot = ballot_about(self.captured, options.backend, options.tolerance)
-        verdict, made = ballot.settle(lambda: self._own(parts), lambda verdict: self._adopted(parts, verdict))
-        if verdict.note:
-            self.report = replace(self.report, notes=(*self.report.notes, verdict.note))
+    def _asked(self, parts: Partition) -> Verdict:
+        """What the user asks for; of a plan, what it decides about this system. Raises for what is left alone."""
+        captured, options, graph = self.maker.captured, self.maker.options, fingerprint(parts.system)
+        asked = Verdict(str(options.schedule), options.tolerance)
+        if isinstance(options.schedule, SavedPlan):
+            asked = options.schedule.verdict_about(graph, captured.example.inputs)
+        self.settled = Decided(graph, asked.tolerance, self.source(captured, options, graph))
+        if asked.reason or asked.schedule == _ORIGINAL:
+            raise LeftAloneError(f"{asked.by}: {asked.reason}" if asked.reason else "schedule='original' asks for that")
+        if not parts.system.repeats and not names_blocks(parts.system, asked.schedule, asked.tolerance):
+            raise NoLoopError(self._why_no_loop(parts))
+        if captured.grad and captured.backward is None:
+            for one in parts.system.repeats:
+                self.maker.note(f"{one.name}: {one.length} steps at {one.source} were rolled")
+            raise LeftAloneError(
+                "the result wants gradients, which only the original gives; call it under torch.no_grad()"
+            )
+        return asked
+
+    def _why_no_loop(self, parts: Partition) -> str:
+        notes, deep = (*parts.notes, *self.maker.captured.notes), self.maker.report.structure
+        nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
+        reason = notes[0] if notes else nothing
+        if deep is not None and self.maker.options.is_automatic:
+            return f"sequential is best here: {count(len(deep.blocks), 'block')}, {deep.depth:,} deep; {reason}"
+        return reason
+
+    def _named(self, parts: Partition, asked: Verdict) -> Made:
+        """What the user's schedule gives."""
+        with plain_torch():
+            made = self.maker.solve(parts, asked)
+        self._race(*made)
+        self.maker.note(asked.note)
+        return made
+
+    def _chosen(self, parts: Partition) -> Made:
+        """What runs instead of the original, by whoever decides."""
+        assert self.settled is not None
+        source = self.settled.source
+        verdict, made = settle(source, lambda: self._own(parts), lambda verdict: self._adopted(parts, verdict))
+        for note in (verdict.note, *source.notes()):
+            self.maker.note(note)
+        self.settled = replace(self.settled, tolerance=verdict.tolerance)
         if made is None:
             raise LeftAloneError(verdict.reason)
         return made
 
-    def _own(self, parts: Partition) -> tuple[Verdict, _Made | None]:
+    def _own(self, parts: Partition) -> tuple[Verdict, Made | None]:
         """What this process finds best."""
         try:
             with plain_torch():
-                self.made = decision, emitted = self._checked(parts)
-            self._race(emitted, decision)
+                self.made = self.maker.best(parts)
+            reason = self._race(*self.made)
         except LeftAloneError as error:
-            return Verdict("", reason=str(error)), None
-        return Verdict(str(decision.schedule), self.tolerance), (decision, emitted)
+            reason = str(error)
+        return self._verdict(reason), None if reason else self.made
 
-    def _adopted(self, parts: Partition, verdict: Verdict) -> _Made | None:
-        """What another process found best, checked on what this one has recorded."""
-        self.report = replace(self.report, original_seconds=None, emitted_seconds=None)
-        if not verdict.schedule:
+    def _verdict(self, reason: str) -> Verdict:
+        """What was decided, with what was measured for it."""
+        prospect, report = self._prospect(), self.maker.report
+        gain, price = (prospect.saving, prospect.price) if prospect is not None else (0.0, 0.0)
+        measured = Measured(report.original_seconds, report.emitted_seconds, gain, price, self.is_close)
+        schedule = str(self.made[0].schedule) if self.made is not None else ""
+        return Verdict(schedule, self.maker.tolerance, reason, measured=measured)
+
+    def _adopted(self, parts: Partition, verdict: Verdict) -> Made | None:
+        """What was decided elsewhere, checked on what this process has recorded; None for the original."""
+        found = verdict.measured or Measured()
+        self.maker.report = replace(self.maker.report, original_seconds=found.original, emitted_seconds=found.emitted)
+        if verdict.reason and not found.gain:
             return None
         try:
             with plain_torch():
-                return self._solve(parts, verdict)
+                decision, emitted = self.maker.solve(parts, verdict)
         except ScheduleError as error:
-            raise LeftAloneError(f"the schedule of the group does not fit what this process runs: {error}") from error
+            raise LeftAloneError(f"what {verdict.by} decided does not fit this program: {error}") from error
+        if found.gain:
+            decision = replace(decision, offers=(Offer("", "", found.gain, found.price),))
+        self.made = decision, emitted
+        self.is_close = found.is_close and may_take_turns(self.maker.captured, emitted)
+        return None if verdict.reason else self.made
 
-    def _checked(self, parts: Partition) -> _Made:
-        """A decision, and its module that reproduces the recorded run; a safer one where the automatic one does not."""
-        if self.options.schedule != "auto":
-            return self._solve(parts, Verdict(self.options.schedule, self.options.tolerance))
-        for tolerance in (self.options.tolerance, _TIGHT):
-            try:
-                return self._solve(parts, Verdict("auto", tolerance))
-            except DiffersError as error:
-                parts = replace(parts, notes=(*parts.notes, f"{self.report.schedule} was dropped: {error}"))
-        return self._solve(parts, Verdict("gs"))
-
-    def _solve(self, parts: Partition, asked: Verdict) -> _Made:
-        self.tolerance = tolerance = asked.tolerance
-        settings = (asked.schedule, self.options.backend, tolerance, METHODS, self.costs.purse())
-        decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
-        while True:
-            try:
-                return decision, self._try(parts, decision, tolerance)
-            except DiffersError as error:
-                safer = None
-                if error.guard is not None:
-                    safer = exact_for(self.captured, parts.system, decision, error.guard)
-                if safer is None:
-                    raise
-                decision = safer
-
-    def _try(self, parts: Partition, decision: Decision, tolerance: float | None) -> Emitted | Differentiable:
-        """The module of a decision, checked."""
-        emitted = self._emit(parts, decision, tolerance)
-        loops = loop_reports(parts.system, decision)
-        notes = (*parts.notes, *self.captured.notes, *decision.notes, *note_mutations(self.captured))
-        schedule_text = str(decision.schedule)
-        self.report = replace(self.report, status="emitted", schedule=schedule_text, loops=loops, notes=notes)
-        stop = loosest_stop(parts.system, decision.schedule, as_stop(tolerance))
-        self.clock.time("check", self._check, emitted, decision, stop)
-        self.report = replace(self.report, stop=stop)
-        return emitted
-
-    def _emit(self, parts: Partition, decision: Decision, tolerance: float | None) -> Emitted | Differentiable:
-        settings = (self.captured, parts, decision, tolerance)
-        if self.captured.backward is None:
-            return self.clock.time("emit", emit, *settings)
-        return make_differentiable(self.captured, self.clock.time("emit", emit_passes, *settings))
-
-    def _refuse_gradients(self, parts: Partition) -> NoReturn:
-        found = (f"{one.name}: {one.length} steps at {one.source} were rolled" for one in parts.system.repeats)
-        self.report = replace(self.report, notes=(*parts.notes, *found))
-        raise LeftAloneError("the result wants gradients, which only the original gives; call it under torch.no_grad()")
-
-    def _partition(self) -> Partition:
-        parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
-        self.system, notes = parts.system, (*parts.notes, *self.captured.notes)
-        structure = structure_of(self.captured, parts.system, self.clock)
-        self.report = replace(self.report, notes=notes, structure=structure)
-        if not parts.system.repeats and not names_blocks(parts.system, self.options.schedule, self.options.tolerance):
-            nothing = f"no loop was found: it takes {MIN_TRIPS} equal steps and {MIN_CALLS} calls at least"
-            reason = notes[0] if notes else nothing
-            deep = self.report.structure
-            if deep is not None and self.options.schedule == "auto":
-                reason = f"sequential is best here: {count(len(deep.blocks), 'block')}, {deep.depth:,} deep; {reason}"
-            raise NoLoopError(reason)
-        return parts
-
-    def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:
-        """The emitted module must reproduce the recorded run."""
-        found = check_example(emitted, self.captured, decision, stop)
-        self.report = replace(self.report, check=found.results, certificates=found.certificates)
-        if found.gradients is not None:
-            self.report = replace(self.report, gradient_check=found.gradients)
-        if found.fault:
-            raise DiffersError(found.fault)
-
-    def _race(self, emitted: Emitted | Differentiable, decision: Decision) -> None:
-        """Time the module against the original; the faster one stays, unless the user named a schedule."""
-        original = Original(self.program, self.args, self.kwargs)
-        times = race(
-            self._run_original,
-            lambda: time_emitted(emitted, self.captured, original),
-            decision.sequential_seconds or 0.0,
-        )
-        self.report = replace(self.report, original_seconds=times.original, emitted_seconds=times.emitted)
-        if times.original is None or self.options.schedule != "auto":
-            return
-        # A backward pass costs more besides than others.
-        worth = _WORTH if isinstance(emitted, Differentiable) else 1.0
-        besides = _CALL_SECONDS + self.costs.reading + _STORE_SECONDS * len(self.captured.stores.fresh)
-        close = is_close(times.original, times.emitted + besides)
-        self.is_close = close and may_take_turns(self.captured, emitted)
-        if times.emitted * worth + besides > times.original and not self.is_close:
-            ratio = times.emitted / times.original
-            cost = ", and each call costs something besides" if ratio < 1 else ""
-            raise LeftAloneError(f"sequential is best here: the emitted module takes {ratio:.2f} times as long{cost}")
-
-    def _run_original(self) -> float:
-        """Run the program once more as if for the first time; returns the seconds."""
-        given = tuple(leaf for leaf in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor))
-        inputs = (*given, *self.captured.example.state)
-        if self.captured.draws:
-            self.rewind()  # another draw could take another branch, and write where nothing is put back
-        try:
-            return run_original(Original(self.program, self.args, self.kwargs), self.captured, inputs)
-        except Exception as error:
-            raise LeftAloneError(
-                f"the program raised {type(error).__name__} when it ran a second time on these arguments"
-            ) from error
+    def _race(self, decision: Decision, emitted: Emitted | Differentiable) -> str:
+        """Time the module against the original; the reason to leave the program alone, "" where it is to be used."""
+        maker = self.maker
+        expected = decision.sequential_seconds or 0.0
+        times = time_both(self.original, emitted, maker.captured, expected, self.rewind)
+        maker.report = replace(maker.report, original_seconds=times.original, emitted_seconds=times.emitted)
+        if not maker.options.is_automatic:
+            return ""
+        found = judge(times, emitted, maker.captured, self.reading)
+        self.is_close = found.is_close and may_take_turns(maker.captured, emitted)
+        return "" if self.is_close else found.reason

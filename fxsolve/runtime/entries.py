@@ -9,8 +9,10 @@ from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.purse import Purse
 from fxsolve.report.report import Report
+from fxsolve.runtime.decided import Decided
 from fxsolve.runtime.declaration import Shapes
 from fxsolve.runtime.family import Member
+from fxsolve.runtime.plans import SavedPlan
 from fxsolve.runtime.prospect import Prospect
 from fxsolve.runtime.ready import Ready
 
@@ -19,7 +21,7 @@ from fxsolve.runtime.ready import Ready
 class Options:
     """What the user of `compile` may set."""
 
-    schedule: str = "auto"
+    schedule: str | SavedPlan = "auto"
     backend: str = "inductor"
     tolerance: float | None = None
     verify: str | int = "first"
@@ -27,6 +29,11 @@ class Options:
     dynamic_shapes: Shapes = None
     mode: str = "default"
     on_left_alone: str = "warn"
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the schedule is for fxsolve to choose."""
+        return self.schedule == "auto"
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Entry:
     `has_communicated` tells that its recording ended because the program communicates with other processes, and
     `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
     kept of a program with loops that stop on a value, and `prospect` of one that compiled steps may make faster. Where
-    it `is_close` which form is faster, calls decide. `system` is there wherever loops were looked for.
+    it `is_close` which form is faster, calls decide. `system` is there wherever loops were looked for, and
+    `settled` where it was decided how to solve them.
     """
 
     report: Report
@@ -65,3 +73,4 @@ class Entry:
     prospect: Prospect | None = None
     is_close: bool = False
     system: System | None = None
+    settled: Decided | None = None

@@ -25,6 +25,7 @@ from fxsolve.runtime.entries import Costs, Entry, Options, Refusal
 from fxsolve.runtime.family import Member, grow
 from fxsolve.runtime.faults import internal_error
 from fxsolve.runtime.gradients import Original
+from fxsolve.runtime.making import Maker
 from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.set_first import find_made
 from fxsolve.runtime.visit import Visit
@@ -63,14 +64,15 @@ def build(
     `follows`, numbers that it reads are followed through its Python code; `earlier` recordings of such calls, in which
     loops took other numbers of steps, tell which numbers depend on these.
     """
-    clock = Clock()
+    clock, original = Clock(), Original(program, args, kwargs)
     report = Report(program=name_of(program), status="left alone")
     visit = Visit(program, args, kwargs, live.counters)
     rewind = rewinder_of(program, visit.leaves)
     for one, two, lengths in relatives.pairs(args, kwargs, clock):
         grown = _grow(one, two, lengths, visit, rewind, clock)
         if not isinstance(grown, str):
-            entry = Compilation(program, args, kwargs, *grown, options, clock, report, rewind, costs).entry()
+            maker = Maker(*grown, options, clock, report, costs.purse)
+            entry = Compilation(original, maker, rewind, costs.reading).entry()
             if entry.ready is not None or (entry.report.check is not None and within(entry.report.check)):
                 learn(grown[0])
                 return _timed(entry, clock), rebuild(grown[0].output, grown[0].example.outputs)
@@ -87,14 +89,13 @@ def build(
         before = contents_of(visit.reach)
         result = program(*args, **kwargs)
         return Entry(left, refusal=Refusal(wrote=contents_of(visit.reach) != before)), result
-    captured = _with_made(captured, Original(program, args, kwargs), live, rewind)
+    captured = _with_made(captured, original, live, rewind)
     learn(captured)
     report = replace(report, calls=_count_calls(captured), draws=len(captured.draws), guards=len(captured.guards))
     result = rebuild(captured.output, captured.example.outputs)
     captured = clock.time("partition", _fold, captured, earlier)
-    entry = _timed(
-        Compilation(program, args, kwargs, captured, None, options, clock, report, rewind, costs).entry(), clock
-    )
+    maker = Maker(captured, None, options, clock, report, costs.purse)
+    entry = _timed(Compilation(original, maker, rewind, costs.reading).entry(), clock)
     entry = replace(entry, is_undecided=_is_undecided(entry, captured, follows))
     return replace(entry, report=replace(entry.report, notes=(*entry.report.notes, *relatives.notes))), result
 

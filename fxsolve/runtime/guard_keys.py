@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.errors import CaptureError, CommunicationError
-from fxsolve.runtime.forms import PLAIN_LEAVES, Forms, are_plain_tensors, describe, flatten, sameness
+from fxsolve.runtime.forms import PLAIN_LEAVES, Forms, are_plain_tensors, describe, describe_tensors, flatten, sameness
 from fxsolve.runtime.modes import AUTOCAST_DEVICES, runs_as_written
 from fxsolve.state.live import NO_STATE, LiveSet, LiveState, read_live
 from fxsolve.state.places import PLAIN, is_container
@@ -149,7 +149,7 @@ def family_of(call: CallKey) -> Hashable:
 
 def describe_call(call: CallKey) -> str:
     """The shapes and dtypes of the tensors of a call."""
-    return ", ".join(f"{str(t.dtype).removeprefix('torch.')}{list(t.shape)}" for t in call.tensors) or "no tensors"
+    return describe_tensors(call.tensors)
 
 
 def changed_part(before: HashedState, after: HashedState) -> str:

@@ -10,6 +10,7 @@ from fxsolve.capture.record.backward import draw_cotangent
 from fxsolve.errors import PartitionError
 from fxsolve.loops.partition import Partition
 from fxsolve.plan.decision import Decision
+from fxsolve.plan.schedule import Schedule
 from fxsolve.report.report import Report
 from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.runtime.gradients import Differentiable, lay_out
@@ -26,7 +27,7 @@ class Prospect:
     """Compiled steps are predicted to save `saving` seconds a call, and to cost `price`.
 
     `program` holds no intermediate values, and no tensors of the recorded call. `reference` runs as the recorded run
-    did, which it was compared with, without compiled steps.
+    did, which it was compared with, by the `schedule`, without compiled steps.
     """
 
     saving: float
@@ -34,6 +35,7 @@ class Prospect:
     program: Program
     parts: Partition
     reference: Ready
+    schedule: Schedule
 
     def refreshed(self, tensors: tuple[Tensor, ...]) -> Program:
         """The program with a call of these tensors as its example: inputs and parameters may have changed since.
@@ -81,7 +83,7 @@ def prospect_of(
     if saving < LEAST_SHARE * now:
         return None
     price = sum(one.price for one in decision.offers if one.gain)
-    return Prospect(saving, price, _without_values(program), parts, reference)
+    return Prospect(saving, price, _without_values(program), parts, reference, decision.schedule)
 
 
 def _without_values(program: Program) -> Program:

@@ -10,10 +10,12 @@ from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
 from fxsolve.runtime.cache import Variant
 from fxsolve.runtime.compilation import Compilation
-from fxsolve.runtime.entries import Costs, Entry, Options
+from fxsolve.runtime.entries import Entry, Options
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import CallKey
+from fxsolve.runtime.making import Maker
 from fxsolve.runtime.prospect import Prospect
+from fxsolve.runtime.sources import Nowhere
 from fxsolve.stages import Clock
 from fxsolve.state.rewind import rewinder_of
 from fxsolve.torch_compat.trees import pytree
@@ -42,8 +44,8 @@ def buy(
         program = clock.time("reference", prospect.refreshed, call.tensors)
         ledger.pay(prospect.price)
         report = Report(name_of(original.program), "left alone", signature=old.report.signature)
-        given = (original.program, original.args, original.kwargs, program, prospect.parts, options, clock, report)
-        bought = Compilation(*given, rewind, Costs(lambda: purse, reading)).entry()
+        maker = Maker(program, prospect.parts, options, clock, report, lambda: purse)
+        bought = Compilation(original, maker, rewind, reading, lambda *_: Nowhere()).entry()
     except GuardError:  # another recording is the one for this call; the next one may be for this
         ledger.pay(_PUT_OFF * prospect.price)
         return old

@@ -9,6 +9,7 @@ from fxsolve.runtime.cache import Cache, Group, Variant
 from fxsolve.runtime.contest import Contest
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import CallKey
+from fxsolve.runtime.remembering import remember
 
 
 def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, original: Original, began: float) -> Any:
@@ -44,7 +45,10 @@ def _settle(group: Group, variant: Variant, contest: Contest) -> None:
     entry = replace(entry, report=report, is_close=False)
     if contest.is_emitted_faster:
         variant.entry = entry
+        remember(entry)
     elif variant in group.variants:
         reason = f"sequential is best here: in these calls, the emitted module takes {fast / slow:.2f} times as long"
         report = replace(report, status="left alone", reason=reason, schedule="original", certificates=())
-        group.retire(Variant(replace(entry, report=report, ready=None), variant.calls))
+        lost = Variant(replace(entry, report=report, ready=None), variant.calls)
+        group.retire(lost)
+        remember(lost.entry)

@@ -5,13 +5,17 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from fxsolve.errors import InputError
+from fxsolve.plan.schedule import Schedule
+from fxsolve.runtime.cache import OriginalSchedule
 from fxsolve.runtime.entries import Options
+from fxsolve.runtime.plans import SavedPlan, read_plan
 
 _OPTIONS = ("example_inputs", *(field.name for field in fields(Options)))
 # Options of torch.compile, and what there is here instead.
@@ -82,3 +86,20 @@ def check_names(names: Iterable[str]) -> None:
         close = get_close_matches(name, _OPTIONS, 1, 0.5)
         meant = _INSTEAD.get(name) or (f"did you mean {close[0]!r}?" if close else "")
         raise InputError(f"there is no option {name!r}{meant and ': '}{meant}; options are {', '.join(_OPTIONS)}")
+
+
+def read_schedule(schedule: Any) -> str | SavedPlan:
+    """What the user hands over as a schedule: text, the plan in a .json file, or what `schedule` of another one is.
+
+    Raises `InputError` for a file that holds no plan, and for anything else.
+    """
+    if isinstance(schedule, (*get_args(Schedule), OriginalSchedule)):
+        return str(schedule)
+    if isinstance(schedule, Path) or (isinstance(schedule, str) and schedule.strip().endswith(".json")):
+        return read_plan(Path(schedule))
+    if not isinstance(schedule, str | SavedPlan):
+        kind = type(schedule).__name__
+        raise InputError(
+            f"schedule is a {kind}; it must be text, such as 'auto' or 'gs(loop0)', a .json file, or a schedule"
+        )
+    return schedule

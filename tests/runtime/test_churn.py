@@ -48,7 +48,7 @@ def never_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every emitted module loses its race."""
 
     def lose(self: Any, *_: Any) -> None:
-        self.report = replace(self.report, original_seconds=1.0, emitted_seconds=2.0)
+        self.maker.report = replace(self.maker.report, original_seconds=1.0, emitted_seconds=2.0)
         raise LeftAloneError("sequential is best here: it takes 2.00 times as long")
 
     monkeypatch.setattr("fxsolve.runtime.compilation.Compilation._race", lose)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import fxsolve
-from fxsolve.runtime import calls, compilation, turns
+from fxsolve.runtime import calls, judging, turns
 from fxsolve.runtime.contest import BAND, FEWEST, MOST, Contest, is_close
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.ready import Ready
@@ -75,7 +75,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     monkeypatch.setattr(Ready, "run", ready_run)
     for module in (calls, turns):
         monkeypatch.setattr(module, "seconds_now", lambda: now[0])
-    monkeypatch.setattr(compilation, "is_close", lambda *_: True)
+    monkeypatch.setattr(judging, "is_close", lambda *_: True)
     return took
 
 

@@ -1,0 +1,3 @@
+"""The version of fxsolve."""
+
+VERSION = "0.1.0"
