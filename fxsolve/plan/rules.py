@@ -112,19 +112,39 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
     parts = (FixedPoint(whole(repeat)),)
     run = run_parts(repeat, situation.values, parts)
-    reason = f"every step is the same map: step {run.sweeps} of {repeat.length} changed nothing, bit for bit"
     if run.sweeps == repeat.length:
-        reason = "every step is the same map, and each of the steps was needed"
+        return _choose_endless(situation, run)
+    reason = f"every step is the same map: step {run.sweeps} of {repeat.length} changed nothing, bit for bit"
     chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", reason)
     step = run.seconds / run.sweeps
     # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
     settles = run.sweeps <= repeat.length // 2
-    fused = [] if settles else Fused.price(situation, Weighed(repeat, step))
-    others = tuple(trial.candidate for trial in fused)
+    choice = Choice(repeat.name, parts, chosen, step_seconds=step, sweeps=run.sweeps)
+    return (choice, run) if settles else _or_fused(situation, choice, step, run)
+
+
+def _choose_endless(situation: Situation, asking: ProbeRun) -> tuple[Choice, ProbeRun]:
+    """Each step was needed: in order, where to ask after each of them whether it was the last costs something."""
+    repeat = situation.repeat
+    in_turn = run_parts(repeat, situation.values, (whole(repeat),))
+    is_free = asking.seconds <= in_turn.seconds * MARGIN
+    parts, run = ((FixedPoint(whole(repeat)),), asking) if is_free else ((whole(repeat),), in_turn)
+    reason = "every step is the same map, and each of the steps was needed"
+    chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", reason)
+    asked = Candidate(str(FixedPoint(whole(repeat))), "eager", asking.seconds, "measured", "it asks after each step")
+    step = run.seconds / repeat.length
+    choice = Choice(repeat.name, parts, chosen, () if is_free else (asked,), step_seconds=step)
+    return _or_fused(situation, replace(choice, sweeps=repeat.length if is_free else None), step, run)
+
+
+def _or_fused(situation: Situation, choice: Choice, step: float, run: ProbeRun) -> tuple[Choice, ProbeRun]:
+    """The choice, or compiled steps where these are faster."""
+    fused = Fused.price(situation, Weighed(situation.repeat, step))
     for trial in fused:
         if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:
-            return Choice(repeat.name, trial.parts, trial.candidate, (chosen,), step_seconds=step), run
-    return Choice(repeat.name, parts, chosen, others, step_seconds=step, sweeps=run.sweeps), run
+            rejected = (choice.chosen, *choice.rejected)
+            return Choice(choice.repeat, trial.parts, trial.candidate, rejected, step_seconds=step), run
+    return replace(choice, rejected=(*choice.rejected, *(trial.candidate for trial in fused))), run
 
 
 def _choose_map(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:

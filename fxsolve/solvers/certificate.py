@@ -42,5 +42,5 @@ class Certificate:
 def of_own_steps(solution: Solution, loop: Loop) -> Certificate:
     """For the program's own steps, in order, up to the last one or to one that no later one would change."""
     solves_loops = any(isinstance(part, Loop) for part in loop.body.modules())
-    basis = "equality" if solution.status == "fixed point" else "in order"
+    basis = "equality" if solution.status in ("fixed point", "periodic") else "in order"
     return Certificate(solution, 0.0, True, solution.length, None if solves_loops else 0.0, basis)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fxsolve.solvers.bitwise import differs
+from fxsolve.solvers.bitwise import to_bits
 from fxsolve.solvers.certificate import of_own_steps
 from fxsolve.solvers.gauss_seidel import stack_rows
 from fxsolve.solvers.loop import Loop
@@ -12,43 +12,54 @@ from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution, Status
 
 _RARER = 32
+_OLDER = 8
 
 
 @profiled
 def fixed_point(loop: Loop, initial: tuple[tuple[Tensor, ...], ...], shared: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Run at most T steps of a loop without per-step inputs or buffers, whose lags all have distance 1.
 
-    Once every carried state is bitwise equal to the one before, each later step would repeat the last one, so
-    stopping there is exact. The longer a loop runs, the rarer it is asked: every step at first, then every `_RARER`th
-    part of the steps done, one read of the device each. Returns the stacks (T, ...) and the last values.
+    Once every carried state is bitwise equal to that of p steps before, all later steps repeat these p: with p = 1 each
+    would repeat the last one, and rounding often ends in a cycle of p = 2 or more. Steps that complete the last round
+    are run; stopping there is exact. The longer a loop runs, the rarer it is asked: every step at first, then every
+    `_RARER`th part of the steps done; and what it is compared with is at most an `_OLDER`th part of them old. Returns
+    the stacks (T, ...) and the last values.
     """
     body = loop.body.forward  # hooks are nobody's here, and a call through the module costs 2 us
-    states = [values[0] for values in initial]
+    states = old = [values[0] for values in initial]
     stacks: list[list[Tensor]] = [[] for _ in loop.stacked]
     outputs: tuple[Tensor, ...] = ()
-    count, asked, settled = 0, 0, False
-    while count < loop.length and not settled:
+    count, asked, kept, period, end = 0, 0, 0, 0, loop.length
+    while count < end:
         outputs = body(*states, *shared)
-        newest = [outputs[lag.output] for lag in loop.lags]
-        count += 1
-        if count - asked >= max(1, count // _RARER):
-            asked, settled = count, _same(newest, states)
-        states = newest
+        states = [outputs[lag.output] for lag in loop.lags]
         for stack, number in zip(stacks, loop.stacked, strict=True):
             stack.append(outputs[number])
-    status: Status = "fixed point" if settled else "sequential"
+        count += 1
+        if period or count - asked < max(1, count // _RARER):
+            continue
+        asked = count
+        if _same(states, old):
+            period = count - kept
+            end = count + (loop.length - count) % period
+        elif count - kept >= max(1, count // _OLDER):
+            old, kept = states, count
+    status: Status = ("fixed point" if period == 1 else "periodic") if period else "sequential"
     solution = Solution(loop.name, "fixed_point", loop.length, count, status, prefix=loop.length)
     publish(solution, lambda one: of_own_steps(one, loop))
-    return (*(_repeat_last(stack, loop.length) for stack in stacks), *(outputs[number] for number in loop.last))
+    rows = (_repeated(stack, period, loop.length) for stack in stacks)
+    return (*rows, *(outputs[number] for number in loop.last))
 
 
 def _same(new: list[Tensor], old: list[Tensor]) -> bool:
+    """Whether all bits are equal; on a device, it is read up to the first tensor that is not."""
     if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(new, old, strict=True)):
         return False
-    flags = [differs(a, b) for a, b in zip(new, old, strict=True)]
-    return not flags or not bool(torch.stack(flags).any())
+    return all(torch.equal(to_bits(a), to_bits(b)) for a, b in zip(new, old, strict=True))
 
 
-def _repeat_last(values: list[Tensor], length: int) -> Tensor:
-    """Stack `values` and repeat the last one up to `length` entries."""
-    return stack_rows([*values, *[values[-1]] * (length - len(values))])
+def _repeated(rows: list[Tensor], period: int, length: int) -> Tensor:
+    """Stack `rows` and repeat the last `period` of them up to `length` entries."""
+    for _ in range(length - len(rows)):
+        rows.append(rows[-period])
+    return stack_rows(rows)

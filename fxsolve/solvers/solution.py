@@ -8,7 +8,7 @@ from typing import Literal
 
 from fxsolve.solvers.context import during
 
-Status = Literal["sequential", "stopped", "fixed point", "converged", "exact", "finished sequentially"]
+Status = Literal["sequential", "stopped", "fixed point", "periodic", "converged", "exact", "finished sequentially"]
 
 
 @dataclass(frozen=True)
