@@ -17,6 +17,7 @@ from fxsolve.ir.tables import device_of, table_tensor
 from fxsolve.lower.attention import attend_by_samples
 from fxsolve.lower.batch_inside import as_sweep
 from fxsolve.lower.bias import join_bias
+from fxsolve.lower.decompose import decompose
 from fxsolve.lower.entries import tables_to_tensors
 from fxsolve.lower.trace import check_rules, trace
 from fxsolve.torch_compat.batches import FakeTensorMode
@@ -111,6 +112,7 @@ def tensor_body(repeat: Repeat) -> fx.GraphModule:
     opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
     tables_to_tensors(opened)
     attend_by_samples(opened)
+    decompose(opened)
     for node in opened.graph.nodes:
         if isinstance(node.target, Nested):
             node.target = _inside(node.target)

@@ -1,9 +1,9 @@
 """Operators: the overloads that a recorder sees, and what torch knows of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -12,9 +12,11 @@ from fxsolve.torch_compat.checks import getter, lookup, relied_on
 with relied_on():
     from torch._C import _dispatch_has_kernel_for_dispatch_key as has_kernel
     from torch._C import _nn as _functions  # pyright: ignore[reportAttributeAccessIssue]
+    from torch._decomp import decomposition_table
+    from torch._functorch.predispatch import lazy_load_decompositions as load_rules
     from torch._ops import HigherOrderOperator, OpOverload
 
-__all__ = ["HigherOrderOperator", "OpOverload", "can_decompose", "functions_of_layers", "has_kernel"]
+__all__ = ["HigherOrderOperator", "OpOverload", "can_decompose", "decompositions", "functions_of_layers", "has_kernel"]
 
 _Known = TypeVar("_Known")
 
@@ -27,6 +29,8 @@ overload_name_of: Callable[[OpOverload], str] = getter(_EXAMPLE, "_overloadname"
 can_decompose: Callable[[OpOverload], bool] = lookup(OpOverload, "_can_decompose")
 # The C bindings behind `torch.nn.functional`.
 functions_of_layers: ModuleType = _functions
+# How torch itself writes an operator by others.
+decompositions: Mapping[OpOverload, Callable[..., Any]] = decomposition_table
 
 
 def once_each(function: Callable[[OpOverload], _Known]) -> Callable[[OpOverload], _Known]:
@@ -46,5 +50,6 @@ def once_each(function: Callable[[OpOverload], _Known]) -> Callable[[OpOverload]
 @once_each
 def has_batching_rule(function: OpOverload) -> bool:
     """Whether vmap runs the operator for a whole batch; others it would run entry by entry."""
+    load_rules()  # some are there only once vmap was called
     keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition")
     return any(has_kernel(function.name(), key) for key in keys)
