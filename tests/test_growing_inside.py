@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.ir.text import pattern_text
@@ -64,3 +64,28 @@ def test_every_schedule_gives_the_values_of_the_program(program, text: str, monk
     assert ran.count("loop0") == 1
     assert ran.count("loop0_loop0") in (0, LAYERS) if text != "gs" else ran.count("loop0_loop0") == LAYERS
     assert any("they work on buffers" in note for note in fast.report().notes)
+
+
+class Clockwork(nn.Module):
+    """How many units move depends on the step, and repeats: a loop of loops whose shapes are numbers of the outer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x, self.h = nn.Linear(3, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(x.shape[1], 8)
+        for t in range(x.shape[0]):
+            new = torch.tanh(self.x(x[t]) + self.h(h))
+            moving = sum(2 for k in range(4) if t % 2**k == 0)
+            h = torch.cat([new[:, :moving], h[:, moving:]], 1)
+        return h
+
+
+def test_numbers_of_a_loop_around_have_no_shape() -> None:
+    torch.manual_seed(0)
+    model, x = Clockwork(), torch.randn(64, 2, 3)
+    fast = fxsolve.compile(model, schedule="gs", backend="eager")
+    with torch.no_grad():
+        assert torch.equal(fast(x), model(x))
+    assert [loop.length for loop in fast.report().loops if loop.name == "loop0"] == [8]

@@ -169,7 +169,8 @@ def _growing(calls: Calls, window: PeriodicWindow) -> Growing | None:
 
 
 def _shape_of(calls: Calls, value) -> tuple[int, ...]:
-    return tuple(calls.node_of(value).meta["spec"].shape)
+    spec = calls.node_of(value).meta["spec"]
+    return () if spec is None else tuple(spec.shape)  # in a step, there are numbers that change with the loop around it
 
 
 def _columns(rows: list[tuple[tuple[int, ...] | None, ...]]) -> tuple[Sizes | None, ...] | None:
