@@ -7,6 +7,6 @@ recording may be used again, from the values of arguments (`tokens`), what lies 
 derive one at a new length from two others, `compilation` decides, by what `sources` of decisions know (`plans` of the
 user, the `memory` of the machine, the `group`) or by `judging`, `making` emits and checks, and `ready` is the result.
 `nodes` and `differentiation` are its backward pass, `changed`, `faults` and `agreement` the ways in which a call goes
-back to the original. `compiled` is what users hold, with `forward` and `delegation` for those who look at it as a module,
-`pictures` for what it shows of itself, and `overview` for all of a process.
+back to the original. `compiled` is what users hold, with `forward` and `delegation` for those who look at it as a
+module, `pictures` for what it shows of itself, and `overview` for all of a process.
 """
