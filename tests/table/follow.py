@@ -9,18 +9,19 @@ from torch.utils import _pytree as pytree
 import fxsolve
 from fxsolve.capture.program import Program
 from fxsolve.errors import CaptureError
-from fxsolve.ir.spec import Lag, Read, Repeat, System
+from fxsolve.ir.spec import Lag, Read, Repeat
+from fxsolve.loops.partition import Partition
 from fxsolve.report.reads import kind_of
 from fxsolve.stages import capture, partition
 from tests.table.observe import assert_same, sharing
 from tests.table.row import Row
 
 
-def found(row: Row) -> tuple[Program, System] | CaptureError:
-    """The program and the system of the first call, or why it could not be captured."""
+def found(row: Row) -> tuple[Program, Partition] | CaptureError:
+    """The program and the equations of the first call, or why it could not be captured."""
     with row.mode():
         program = captured(row)
-        return program if isinstance(program, CaptureError) else (program, partition(program).system)
+        return program if isinstance(program, CaptureError) else (program, partition(program))
 
 
 def captured(row: Row) -> Program | CaptureError:

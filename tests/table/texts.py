@@ -11,27 +11,23 @@ from fxsolve.ir.text import system_text
 from fxsolve.loops.partition import Partition
 from fxsolve.plan.decision import Decision
 from fxsolve.solvers.loop import Loop
-from fxsolve.stages import emit, emit_passes, partition, schedule
+from fxsolve.stages import emit, emit_passes, schedule
 from tests.goldens import with_few_digits, without_paths
-from tests.table.follow import captured
-from tests.table.row import Row
 
 METHODS = ("jacobi", "newton", "scan")
 
 
-def text_of(row: Row) -> str:
+def text_of(result: tuple[Program, Partition] | CaptureError) -> str:
     """All stages of the first call of a row, without what depends on the machine or on where the files lie."""
-    with row.mode():
-        program = captured(row)
-        if isinstance(program, CaptureError):
-            return f"left alone: {without_paths(str(program))}\n"
-        parts = partition(program)
-        stages = [_recorded(program), "", "system", system_text(parts.system)]
-        stages += [f"note: {note}" for note in parts.notes]
-        if parts.system.repeats:
-            decision = schedule(program, parts, "gs", "eager")
-            stages += ["", "schedules", *_schedules(program, parts, str(decision.schedule)), ""]
-            stages += _code(program, parts, decision)
+    if isinstance(result, CaptureError):
+        return f"left alone: {without_paths(str(result))}\n"
+    program, parts = result
+    stages = [_recorded(program), "", "system", system_text(parts.system)]
+    stages += [f"note: {note}" for note in parts.notes]
+    if parts.system.repeats:
+        decision = schedule(program, parts, "gs", "eager")
+        stages += ["", "schedules", *_schedules(program, parts, str(decision.schedule)), ""]
+        stages += _code(program, parts, decision)
     return with_few_digits(without_paths("\n".join([*stages, ""])))
 
 
