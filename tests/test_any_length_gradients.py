@@ -31,8 +31,9 @@ def compare(fast: Any, original: nn.Module, lengths: tuple[int, ...]) -> None:
         assert_emitted(fast)
 
 
-@pytest.mark.parametrize("cell", [*CELLS, Dropped])
-@pytest.mark.parametrize("schedule", ["gs", "jacobi"])
+@pytest.mark.parametrize(
+    ("cell", "schedule"), [*((cell, "gs") for cell in [*CELLS, Dropped]), (CELLS[0], "jacobi"), (Dropped, "jacobi")]
+)
 def test_a_third_length_is_not_recorded(cell: Callable[[], nn.Module], schedule: str) -> None:
     fast, original = pair(cell, schedule=schedule)
     compare(fast, original, (9, 13))
