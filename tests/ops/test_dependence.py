@@ -22,7 +22,7 @@ def label(graph: fx.GraphModule, labels: Tensor) -> Tensor:
     return result.latest if isinstance(result, Entries) else torch.full((T, T), NEVER)
 
 
-def reached(program: Callable[[Tensor], Tensor], labels: Tensor, seed: int, trials: int = 8) -> Tensor:
+def reached(program: Callable[[Tensor], Tensor], labels: Tensor, seed: int, trials: int = 4) -> Tensor:
     """The latest step whose perturbation, large or small, changed an entry: a lower bound of the true label."""
     generator = torch.Generator().manual_seed(seed)
     latest = torch.full((T, T), NEVER)
@@ -50,7 +50,7 @@ columns = torch.arange(T).expand(T, T)
 
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_no_op_denies_a_dependence(name: str) -> None:
-    for seed in range(4):
+    for seed in range(2):
         assert_never_denied([name], columns, seed)
         assert_never_denied(["tanh", name], columns.t() - 1, seed)
         assert_never_denied([name, name], torch.randint(NEVER, T, (T, T)), seed)
