@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from fxsolve.economy.clock import seconds_now, synchronize
+from fxsolve.economy.clock import timed
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.arguments import Values, sweep_arguments
 from fxsolve.lower.lower import sweep_loop
@@ -40,11 +40,7 @@ def run_parts(repeat: Repeat, values: Values, parts: Sequence[Part], stop: Stop 
     """All steps as the parts of a schedule say."""
     solve = lower(repeat, parts, stop).bind(values)
     with torch.no_grad(), observe() as solutions:
-        synchronize()
-        start = seconds_now()
-        results = solve()
-        synchronize()
-        seconds = seconds_now() - start
+        results, seconds = timed(solve)
     return ProbeRun(results, seconds, solutions[-1].sweeps if solutions else 1)
 
 
@@ -104,15 +100,7 @@ def shorten(repeat: Repeat, length: int) -> Repeat:
 def least_seconds(run: Callable[[], object]) -> float:
     """The shortest time of a few runs after one warm-up, waiting for the device; other programs only add to it."""
     run()
-    times = [_seconds(run) for _ in range(_REPETITIONS)]
+    times = [timed(run)[1] for _ in range(_REPETITIONS)]
     while len(times) < _MOST_REPETITIONS and sum(times) < _CHEAP_SECONDS:
-        times.append(_seconds(run))
+        times.append(timed(run)[1])
     return min(times)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    synchronize()
-    start = seconds_now()
-    run()
-    synchronize()
-    return seconds_now() - start

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from fxsolve.economy.clock import synchronize
 from fxsolve.ir.spec import Block, Equation, System
 from fxsolve.lower.arguments import Values
 from fxsolve.lower.readable import readable_copy
 from fxsolve.plan.complete import in_order
 from fxsolve.plan.lower import lower
-from fxsolve.plan.probe import synchronize
 
 _PASSES = 2
 

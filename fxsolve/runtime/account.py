@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from fxsolve.economy.ledger import Ledger
+from fxsolve.economy.prices import Prices
 from fxsolve.economy.store import read_prices
+from fxsolve.economy.work import counts_work
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.purse import Purse
 from fxsolve.plan.rent import Rent
@@ -17,7 +19,7 @@ class Account:
     """The `ledger` of a program, under the options that the user has set for it."""
 
     options: Options
-    ledger: Ledger = field(default_factory=lambda: Ledger(read_prices()))
+    ledger: Ledger = field(default_factory=lambda: Ledger(Prices() if counts_work() else read_prices()))
 
     def purse(self) -> Purse:
         """What pays for compiling at a first call."""

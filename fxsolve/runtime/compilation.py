@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
+from fxsolve.economy.work import counts_work
 from fxsolve.errors import FxSolveError, InputError, LeftAloneError, ScheduleError
 from fxsolve.ir.fingerprint import Fingerprint, fingerprint
 from fxsolve.ir.nested import every_repeat
@@ -145,7 +146,8 @@ class Compilation:
         assert self.settled is not None
         source = self.settled.source
         verdict, made = settle(source, lambda: self._own(parts), lambda verdict: self._adopted(parts, verdict))
-        for note in (verdict.note, *source.notes()):
+        counted = "seconds are counted from operations, since torch.use_deterministic_algorithms asks for it"
+        for note in (verdict.note, *source.notes(), counted if counts_work() else ""):
             self.maker.note(note)
         self.settled = replace(self.settled, tolerance=verdict.tolerance)
         if made is None:

@@ -11,7 +11,7 @@ from fxsolve.capture.backward.boundary import BoundedResults
 from fxsolve.capture.effects.mutations import effects_of, rewound, separate, write
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
-from fxsolve.economy.clock import seconds_now, synchronize
+from fxsolve.economy.clock import timed
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
@@ -24,22 +24,22 @@ _CLEAR_GAIN = 3.0  # an expected gain of this factor needs no run of the origina
 
 def run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[tuple[Tensor, ...], float]:
     """What the module gives for the recorded inputs, draws and cotangents, and the seconds, side effects included."""
+    with plain_torch(), rewound(program, program.example.inputs):
+        return timed(lambda: _run_example(emitted, program))
+
+
+def _run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[Tensor, ...]:
     inputs, effects = program.example.inputs, effects_of(program)
-    with plain_torch(), rewound(program, inputs):
-        synchronize()
-        start = seconds_now()
-        noise = emitted.noise_inputs(program.example.noise)
-        if isinstance(emitted, Emitted):
-            outputs, gradients = emitted.module(*inputs, *noise), ()
-        else:
-            outputs, saved = emitted.solve(inputs, noise)
-            derivatives = emitted.differentiate(saved, program.example.cotangents)
-            gradients = (*derivatives.gradients, *derivatives.totals)
-        outputs = separate(effects, inputs, outputs)
-        write(effects, inputs, outputs)
-        synchronize()
-        seconds = seconds_now() - start
-    return (*outputs, *(gradient for gradient in gradients if gradient is not None)), seconds
+    noise = emitted.noise_inputs(program.example.noise)
+    if isinstance(emitted, Emitted):
+        outputs, gradients = emitted.module(*inputs, *noise), ()
+    else:
+        outputs, saved = emitted.solve(inputs, noise)
+        derivatives = emitted.differentiate(saved, program.example.cotangents)
+        gradients = (*derivatives.gradients, *derivatives.totals)
+    outputs = separate(effects, inputs, outputs)
+    write(effects, inputs, outputs)
+    return (*outputs, *(gradient for gradient in gradients if gradient is not None))
 
 
 def time_emitted(emitted: Emitted | Differentiable, program: Program, original: Original) -> float:
@@ -48,7 +48,7 @@ def time_emitted(emitted: Emitted | Differentiable, program: Program, original: 
         return run_example(emitted, program)[1]
     with rewound(program, program.example.inputs):
         noise = emitted.noise_inputs(program.example.noise)
-        return seconds_of(lambda: _pass_through(emitted, program, noise, original))
+        return timed(lambda: _pass_through(emitted, program, noise, original))[1]
 
 
 def _pass_through(function: Differentiable, program: Program, noise: list[Tensor], original: Original) -> None:
@@ -70,7 +70,7 @@ def run_original(original: Original, program: Program, inputs: tuple[Tensor, ...
     """Run the program once more as if for the first time, its backward pass included; returns the seconds."""
     attributes = effects_of(program).attributes
     with as_written(), rewound(program, inputs):
-        return seconds_of(lambda: _run(original, program, attributes))
+        return timed(lambda: _run(original, program, attributes))[1]
 
 
 def _run(original: Original, program: Program, attributes: Mapping[str, Tensor]) -> Any:
@@ -103,12 +103,3 @@ def race(original: Callable[[], float], emitted: Callable[[], float], expected: 
             break
         slow, fast = min(slow, original()), min(fast, emitted())
     return CallSeconds(slow, fast)
-
-
-def seconds_of(function: Callable[[], Any]) -> float:
-    """The time that one call of `function` takes, the device included."""
-    synchronize()
-    start = seconds_now()
-    function()
-    synchronize()
-    return seconds_now() - start
