@@ -1,6 +1,10 @@
 """Dynamo and inductor, each looked up at its first use: they take seconds to import."""
 
+import sys
 from collections.abc import Callable, Hashable
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +18,7 @@ with relied_on():
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _STANCE = "_stance"
+_FRAMES = "torch._dynamo.eval_frame"
 
 
 def runs_between_graphs(function: _Function, reason: str) -> _Function:
@@ -39,6 +44,36 @@ def set_stance(value: Any) -> None:
     with relied_on():
         from torch._dynamo import eval_frame
     setattr(eval_frame, _STANCE, value)
+
+
+def call_with_stances(change: Callable[[], object]) -> Callable[[], object]:
+    """Call it once there are stances: now, or while dynamo is imported; returns how to call it off."""
+    if _FRAMES in sys.modules:
+        change()
+        return lambda: None
+    waiting = _AtImport(change)
+    sys.meta_path.insert(0, waiting)
+    return lambda: sys.meta_path.remove(waiting)
+
+
+class _AtImport(MetaPathFinder, Loader):
+    """Calls a function when the module that keeps stances has been imported, in which it changes nothing else."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self._loader: Any = None
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        found = PathFinder.find_spec(fullname, path, target) if fullname == _FRAMES else None
+        if found is not None and found.loader is not None:
+            self._loader, found.loader = found.loader, self
+        return found
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._function()
 
 
 def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[..., Any]:

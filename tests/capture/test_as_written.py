@@ -1,5 +1,7 @@
 """Parts of a program that torch.compile compiled are recorded as they are written, and stay compiled elsewhere."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -100,3 +102,41 @@ def test_a_stance_that_is_set_meanwhile_stays() -> None:
         stance.__exit__(None, None, None)
     compiled(torch.zeros(3), torch.zeros(3))
     assert backend.count == 1
+
+
+_FIRST_COMPILER = """
+import sys, torch, fxsolve
+
+def plain(x):
+    h = torch.zeros(3)
+    for x_t in x:
+        h = torch.tanh(h + x_t)
+    return h
+
+def compiling(x):
+    return plain(torch.compile(step, backend=backend)(x))
+
+def step(y):
+    return y + 1
+
+def backend(module, given):
+    print("compiled")
+    return module.forward
+
+x = torch.randn(16, 3)
+with torch.no_grad():
+    fast = fxsolve.compile(plain, schedule="gs", backend="eager")
+    for _ in range(2):
+        torch.testing.assert_close(fast(x), plain(x))
+    print(str(fast.schedule), "torch._dynamo" in sys.modules)
+    captured = fxsolve.capture(compiling, x)
+    print("torch._dynamo" in sys.modules)
+    torch.testing.assert_close(compiling(x), plain(x + 1))
+    print(sys.modules["torch._dynamo.eval_frame"].__loader__.__class__.__name__)
+"""
+
+
+def test_the_compiler_is_not_imported_unless_the_program_does_so_itself() -> None:
+    """What it compiles first of all in its recording runs as it is written all the same, and is compiled behind it."""
+    done = subprocess.run([sys.executable, "-c", _FIRST_COMPILER], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == ["gs(block0, loop0[0:16]) False", "True", "compiled", "SourceFileLoader"], done.stderr

@@ -17,20 +17,26 @@ class _Stance:
 
     def __init__(self, is_here: Callable[[], bool], other: Any) -> None:
         self._is_here = is_here
-        self._other = other
+        self.other = other
 
     def __getattr__(self, name: str) -> Any:
-        return "force_eager" if name == "stance" and self._is_here() else getattr(self._other, name)
+        return "force_eager" if name == "stance" and self._is_here() else getattr(self.other, name)
 
 
 def _compile_nothing(is_here: Callable[[], bool]) -> Undo:
-    before = compilers.stance()
-    stance = _Stance(is_here, before)
-    compilers.set_stance(stance)
+    made: list[_Stance] = []
+
+    def change() -> None:
+        made.append(_Stance(is_here, compilers.stance()))
+        compilers.set_stance(made[0])
+
+    # Nothing was compiled where the compiler, which takes a second to import, was not: but the program may import it.
+    call_off = compilers.call_with_stances(change)
 
     def undo() -> None:
-        if compilers.stance() is stance:  # no other thread has set its own meanwhile
-            compilers.set_stance(before)
+        call_off()
+        if made and compilers.stance() is made[0]:  # no other thread has set its own meanwhile
+            compilers.set_stance(made[0].other)
 
     return undo
 
