@@ -39,7 +39,8 @@ def table(name: str, results: Path) -> str:
     threads = settings["threads"]
     where = f"{record['device']}, {threads} CPU thread{'s' if threads > 1 else ''}, torch {record['torch']}"
     statistic = settings.get("statistic") or f"median of {settings['repeats']}"
-    return f"{body}\n\n{where}, {record['date']}, {statistic}.\n"
+    told = "".join(f" {what}: {value:.2f}." for what, value in record.get("summary", {}).items())
+    return f"{body}\n\n{where}, {record['date']}, {statistic}.{told}\n"
 
 
 def headlines(results: Path) -> str:
@@ -81,6 +82,8 @@ def row(case: dict[str, Any]) -> dict[str, str]:
     """The columns of one case by heading."""
     if "fxsolve_s" in case:
         return uses(case)
+    if "gain" in case or "failed" in case:
+        return modes(case)
     times = {f"{contender}, ms": f"{ms:.1f}" for contender, ms in case["ms"].items()}
     return times | {
         f"against {case['baseline']}": f"{case['ratio']:.1f}x",
@@ -96,6 +99,18 @@ def uses(case: dict[str, Any]) -> dict[str, str]:
     """The columns of many calls of one program, compilation included."""
     eager, fxsolve = case["eager_s"], case["fxsolve_s"]
     return {"eager, s": f"{eager:.2f}", "fxsolve, s": f"{fxsolve:.2f}", "schedule at the end": f"`{case['schedule']}`"}
+
+
+def modes(case: dict[str, Any]) -> dict[str, str]:
+    """The columns of one program in several modes; of one that failed, that."""
+    if "failed" in case:
+        return {"eager, ms": "failed"}
+    found = {"eager, ms": f"{case['ms']['eager']:.1f}"}
+    for mode, gain in case["gain"].items():
+        if mode != "eager":
+            found |= {f"{mode}": f"{gain:.2f}x", f"first call, {mode}, s": f"{case['first_s'][mode]:.1f}"}
+    worst = max(case["difference"].values())
+    return found | {"largest difference": f"{worst:.0e}" if worst else "0, bitwise"}
 
 
 def command(name: str) -> str:
