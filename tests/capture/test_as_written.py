@@ -139,4 +139,6 @@ with torch.no_grad():
 def test_the_compiler_is_not_imported_unless_the_program_does_so_itself() -> None:
     """What it compiles first of all in its recording runs as it is written all the same, and is compiled behind it."""
     done = subprocess.run([sys.executable, "-c", _FIRST_COMPILER], capture_output=True, text=True, timeout=300)
-    assert done.stdout.splitlines() == ["gs(block0, loop0[0:16]) False", "True", "compiled", "SourceFileLoader"], done.stderr
+    assert done.stdout.splitlines() == ["gs(block0, loop0[0:16]) False", "True", "compiled", "SourceFileLoader"], (
+        done.stderr
+    )
