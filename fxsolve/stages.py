@@ -85,13 +85,12 @@ def schedule_system(
     """
     check_backend(backend)
     stop = as_stop(tolerance)
+    known = known_values(system, constants or {}) if any(map(reads_buffer, system.repeats)) else {}
     if text != "auto":
         asked, notes = legal_blocks(parse_schedule(text, system, stop, methods), system, stop)
-        known = known_values(system, constants or {})
         return _noted(solve_ties(system, legalize_unproved(system, asked, known, backend)), notes)
     if values is None:
         raise InputError("an automatic choice measures on values; give one for each input of the system")
-    known = known_values(system, constants or {}) if any(map(reads_buffer, system.repeats)) else {}
     allowed = "eager" if tolerance == 0 else backend
     return solve_ties(system, decide(system, values, known, allowed, stop, methods, purse))
 
