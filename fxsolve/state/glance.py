@@ -3,15 +3,19 @@
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from itertools import chain
-from operator import attrgetter, eq, is_, itemgetter
+from operator import attrgetter, is_, itemgetter
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fxsolve.state.places import MAX_OBJECTS, MISSING, PLAIN, Place, everything_in, is_container, is_filled_in_place
 from fxsolve.state.tokens import HashedState, is_settings
+from fxsolve.torch_compat.tensors import FormCheck, form_check
 
-FORMS = tuple(map(attrgetter, ("dtype", "device", "shape")))
+_FORMS = tuple(map(attrgetter, ("dtype", "device", "shape")))
+_OWN_TYPES = frozenset({Tensor, nn.Parameter})
+_MANY = 8  # tensors
 _wants_gradient = attrgetter("requires_grad")
 
 
@@ -83,6 +87,36 @@ def _holds(container: Any, items: tuple[Any, ...]) -> bool:
 
 
 @dataclass(frozen=True)
+class TensorForms:
+    """The dtypes, devices and shapes that tensors had, which of them wanted gradients, and a check of all in C++."""
+
+    facts: list[list[Any]]
+    wanted: tuple[bool, ...]
+    check: FormCheck | None
+
+    def are_current(self, tensors: tuple[Tensor, ...]) -> bool:
+        # What fails the check may still have the same forms, where strides or wishes for gradients are others.
+        return (self.check is not None and self.check(tensors)) or _facts(tensors) == self.facts
+
+    def wanting(self, tensors: tuple[Tensor, ...]) -> tuple[bool, ...]:
+        if self.check is not None and self.check(tensors):
+            return self.wanted
+        return tuple(map(_wants_gradient, tensors))
+
+
+def look_at(tensors: tuple[Tensor, ...]) -> TensorForms:
+    """The forms of tensors; C++ knows those of torch's own types, and is of use where there are many."""
+    is_known = all(type(one) in _OWN_TYPES and one.layout == torch.strided for one in tensors)
+    check = form_check(tensors) if is_known and len(tensors) >= _MANY else None
+    return TensorForms(_facts(tensors), tuple(map(_wants_gradient, tensors)), check)
+
+
+def _facts(tensors: tuple[Tensor, ...]) -> list[list[Any]]:
+    """One list for each fact: most of the items are compared by identity then, and no tuples are made."""
+    return [list(map(form, tensors)) for form in _FORMS]
+
+
+@dataclass(frozen=True)
 class StateKey:
     """While all of this is as it was, the state of the program is the same.
 
@@ -99,7 +133,7 @@ class StateKey:
     pairs: tuple[Pairs, ...]
     empty: dict[str, tuple[dict[str, Any], ...]]
     tensors: tuple[Tensor, ...]
-    forms: list[list[Any]]
+    forms: TensorForms
     deep: Deep
     live: tuple[Place, ...]
     fixed: frozenset[int]
@@ -122,13 +156,11 @@ class StateKey:
         )
 
     def _has_same_forms(self) -> bool:
-        # One list for each fact: most of the items are compared by identity then, and no tuples are made.
-        forms = (list(map(form, self.tensors)) for form in FORMS)
-        return all(map(eq, forms, self.forms)) and self.deep.is_current()
+        return self.forms.are_current(self.tensors) and self.deep.is_current()
 
     def wanting(self) -> tuple[bool, ...]:
         """Which of the tensors want gradients now."""
-        return tuple(map(_wants_gradient, self.tensors))
+        return self.forms.wanting(self.tensors)
 
     def differs_in_plain_values(self, other: "StateKey") -> bool:
         """Whether both hold the same objects, but for numbers, flags and the like."""

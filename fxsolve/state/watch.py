@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fxsolve.errors import CommunicationError
-from fxsolve.state.glance import FORMS, Pairs, StateKey, look_into
+from fxsolve.state.glance import Pairs, StateKey, look_at, look_into
 from fxsolve.state.live import LiveSet
 from fxsolve.state.places import Place, attributes_of, is_data, tensors_in
 from fxsolve.state.processes import communicating_part
@@ -91,7 +91,7 @@ def _look(program: Callable[..., Any], known: LiveSet) -> StateKey:
     return StateKey(
         modules, list(map(type, modules)), dicts, list(map(len, dicts)),
         (_pairs(getitem, [*settled, *filled]), _pairs(getattr, settled)), _empty(parts),
-        tensors, [list(map(form, tensors)) for form in FORMS], deep, tuple(rebound.values()),
+        tensors, look_at(tensors), deep, tuple(rebound.values()),
         frozenset(id(tensor) for one in held for tensor in tensors_in(one)),
         HashedState(_describe(reach, found, live, made, token)), communicating_part(reach, found),
     )  # fmt: skip

@@ -171,3 +171,37 @@ def test_an_unbound_cell_is_noticed() -> None:
     before = watching.state(False)
     forget()
     assert watching.state(False) != before
+
+
+def _as_double(layer: nn.Linear) -> None:
+    layer.weight.data = layer.weight.data.double()
+
+
+def _as_larger(layer: nn.Linear) -> None:
+    layer.weight.data = torch.zeros(5, 5)
+
+
+def _as_transposed(layer: nn.Linear) -> None:
+    layer.weight.data = layer.weight.data.T
+
+
+def _as_frozen(layer: nn.Linear) -> None:
+    layer.weight.requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_other", "is_other_without_grad"),
+    [(_as_double, True, True), (_as_larger, True, True), (_as_transposed, False, False), (_as_frozen, True, False)],
+)
+@pytest.mark.parametrize("count", [2, 20])
+def test_forms_of_few_and_of_many_parameters(
+    count: int, change: Callable[[nn.Linear], None], is_other: bool, is_other_without_grad: bool
+) -> None:
+    """Many are compared in C++, which sees more than counts."""
+    module = nn.Sequential(*(nn.Linear(4, 4) for _ in range(count)))
+    watch = Watch(module, LiveSet())
+    before = [watch.state(grad) for grad in (True, False)]
+    assert [watch.state(grad) for grad in (True, False)] == before
+    change(module[-1])
+    assert (watch.state(True) != before[0]) == is_other
+    assert (watch.state(False) != before[1]) == is_other_without_grad
