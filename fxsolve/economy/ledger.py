@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from fxsolve.economy.prices import Prices
 
 FREE = 2  # recordings that are made whatever they cost: two sizes tell what a third one looks like
+_MOST_WANTED = 64  # sets of graphs, of which those that were missed least are forgotten
 START_SECONDS = 1.0  # of work that is done before calls have taken as long
 
 
 @dataclass
 class Ledger:
-    """Seconds that calls have `lost` so far, against compiled steps that were not bought; the `graphs` that were.
+    """Seconds that calls have `lost` so far, against each set of graphs that was not bought; the `graphs` that were.
 
     Calls would have taken `ran` seconds as written, and `worked` went into `recordings` of new signatures.
 
@@ -19,15 +20,17 @@ class Ledger:
     """
 
     prices: Prices = field(default_factory=Prices)
-    lost: float = 0.0
+    lost: dict[Hashable, float] = field(default_factory=dict)
     graphs: set[Hashable] = field(default_factory=set)
     ran: float = 0.0
     worked: float = 0.0
     recordings: int = 0
 
-    def lose(self, seconds: float) -> None:
-        """A call could have saved so much."""
-        self.lost += seconds
+    def lose(self, wanted: Hashable, seconds: float) -> None:
+        """A call could have saved so much by the graphs that are `wanted` for it."""
+        self.lost[wanted] = self.lost.get(wanted, 0.0) + seconds
+        if len(self.lost) > _MOST_WANTED:
+            del self.lost[min(self.lost, key=self.lost.__getitem__)]
 
     def run(self, seconds: float) -> None:
         """A call would have taken so long as it was written."""
@@ -53,10 +56,10 @@ class Ledger:
         took = f"{self.recordings} recordings took {self.worked:.1f} s, and all calls {self.ran:.1f} s"
         return f"{took}: new kinds of calls are recorded when calls have taken longer"
 
-    def covers(self, price: float) -> bool:
-        """Whether calls have lost as much as that."""
-        return self.lost >= price
+    def covers(self, wanted: Hashable, price: float) -> bool:
+        """The ski-rental rule: whether calls have lost as much, for want of these graphs, as they cost."""
+        return self.lost.get(wanted, 0.0) >= price
 
-    def pay(self, price: float) -> None:
-        """The ski-rental rule: what was paid for has to be lost anew before anything else is bought."""
-        self.lost = max(0.0, self.lost - price)
+    def pay(self, wanted: Hashable, price: float) -> None:
+        """What was paid for has to be lost anew before it is tried once more."""
+        self.lost[wanted] = max(0.0, self.lost.get(wanted, 0.0) - price)

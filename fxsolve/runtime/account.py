@@ -41,12 +41,13 @@ class Account:
     def lose(self, variant: Variant | None) -> None:
         """Compiled steps may have answered a call faster."""
         prospect = variant.entry.prospect if variant is not None else None
-        self.ledger.lose(prospect.saving if prospect is not None else 0.0)
+        if prospect is not None:
+            self.ledger.lose(prospect.graphs, prospect.saving)
 
     def is_due(self, group: Group) -> bool:
-        """Whether calls have lost as much as the compiled steps of such a call would cost."""
+        """Whether calls that want the same compiled steps as such a call have lost as much as these would cost."""
         prospect = group.usual.entry.prospect if group.usual is not None else None
-        return prospect is not None and self.ledger.covers(prospect.price)
+        return prospect is not None and self.ledger.covers(prospect.graphs, prospect.price)
 
     def _is_automatic(self) -> bool:
         """Whether the clock of this process may decide."""

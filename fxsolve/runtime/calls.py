@@ -32,7 +32,7 @@ from fxsolve.runtime.siblings import Siblings
 from fxsolve.runtime.turns import take_turn
 from fxsolve.solvers.requests import deliver
 
-_DEAR = 0.05  # of the seconds of a call go into reading it
+_DEAR = 0.01  # of the seconds of a call go into reading it
 
 
 class Runtime:

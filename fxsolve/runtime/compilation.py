@@ -184,7 +184,7 @@ class Compilation:
         except ScheduleError as error:
             raise LeftAloneError(f"what {verdict.by} decided does not fit this program: {error}") from error
         if found.gain:
-            decision = replace(decision, offers=(Offer("", "", found.gain, found.price),))
+            decision = replace(decision, offers=(Offer("", fingerprint(parts.system), found.gain, found.price),))
         self.made = decision, emitted
         self.is_close = found.is_close and may_take_turns(self.maker.captured, emitted)
         return None if verdict.reason else self.made

@@ -1,5 +1,6 @@
 """What may be bought for an entry: the same program with compiled steps, from what was recorded at its first call."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from torch import Tensor, fx
@@ -24,12 +25,13 @@ LEAST_SHARE = 0.05  # of the seconds of a call must be saved: what is predicted 
 
 @dataclass(frozen=True)
 class Prospect:
-    """Compiled steps are predicted to save `saving` seconds a call, and to cost `price`.
+    """Compiled steps, of these `graphs`, are predicted to save `saving` seconds a call, and to cost `price`.
 
     `program` holds no intermediate values, and no tensors of the recorded call. `reference` runs as the recorded run
     did, which it was compared with, by the `schedule`, without compiled steps.
     """
 
+    graphs: frozenset[Hashable]
     saving: float
     price: float
     program: Program
@@ -82,8 +84,9 @@ def prospect_of(
     saving = now - (emitted - gain)
     if saving < LEAST_SHARE * now:
         return None
-    price = sum(one.price for one in decision.offers if one.gain)
-    return Prospect(saving, price, _without_values(program), parts, reference, decision.schedule)
+    bought = [one for one in decision.offers if one.gain]
+    graphs, price = frozenset(one.graph for one in bought), sum(one.price for one in bought)
+    return Prospect(graphs, saving, price, _without_values(program), parts, reference, decision.schedule)
 
 
 def _without_values(program: Program) -> Program:

@@ -42,12 +42,12 @@ def buy(
     lost = f"bought after {calls:,} calls, which lost about {time_text(prospect.saving * calls)} against compiled steps"
     try:
         program = clock.time("reference", prospect.refreshed, call.tensors)
-        ledger.pay(prospect.price)
+        ledger.pay(prospect.graphs, prospect.price)
         report = Report(name_of(original.program), "left alone", signature=old.report.signature)
         maker = Maker(program, prospect.parts, options, clock, report, lambda: purse)
         bought = Compilation(original, maker, rewind, reading, lambda *_: Nowhere()).entry()
     except GuardError:  # another recording is the one for this call; the next one may be for this
-        ledger.pay(_PUT_OFF * prospect.price)
+        ledger.pay(prospect.graphs, _PUT_OFF * prospect.price)
         return old
     except Exception as error:  # the old entry is right, and stays
         return _with_note(old, f"{lost}; they could not be made: {type(error).__name__}: {error}")
