@@ -1,5 +1,6 @@
 """fxsolve: solve the loops of a PyTorch program in parallel, with the same values."""
 
+from fxsolve.bench.bench import bench
 from fxsolve.compiler import compile, explain
 from fxsolve.errors import (
     CaptureError,
@@ -41,6 +42,7 @@ __all__ = [
     "ScheduleError",
     "SideEffectError",
     "TorchVersionError",
+    "bench",
     "capture",
     "certificates",
     "compile",

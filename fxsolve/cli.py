@@ -9,6 +9,10 @@ from typing import Any
 import torch
 
 import fxsolve
+from fxsolve.bench.bench import BenchSettings, bench_subject
+from fxsolve.bench.data import bench_json
+from fxsolve.bench.plot import save_plot
+from fxsolve.bench.table import print_bench
 from fxsolve.capture.program import Program
 from fxsolve.doctor import examine
 from fxsolve.errors import CaptureError, FxSolveError, PartitionError
@@ -101,6 +105,18 @@ def _run(subject: Subject, options: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(subject: Subject, options: argparse.Namespace) -> int:
+    settings = BenchSettings(options.repeat, options.threads, options.limit, options.backend)
+    benchmark = bench_subject(subject, settings)
+    if options.plot:
+        save_plot(benchmark, options.plot)
+    if options.json:
+        print(bench_json(benchmark))
+    else:
+        print_bench(benchmark, sys.stdout)
+    return 0
+
+
 def _tolerance(given: float | None, report: Report) -> float:
     if given is not None:
         return given
@@ -116,6 +132,7 @@ COMMANDS: Mapping[str, Callable[[Subject, argparse.Namespace], int]] = {
     "report": _report,
     "graph": _graph,
     "run": _run,
+    "bench": _bench,
 }
 
 

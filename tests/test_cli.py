@@ -271,6 +271,16 @@ def test_a_run_is_checked_and_timed(capsys: pytest.CaptureFixture[str], file: st
     assert "medians of 2 calls each" in text
 
 
+def test_a_benchmark_has_every_form_in_turn(capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path) -> None:
+    options = ("--backend=eager", "--limit=0.01", "--repeat=2", "--plot", str(tmp_path / "new" / "bench.svg"))
+    text = printed(capsys, "bench", f"{file}:factory", *options)
+    assert "medians of 2 calls of each form in turn, cpu, 1 thread" in text
+    assert "  jacobi: gs(" in text
+    assert "torch.compile: it had not finished after 10.0 ms" in text
+    assert "<svg" in (tmp_path / "new" / "bench.svg").read_text()
+    assert json.loads(printed(capsys, "bench", f"{file}:factory", *options[:3], "--json"))["program"] == "Cell"
+
+
 def test_a_difference_above_the_tolerance_is_status_1(capsys: pytest.CaptureFixture[str], file: str) -> None:
     options = ("run", f"{file}:changing", "--backend=eager", "--repeat=2")
     assert main([*options, "--check"]) == 1
@@ -354,9 +364,11 @@ def test_an_error_in_the_users_code_is_shown_with_its_line(
         (["graph", "FILE", "-o", "tests"], "tests is a folder"),
         (["report", "FILE", "--input", "f33[2]"], "'f33[2]' is no input such as f32[16,128,8]; dtypes are f64, f32"),
         (["help", "limts"], "there is no topic 'limts'; did you mean 'limits'? topics are exactness, "),
+        (["bench", "FILE", "--limit=0"], "0 is not a positive number of seconds"),
+        (["bench", "FILE", "--plot=bench.gif"], "bench.gif ends in none of .png, .svg, .pdf"),
         (["run", "FILE", "--repeat=0"], "'0' is not a number of calls, 1 or more"),
         (["solve", "FILE"], "invalid choice: 'solve'"),
-        ([], "the following arguments are required: report | graph | run | doctor | help"),
+        ([], "the following arguments are required: report | graph | run | bench | doctor | help"),
         (["run", "FILE", "--schedule=gs(cell"], "gs(cell"),
         (["run", "FILE", "--schedule=newton(nothing)"], "newton(nothing)"),
         (["graph", "FILE", "-o", "graph.svg", "--schedule=jacobi("], "jacobi("),

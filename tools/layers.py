@@ -30,11 +30,12 @@ RANKS = {
     "stages": 14,
     "runtime": 15,
     "compiler": 16,
+    "bench": 17,
     "torch_backend": 17,
-    "__init__": 17,
-    "cli": 18,
-    "__main__": 19,
-    "before_torch": 19,
+    "__init__": 18,
+    "cli": 19,
+    "__main__": 20,
+    "before_torch": 20,
 }
 # Of the packages inside a package, and of its modules that these use; what else lies in it has the rank TOP.
 TOP = 99
@@ -61,6 +62,7 @@ EXTERNAL = {"torch", "numpy", "networkx", "graphviz", "rich", "jinja2", "markups
 EXTERNAL_OF = {
     "structure": {"numpy", "networkx"},
     "solvers": {"torch", "triton"},
+    "bench": {*EXTERNAL, "matplotlib"},
     "cli": {*EXTERNAL, "fxsolve_command"},
     "before_torch": {"rich", "fxsolve_command"},
 }

@@ -8,13 +8,14 @@ from fxsolve.report.data import CandidateReport, LoopReport, SolveReport
 from fxsolve.report.units import count, span, time_text
 
 
-def _table(head: box.Box) -> Table:
+def plain_table(head: box.Box) -> Table:
+    """A table without a frame."""
     return Table(box=head, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 1))
 
 
 def candidates_table(loop: LoopReport, best: str, head: box.Box) -> Table:
     """What was chosen for a loop, or would have been `best`, and what was rejected."""
-    table = _table(head)
+    table = plain_table(head)
     table.add_column("", no_wrap=True)
     table.add_column("time", no_wrap=True, justify="right")
     table.add_column("basis", no_wrap=True)
@@ -34,7 +35,7 @@ def _candidate(verdict: str, candidate: CandidateReport) -> tuple[Text, ...]:
 
 def runs_table(runs: tuple[SolveReport, ...], head: box.Box) -> Table:
     """Solves of one loop that ended alike share a row."""
-    table = _table(head)
+    table = plain_table(head)
     table.add_column("loop", overflow="fold")
     table.add_column("method", overflow="fold")
     for numbers in ("solves", "sweeps", "steps", "final"):
@@ -63,7 +64,7 @@ def _solves(runs: list[SolveReport]) -> tuple[str, ...]:
 
 def stages_table(seconds: tuple[tuple[str, float], ...], head: box.Box) -> Table:
     """The seconds of each stage of a compilation, and of all."""
-    table = _table(head)
+    table = plain_table(head)
     table.add_column("stage")
     table.add_column("time", no_wrap=True, justify="right")
     for stage, spent in (*seconds, ("total", sum(spent for _, spent in seconds))):

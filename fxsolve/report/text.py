@@ -1,43 +1,33 @@
 """The report as text for a person."""
 
-import io
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import TextIO
 
 from rich import box
-from rich.console import Console, Group, OverflowMethod, RenderableType
+from rich.console import Group, OverflowMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
 from fxsolve.report.data import Check, LoopReport, ReportData
+from fxsolve.report.printed import plain_text, print_on
 from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
 from fxsolve.report.tables_text import candidates_table, runs_table, stages_table
 from fxsolve.report.units import count, digits, place, time_text
 
-# rich replaces a box without `ascii=True` by one full of + and | where the encoding is not UTF-8
-ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
-
 
 def report_text(report: ReportData, ascii: bool = False, width: int = 80) -> str:
     """`report` as plain text, `width` columns wide; `ascii` escapes everything outside ASCII."""
-    buffer = io.TextIOWrapper(io.BytesIO(), encoding="ascii" if ascii else "utf-8", errors="backslashreplace")
-    console = Console(file=buffer, width=width, highlight=False, markup=False, emoji=False, no_color=True)
-    console.print(render(report, ASCII_HEAD if ascii else box.SIMPLE_HEAD), crop=False)
-    buffer.seek(0)
-    return "\n".join(line.rstrip() for line in buffer.read().splitlines()) + "\n"
+    return plain_text(partial(render, report), ascii, width)
 
 
 def print_report(report: ReportData, stream: TextIO) -> None:
     """Print to `stream`: in colour on a terminal, as plain ASCII anywhere else."""
-    encoding = (getattr(stream, "encoding", None) or "ascii").lower()
-    if not stream.isatty() or not encoding.startswith("utf"):
-        stream.write(report_text(report, ascii=True))
-        return
-    Console(file=stream, highlight=False, markup=False, emoji=False).print(render(report, box.SIMPLE_HEAD), crop=False)
+    print_on(stream, partial(render, report))
 
 
 def render(report: ReportData, head: box.Box, overflow: OverflowMethod = "ignore") -> Group:

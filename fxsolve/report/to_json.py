@@ -12,14 +12,15 @@ FORMAT = "fxsolve-report-1"
 
 def to_json(report: ReportData) -> str:
     """JSON with the fields of `Report` as keys; numbers that JSON lacks are written "inf", "-inf" and "nan"."""
-    return json.dumps({"format": FORMAT, **_finite(asdict(report))}, indent=2, allow_nan=False, ensure_ascii=False)
+    return json.dumps({"format": FORMAT, **finite(asdict(report))}, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Lists and dicts of what JSON has, with the numbers that it lacks as text."""
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

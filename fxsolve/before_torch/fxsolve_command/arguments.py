@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 STAGES = ("program", "system", "pattern", "schedule", "code", "report")
 BACKENDS = ("inductor", "eager")  # as fxsolve.stages has them; a test compares
 PICTURES = (".svg", ".html", ".dot", ".txt", ".png", ".pdf")  # as fxsolve.view.drawing
+PLOTS = (".png", ".svg", ".pdf")
 TARGET = "a function that returns (model, example inputs): FILE.py:NAME or package.module:NAME"
 
 
@@ -31,10 +32,13 @@ def _parser() -> argparse.ArgumentParser:
         "fxsolve", description="Solve the loops of a PyTorch program in parallel, with the same values."
     )
     parser.add_argument("--version", action="version", version=f"fxsolve {version('fxsolve')}")
-    commands = parser.add_subparsers(required=True, dest="command", metavar="report | graph | run | doctor | help")
+    commands = parser.add_subparsers(
+        required=True, dest="command", metavar="report | graph | run | bench | doctor | help"
+    )
     _add_report(commands)
     _add_graph(commands)
     _add_run(commands)
+    _add_bench(commands)
     _add_command(commands, "doctor", "what this installation can do")
     about = _add_command(commands, "help", "print a document")
     about.add_argument("topic", nargs="?", help="such as schedules; without it, the list of all")
@@ -62,6 +66,18 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--emit", choices=STAGES, help="print one stage instead")
 
 
+def _add_bench(commands: Any) -> None:
+    bench = _add_command(commands, "bench", "time the program as written, by torch.compile and in every schedule")
+    _add_subject(bench)
+    bench.add_argument("--repeat", type=_positive, default=7, metavar="N", help="timed calls of each (default: 7)")
+    bench.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of a CPU (default: 1)")
+    bench.add_argument(
+        "--limit", type=_seconds, default=60.0, metavar="SECONDS", help="for torch.compile (default: 60)"
+    )
+    bench.add_argument("--plot", metavar="OUT", type=_plot, help="draw the times: .png, .svg or .pdf")
+    bench.add_argument("--json", action="store_true", help="print what was measured as JSON")
+
+
 def _add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text)
     command.add_argument("--traceback", action="store_true", help="show where an error comes from")
@@ -70,6 +86,12 @@ def _add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser
 
 def _add_target(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     command = _add_command(commands, name, text)
+    _add_subject(command)
+    command.add_argument("--schedule", metavar="TEXT", default="auto", help="such as gs(jacobi(cell)) (default: auto)")
+    return command
+
+
+def _add_subject(command: argparse.ArgumentParser) -> None:
     command.add_argument("target", metavar="TARGET", help=TARGET)
     command.add_argument(
         "--input",
@@ -77,16 +99,21 @@ def _add_target(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
         metavar="f32[16,128,8]",
         help="one for each argument, of normal noise (integers: 0 and 1), for a target that returns a model alone",
     )
-    command.add_argument("--schedule", metavar="TEXT", default="auto", help="such as gs(jacobi(cell)) (default: auto)")
     command.add_argument("--backend", choices=BACKENDS, default="inductor", help="default: inductor")
     command.add_argument("--grad", action="store_true", help="run with gradients enabled (default: under no_grad)")
-    return command
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of calls, 1 or more")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
+    return seconds
 
 
 def _tolerated(text: str) -> float:
@@ -107,7 +134,15 @@ def _writable(text: str) -> Path:
 
 
 def _picture(text: str) -> Path:
+    return _ending(text, PICTURES)
+
+
+def _plot(text: str) -> Path:
+    return _ending(text, PLOTS)
+
+
+def _ending(text: str, endings: Sequence[str]) -> Path:
     path = _writable(text)
-    if path.suffix not in PICTURES:
-        raise argparse.ArgumentTypeError(f"{text} ends in none of {', '.join(PICTURES)}")
+    if path.suffix not in endings:
+        raise argparse.ArgumentTypeError(f"{text} ends in none of {', '.join(endings)}")
     return path
