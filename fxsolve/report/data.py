@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.trace import Trace
 
 Basis = Literal["measured", "derived", "not tried"]
 
@@ -150,11 +151,11 @@ class ReportData:
 
     `check` is about its outputs; `gradient_check` about its gradients, each relative to its largest entry and a tenth
     of that of all. `certificates` are of the solves in the same run, on the recorded inputs, its backward pass
-    included; later calls leave them as they are. `runs` are the solves of the last call, followed by those of its
-    backward pass once that has run. `stop` is the loosest relative tolerance that a recurrence is solved to, 0 where
-    all run in order. `seconds` pairs each stage with the time spent in it; `original_seconds` and `emitted_seconds` are
-    one call of each, measured. `structure` is there where straight-line code is the main thing. `plan` has what was
-    decided about calls of every kind, this one and others.
+    included; later calls leave them as they are. `traces` say what each sweep of that run changed. `runs` are the
+    solves of the last call, followed by those of its backward pass once that has run. `stop` is the loosest relative
+    tolerance that a recurrence is solved to, 0 where all run in order. `seconds` pairs each stage with the time spent
+    in it; `original_seconds` and `emitted_seconds` are one call of each, measured. `structure` is there where
+    straight-line code is the main thing. `plan` has what was decided about calls of every kind, this one and others.
     """
 
     program: str
@@ -175,6 +176,7 @@ class ReportData:
     stop: float = 0.0
     runs: tuple[SolveReport, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    traces: tuple[Trace, ...] = ()
     structure: StructureReport | None = None
     plan: tuple[PlannedReport, ...] = ()
 

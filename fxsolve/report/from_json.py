@@ -19,6 +19,7 @@ from fxsolve.report.report import Report
 from fxsolve.report.to_json import FORMAT
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.solution import Solution
+from fxsolve.solvers.trace import SweepTrace, Trace
 
 
 def from_json(text: str) -> Report:
@@ -47,6 +48,7 @@ def _report(data: dict[str, Any]) -> Report:
             "check": _check(data["check"]),
             "gradient_check": _check(data["gradient_check"]),
             "certificates": tuple(_certificate(entry) for entry in data["certificates"]),
+            "traces": tuple(_trace(entry) for entry in data["traces"]),
             "structure": _structure(data["structure"]),
             "plan": tuple(map(_planned, data.get("plan", ()))),
             "runs": tuple(SolveReport(**{**run, "change": float(run["change"])}) for run in data["runs"]),
@@ -89,6 +91,11 @@ def _certificate(data: dict[str, Any]) -> Certificate:
     solution = {**data["solution"], "change": float(data["solution"]["change"])}
     numbers = {"residual": float(data["residual"]), "bound": _number(data["bound"]), "rate": _number(data["rate"])}
     return Certificate(**{**data, **numbers, "solution": Solution(**solution)})
+
+
+def _trace(data: dict[str, Any]) -> Trace:
+    sweeps = (SweepTrace(**{**one, "changes": tuple(map(float, one["changes"]))}) for one in data["sweeps"])
+    return Trace(**{**data, "sweeps": tuple(sweeps)})
 
 
 def _candidate(data: dict[str, Any]) -> CandidateReport:

@@ -15,6 +15,7 @@ from fxsolve.runtime.gradients import Differentiable
 from fxsolve.runtime.trial import run_example
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
+from fxsolve.solvers.trace import Trace, traces
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,14 @@ class Checked:
     results: Check
     gradients: Check | None
     certificates: tuple[Certificate, ...]
+    traces: tuple[Trace, ...]
     fault: str = ""
 
 
 def check_example(emitted: Emitted | Differentiable, captured: Program, decision: Decision, stop: float) -> Checked:
     """Compare one run on the recorded inputs with what was recorded. Raises `DiffersError` where that run fails."""
     try:
-        with certificates() as proved:
+        with certificates() as proved, traces() as swept:
             outputs, _ = run_example(emitted, captured)
     except GuardError as error:  # a number that the program reads is not the same to the last bit
         reason = f"the emitted module differs where the program reads a number: {error}"
@@ -43,12 +45,14 @@ def check_example(emitted: Emitted | Differentiable, captured: Program, decision
     count = emitted.passes.results if isinstance(emitted, Differentiable) else len(recorded)
     results = check(outputs[:count], recorded[:count], stop)
     if not within(results):
-        return Checked(results, None, tuple(proved), f"the emitted module {_differs(results)}")
+        return Checked(results, None, tuple(proved), tuple(swept), f"the emitted module {_differs(results)}")
     if not outputs[count:]:
-        return Checked(results, None, tuple(proved))
+        return Checked(results, None, tuple(proved), tuple(swept))
     gradients = check_gradients(outputs[count:], recorded[count:], stop)
     what = "the emitted backward pass, relative to the largest entries,"
-    return Checked(results, gradients, tuple(proved), "" if within(gradients) else f"{what} {_differs(gradients)}")
+    return Checked(
+        results, gradients, tuple(proved), tuple(swept), "" if within(gradients) else f"{what} {_differs(gradients)}"
+    )
 
 
 def _differs(found: Check) -> str:

@@ -78,7 +78,8 @@ class Compilation:
             rewind()
 
     def _left_alone(self, reason: str) -> Entry:
-        report = replace(self.maker.report, status="left alone", reason=reason, schedule="original", certificates=())
+        nothing = {"schedule": "original", "certificates": (), "traces": ()}
+        report = replace(self.maker.report, status="left alone", reason=reason, **nothing)
         system = self.parts.system if self.parts is not None else None
         return Entry(report, prospect=self._prospect(), system=system, settled=self.settled)
 

@@ -98,7 +98,7 @@ class Maker:
     def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:
         """The emitted module must reproduce the recorded run."""
         found = check_example(emitted, self.captured, decision, stop)
-        self.report = replace(self.report, check=found.results, certificates=found.certificates)
+        self.report = replace(self.report, check=found.results, certificates=found.certificates, traces=found.traces)
         if found.gradients is not None:
             self.report = replace(self.report, gradient_check=found.gradients)
         if found.fault:

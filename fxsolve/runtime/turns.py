@@ -48,7 +48,8 @@ def _settle(group: Group, variant: Variant, contest: Contest) -> None:
         remember(entry)
     elif variant in group.variants:
         reason = f"sequential is best here: in these calls, the emitted module takes {fast / slow:.2f} times as long"
-        report = replace(report, status="left alone", reason=reason, schedule="original", certificates=())
+        nothing = {"schedule": "original", "certificates": (), "traces": ()}
+        report = replace(report, status="left alone", reason=reason, **nothing)
         lost = Variant(replace(entry, report=report, ready=None), variant.calls)
         group.retire(lost)
         remember(lost.entry)

@@ -13,6 +13,7 @@ from fxsolve.solvers.in_order import run_in_order
 from fxsolve.solvers.norms import Change, has_size, measure, steps_within
 from fxsolve.solvers.solution import Status
 from fxsolve.solvers.stop import Stop, tighten
+from fxsolve.solvers.trace import TraceRows, open_trace
 from fxsolve.solvers.window import Outputs, Unknowns, Window, advance, depth, open_window, shortest_lag, sweep, unknowns
 
 Verdict = Literal["exact", "converged", "unsolved", "spoiled"]
@@ -106,9 +107,11 @@ class Solved:
 
 def iterate(method: Method, window: Window) -> Solved:
     """Solve one window by `method`, or in order behind the exact prefix that `method` arrived at."""
-    state = method.init(window)
+    state, seen = method.init(window), open_trace(window.loop.name, window.loop.length, window.start)
+    _note(seen, state)
     while (verdict := method.terminate(state)) is None:
         state = method.step(state)
+        _note(seen, state)
     if verdict == "spoiled":
         return finish(state, window, 0)
     if verdict == "unsolved":
@@ -119,6 +122,11 @@ def iterate(method: Method, window: Window) -> Solved:
         return Solved(outputs, count, verdict, state.change.size, state.slid.proved - window.start)
     final = window.length if verdict == "exact" else count - state.sampled.partial
     return Solved(state.outputs, count, verdict, state.change.size, final)
+
+
+def _note(seen: TraceRows | None, state: State) -> None:
+    if seen is not None:
+        seen.add(state.window.start, state.window.stop, _pairs(state.values, state.point))
 
 
 def evaluate(window: Window, point: Unknowns, stop: Stop, sizes: tuple[float, ...], origin: Unknowns | None) -> State:
