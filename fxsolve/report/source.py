@@ -20,7 +20,19 @@ def loop_line(source: str) -> tuple[str, str]:
     lines = [first for first, last in _loops(path) if first <= int(number) <= last]
     if not lines:
         return source, ""
-    return f"{path}:{max(lines)}", _text(path).splitlines()[max(lines) - 1].strip()
+    return f"{path}:{max(lines)}", source_line(f"{path}:{max(lines)}")
+
+
+def source_line(source: str) -> str:
+    """The text of the line "file:line", empty where there is none."""
+    path, _, number = source.rpartition(":")
+    lines = _lines(path) if number.isdecimal() else ()
+    return lines[int(number) - 1].strip() if 0 < int(number or 0) <= len(lines) else ""
+
+
+@cache
+def _lines(path: str) -> tuple[str, ...]:
+    return tuple(_text(path).splitlines())
 
 
 @cache

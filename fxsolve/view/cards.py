@@ -51,13 +51,14 @@ class Arc:
 
 @dataclass(frozen=True)
 class Card:
-    """One equation; `copies` is how many equal steps it stands for."""
+    """One equation, called `name` (the outputs have none); `copies` is how many equal steps it stands for."""
 
     title: str
     note: str
     copies: int
     rows: tuple[Row, ...]
     arcs: tuple[Arc, ...] = ()
+    name: str = ""
 
 
 def make_cards(system: System) -> tuple[Card, ...]:
@@ -79,7 +80,7 @@ def _block_card(block: Block, written: set[str]) -> Card:
     reads = [_input_row(name, "read", value, written) for name, value in zip(names, block.inputs, strict=True)]
     results = zip(_result_names(block.body), block.outputs, strict=True)
     writes = [Row(name, "write", "", value, writes=value) for name, value in results]
-    return Card(block.name, _ops_text(block.body), 1, (*reads, *writes))
+    return Card(block.name, _ops_text(block.body), 1, (*reads, *writes), name=block.name)
 
 
 def _input_row(name: str, kind: str, value: str, written: set[str]) -> Row:
@@ -102,9 +103,8 @@ def _repeat_card(repeat: Repeat, written: set[str]) -> Card:
         for place, i in enumerate(loops)
     )
     source = f", {place(repeat.source)}" if repeat.source else ""
-    return Card(
-        f"{repeat.name} x {repeat.length:,}", _step_text(repeat) + source, repeat.length, (*reads, *writes), arcs
-    )
+    title, note = f"{repeat.name} x {repeat.length:,}", _step_text(repeat) + source
+    return Card(title, note, repeat.length, (*reads, *writes), arcs, repeat.name)
 
 
 def _output_of(read: Read) -> int:

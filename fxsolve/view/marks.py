@@ -34,6 +34,11 @@ def name(x: float, y: float, words: str, colour: str = INK, more: str = "") -> s
     return f"<g><title>{escape(words)}</title>{text(x, y, clip(words), colour, more)}</g>"
 
 
+def link(equation: str, mark: str) -> str:
+    """A mark that leads to what a page says of an equation; in a file of its own it leads nowhere."""
+    return f'<a href="#equation-{escape(equation)}">{mark}</a>'
+
+
 def path(points: str, colour: str) -> str:
     """A line along `points`, in the language of SVG."""
     return f'<path d="{points}" fill="none" stroke="{colour}" stroke-width="1.4" stroke-linejoin="round"/>'

@@ -3,25 +3,25 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
 
-from fxsolve.ir.spec import Block, Repeat, System
-from fxsolve.ir.text import count_ops
 from fxsolve.report.certified import error_text, solution_text
 from fxsolve.report.data import CandidateReport, LoopReport, ReportData
 from fxsolve.report.source import loop_line
+from fxsolve.report.structure_text import structure_rows
 from fxsolve.report.text import report_text
 from fxsolve.report.units import count, digits, place, time_text
+from fxsolve.view.convergence import convergence
+from fxsolve.view.costs import timelines
+from fxsolve.view.details import MOST_EQUATIONS, MOST_LINES, equation_sections
 from fxsolve.view.drawing import Drawing
+from fxsolve.view.highlighted import code_style, highlighted, start_of
+from fxsolve.view.pattern import system_pattern
 
-MOST_LINES = 2000  # of the emitted code, and of equations: a page is to be opened, not to hold everything
-_TEMPLATE = Path(__file__).with_name("page.html.jinja")
-_LIGHT, _DARK = (HtmlFormatter(style=style, cssclass="highlight") for style in ("default", "github-dark"))
+_TEMPLATES = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,26 @@ class TimedRow:
 
 
 @dataclass(frozen=True)
+class BlockRow:
+    """A block of straight-line code; `percent` is its time beside that of the slowest."""
+
+    name: str
+    level: int
+    reads: str
+    time: str
+    percent: float
+
+
+@dataclass(frozen=True)
+class StructureSection:
+    """What is said of straight-line code, and its blocks, without `more` of them."""
+
+    said: tuple[tuple[str, str], ...]
+    blocks: tuple[BlockRow, ...]
+    more: int
+
+
+@dataclass(frozen=True)
 class LoopSection:
     """What the page says of one loop."""
 
@@ -48,44 +68,70 @@ class LoopSection:
     rows: tuple[TimedRow, ...]
 
 
-@dataclass(frozen=True)
-class EquationSection:
-    """One equation, with its steps as code."""
-
-    name: str
-    text: str
-    code: Markup
-
-
 def to_page(report: ReportData, drawing: Drawing | None, code: str) -> str:
     """A page that needs no other file; `drawing` is None where no equations are known, `code` empty where none is."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
     environment.filters["short"] = lambda value: f"{value:.1e}" if value else "0"
-    shown = code if report.status == "emitted" else ""
     values = {
         "report": report,
         "facts": tuple(_facts(report)),
         "loops": tuple(_loop(loop, report) for loop in report.loops),
-        "picture": Markup(drawing.svg) if drawing is not None else "",
-        "equations": tuple(_equations(drawing.system)) if drawing is not None else (),
+        "timelines": timelines(report),
+        "traces": tuple(convergence(trace) for trace in report.traces if trace.count > 1),
+        **_drawn(report, drawing),
+        "structure": _structure(report),
         "stages": _bars(report.seconds),
-        "code": _highlighted(shown) if shown else "",
-        "code_lines": f"{len(shown.splitlines()):,}",
-        "code_style": _code_style(),
+        **_emitted(code if report.status == "emitted" else ""),
+        "code_style": code_style(),
         "text": report_text(report, width=110),
     }
     names = {
         "decisions": report.loops,
-        "equations": values["picture"],
+        "costs": values["timelines"],
+        "convergence": values["traces"],
+        "equations": drawing,
+        "structure": values["structure"],
         "solves": report.runs,
         "certificates": report.certificates,
         "compilation": report.seconds,
-        "code": shown,
+        "code": values["code"],
         "notes": report.notes,
         "text": True,
     }
     sections = [name for name, content in names.items() if content]
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(sections=sections, **values)
+    return environment.get_template("page.html.jinja").render(sections=sections, **values)
+
+
+def _drawn(report: ReportData, drawing: Drawing | None) -> dict[str, Any]:
+    """The picture, what lies behind each card of it, and who reads whom."""
+    if drawing is None:
+        return {"picture": "", "equations": (), "pattern": None}
+    loops = {loop.name: loop for loop in report.loops}
+    return {
+        "picture": Markup(drawing.svg),
+        "equations": tuple(equation_sections(drawing.system, loops)),
+        "pattern": system_pattern(drawing.system),
+    }
+
+
+def _emitted(code: str) -> dict[str, Any]:
+    lines = f"{len(code.splitlines()):,}"
+    return {"code": highlighted(start_of(code, MOST_LINES)) if code else "", "code_lines": lines}
+
+
+def _structure(report: ReportData) -> StructureSection | None:
+    if report.structure is None:
+        return None
+    structure = report.structure
+    said = tuple((name, text.plain) for name, text in structure_rows(structure, report.certificates) if text.plain)
+    slowest = structure.slowest_seconds or 1.0
+    blocks = tuple(
+        BlockRow(one.name, one.level, ", ".join(one.reads), time_text(one.seconds), round(100 * one.seconds / slowest))
+        for one in structure.blocks[:MOST_EQUATIONS]
+    )
+    return StructureSection(said, blocks, len(structure.blocks) - len(blocks))
 
 
 def _facts(report: ReportData) -> Iterator[tuple[str, str]]:
@@ -143,30 +189,3 @@ def _candidates(loop: LoopReport) -> tuple[TimedRow, ...]:
 def _bars(seconds: Sequence[tuple[str, float]]) -> tuple[TimedRow, ...]:
     longest = max((spent for _, spent in seconds), default=0.0) or 1.0
     return tuple(TimedRow(stage, time_text(spent), round(100 * spent / longest, 1)) for stage, spent in seconds)
-
-
-def _equations(system: System) -> Iterator[EquationSection]:
-    left = MOST_LINES
-    for equation in system.equations:
-        code = _start_of(equation.body.code.strip("\n"), left)
-        left = max(0, left - len(code.splitlines()))
-        yield EquationSection(equation.name, _told(equation), _highlighted(code))
-
-
-def _told(equation: Block | Repeat) -> str:
-    ops = count(count_ops(equation.body), "op")
-    return f"{count(equation.length, 'step')} of {ops}" if isinstance(equation, Repeat) else ops
-
-
-def _start_of(code: str, most: int) -> str:
-    lines = code.splitlines()
-    return code if len(lines) <= most else "\n".join([*lines[:most], f"# {len(lines) - most:,} more lines"])
-
-
-def _highlighted(code: str) -> Markup:
-    return Markup(highlight(_start_of(code, MOST_LINES), PythonLexer(), _LIGHT))
-
-
-def _code_style() -> Markup:
-    light, dark = _LIGHT.get_style_defs(".highlight"), _DARK.get_style_defs(".highlight")
-    return Markup(f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}")

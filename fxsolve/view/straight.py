@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fxsolve.ir.spec import System, inputs_of, outputs_of
 from fxsolve.structure.quotient import levels_of
 from fxsolve.view.layout import CHAR, LINE, MARGIN, clip
-from fxsolve.view.marks import INK, SOFT, name, page, text
+from fxsolve.view.marks import INK, SOFT, link, name, page, text
 
 # The colour of a read by its span in levels: from each of these on.
 SPANS = ((1, "#b6bec7"), (2, "#0067a3"), (4, "#00795a"), (8, "#c24a00"), (16, "#a8487f"))
@@ -22,6 +22,7 @@ _TITLES = ("skips", "sparsity pattern: a row reads columns", "levels")
 class Panels:
     """Pixels: row k is at `row(k)`; arcs bulge to the left of `arcs`, then names, the matrix and the levels."""
 
+    equations: tuple[str, ...]
     names: tuple[str, ...]
     reads: tuple[tuple[int, ...], ...]
     level: tuple[int, ...]
@@ -64,7 +65,8 @@ def colour_of(span: int) -> str:
 
 def _panels(system: System, heading: Sequence[str]) -> Panels:
     reads = reads_of(system)
-    names, level = _short([equation.name for equation in system.equations]), tuple(levels_of(reads))
+    equations, level = tuple(equation.name for equation in system.equations), tuple(levels_of(reads))
+    names = _short(equations)
     is_named = len(names) <= _MOST_NAMED
     step, cell = (_ROW, _CELL) if is_named else (2.0, 2.0)
     spans = [level[target] - level[source] for target, sources in enumerate(reads) for source in sources]
@@ -74,7 +76,7 @@ def _panels(system: System, heading: Sequence[str]) -> Panels:
     levels = matrix + max(cell * len(names), len(_TITLES[1]) * CHAR) + 24
     width = levels + cell * max(level) + MARGIN
     top = MARGIN + LINE * (len(_wrapped(heading, width)) + 1) + 14
-    return Panels(names, reads, level, top, arcs, matrix, levels, step, cell)
+    return Panels(equations, names, reads, level, top, arcs, matrix, levels, step, cell)
 
 
 def reads_of(system: System) -> tuple[tuple[int, ...], ...]:
@@ -132,7 +134,7 @@ def _matrix(panels: Panels) -> Iterator[str]:
 def _names(panels: Panels) -> Iterator[str]:
     if len(panels.names) <= _MOST_NAMED:
         for block, one in enumerate(panels.names):
-            yield name(panels.arcs + 10, panels.row(block) + 4, one)
+            yield link(panels.equations[block], name(panels.arcs + 10, panels.row(block) + 4, one))
 
 
 def _arcs(panels: Panels) -> Iterator[str]:

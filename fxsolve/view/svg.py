@@ -20,7 +20,7 @@ from fxsolve.view.layout import (
     place,
     row_text,
 )
-from fxsolve.view.marks import EDGE, INK, PAPER, SOFT, name, page, path, text, tip
+from fxsolve.view.marks import EDGE, INK, PAPER, SOFT, link, name, page, path, text, tip
 from fxsolve.view.straight import draw_straight
 
 # after Okabe and Ito (2008), darkened to be readable as text: colour-blind readers can tell them apart
@@ -85,7 +85,8 @@ def _frame(card: Card, top: float, layout: CardLayout) -> Iterator[str]:
             f'height="{height(card):.1f}" rx="5" fill="{PAPER}" stroke="{INK if repeated else EDGE}" '
             f'stroke-width="{1.4 if repeated and not offset else 1}"/>'
         )
-    yield text(layout.left + 14, top + 20, card.title, more=' font-size="14" font-weight="bold"')
+    title = text(layout.left + 14, top + 20, card.title, more=' font-size="14" font-weight="bold"')
+    yield link(card.name, title) if card.name else title
     yield text(layout.left + 14, top + 37, card.note, SOFT)
     yield from _rule(card, top, layout)
 

@@ -84,10 +84,23 @@ def test_every_section_has_something_to_say_and_can_be_jumped_to(pages: dict[str
         assert page.open == []
         assert page.loaded == []
         assert all(text.strip() for text in page.sections.values())
-        assert page.anchors == [f"#{name}" for name in page.sections]
+        assert page.anchors[: len(page.sections)] == [f"#{name}" for name in page.sections]
+        assert {anchor.removeprefix("#") for anchor in page.anchors} <= set(page.ids)
         assert len(set(page.ids)) == len(page.ids)
     sections = Parsed(pages["trained"].read_text()).sections
-    assert list(sections) == ["decisions", "equations", "solves", "certificates", "compilation", "code", "text"]
+    assert list(sections) == [
+        "decisions",
+        "convergence",
+        "equations",
+        "solves",
+        "certificates",
+        "compilation",
+        "code",
+        "text",
+    ]
+    assert "loop0: 24 sweeps of 24 steps" in sections["convergence"]
+    assert "h = self.cell(x_t, h)" in sections["equations"]
+    assert "each mark is a Jacobian, " in sections["equations"]
     assert "for x_t in x:" in sections["decisions"]
     assert "jacobi(" in sections["code"]
     assert "self.loop0" in sections["code"]
