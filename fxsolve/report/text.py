@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
 from fxsolve.report.data import Check, LoopReport, ReportData
+from fxsolve.report.most import shown_loops
 from fxsolve.report.printed import plain_text, print_on
 from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
@@ -34,7 +35,8 @@ def render(report: ReportData, head: box.Box, overflow: OverflowMethod = "ignore
     """The report as something that rich can print; `overflow` is for its one line that does not break."""
     parts: list[RenderableType] = [_title(report), _status(report, overflow), _facts(report)]
     best = "chosen" if report.status == "emitted" else "best"
-    for loop in report.loops:
+    shown = shown_loops(report)
+    for loop in shown.loops:
         parts += [
             "",
             _loop_title(loop, report.loops),
@@ -42,10 +44,12 @@ def render(report: ReportData, head: box.Box, overflow: OverflowMethod = "ignore
             "",
             _indent(candidates_table(loop, best, head)),
         ]
+    if shown.rest:
+        parts += ["", Text(shown.rest)]
     if report.structure:
         parts += ["", _heading("structure"), _indent(_pairs(structure_rows(report.structure, report.certificates)))]
-    if report.runs:
-        parts += ["", _heading("last call"), _indent(runs_table(report.runs, head))]
+    if runs := tuple(run for run in report.runs if shown.has(run.loop)):
+        parts += ["", _heading("last call"), _indent(runs_table(runs, head))]
     if report.seconds:
         parts += ["", _heading("compilation"), _indent(stages_table(report.seconds, head))]
     if report.notes:

@@ -17,9 +17,9 @@ from fxsolve.report.units import count, place
 from fxsolve.view.highlighted import highlighted, start_of
 from fxsolve.view.pattern import Pattern, step_pattern
 
-MOST_LINES = 2000  # of the code of all equations: a page is to be opened, not to hold everything
-MOST_EQUATIONS = 250
-_MOST_LINES_EACH = 40
+MOST_LINES = 1000  # of the code of all equations: a page is to be opened, not to hold everything
+MOST_EQUATIONS = 200
+_MOST_LINES_EACH = 20
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The whole of a compiled program as one page: what was found, decided, emitted, and how exact it is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from fxsolve.report.certified import error_text, solution_text
 from fxsolve.report.data import CandidateReport, LoopReport, ReportData
+from fxsolve.report.most import shown_loops
 from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
 from fxsolve.report.text import report_text
@@ -74,8 +75,16 @@ def to_page(report: ReportData, drawing: Drawing | None, code: str) -> str:
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["short"] = lambda value: f"{value:.1e}" if value else "0"
+    shown = shown_loops(report)
+    report = replace(
+        report,
+        loops=shown.loops,
+        runs=tuple(run for run in report.runs if shown.has(run.loop)),
+        certificates=tuple(one for one in report.certificates if shown.has(one.solution.name)),
+    )
     values = {
         "report": report,
+        "rest": shown.rest,
         "facts": tuple(_facts(report)),
         "loops": tuple(_loop(loop, report) for loop in report.loops),
         "timelines": timelines(report),
@@ -110,10 +119,16 @@ def _drawn(report: ReportData, drawing: Drawing | None) -> dict[str, Any]:
         return {"picture": "", "equations": (), "pattern": None}
     loops = {loop.name: loop for loop in report.loops}
     return {
-        "picture": Markup(drawing.svg),
+        "picture": _picture(drawing),
         "equations": tuple(equation_sections(drawing.system, loops)),
         "pattern": system_pattern(drawing.system),
     }
+
+
+def _picture(drawing: Drawing) -> Markup:
+    equations = len(drawing.system.equations)
+    too_many = f"{equations:,} equations are too many for a picture in a page; draw().save(...) draws them."
+    return Markup(drawing.svg) if equations <= MOST_EQUATIONS else Markup("<p>{}</p>").format(too_many)
 
 
 def _emitted(code: str) -> dict[str, Any]:

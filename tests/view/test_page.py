@@ -1,8 +1,10 @@
 """The page of a compiled program: one file that is whole by itself, and says what there is to say."""
 
+import random
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,8 +16,14 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.cli import main
-from fxsolve.view.page import MOST_LINES, to_page
+from fxsolve.ir.spec import Block, System
+from fxsolve.report.most import MOST_LOOPS
+from fxsolve.report.text import report_text
+from fxsolve.view.details import MOST_LINES
+from fxsolve.view.drawing import Drawing
+from fxsolve.view.page import to_page
 from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
+from tests.view.samples import body
 
 VOID = {"meta", "rect", "path", "br"}
 
@@ -157,3 +165,48 @@ def test_a_browser_shows_the_page_without_an_error_or_a_request(
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr
     assert list(Parsed(done.stdout).sections) == list(Parsed(pages[name].read_text()).sections)
+
+
+def test_a_program_of_a_thousand_loops_has_a_report_and_a_page_that_can_be_read() -> None:
+    (loop,) = GRU.loops
+    loops = tuple(
+        replace(loop, name=f"loop{k}", chosen=replace(loop.chosen, seconds=(k % 100) * 1e-3)) for k in range(1300)
+    )
+    system = System(
+        ("x",),
+        tuple(Block(f"block{k}", body((f"x{k}",)), ("x" if k == 0 else f"x{k}",), (f"x{k + 1}",)) for k in range(2600)),
+        ("x2600",),
+    )
+    report = replace(GRU, loops=loops)
+    start = time.process_time()
+    text, page = report_text(report), to_page(report, Drawing(system, "original"), "x = 1\n" * 100_000)
+    assert time.process_time() - start < 10
+    assert len(page) < 2_000_000
+    assert "and 1,260 loops more, which take " in text
+    assert text.count("loop loop") == MOST_LOOPS
+    assert "loop loop99:" in text  # one of those that take longest
+    assert "loop loop0:" not in text
+    assert "2,600 equations are too many for a picture" in page
+
+
+@pytest.mark.slow
+def test_a_program_of_100_000_ops_has_its_page_within_ten_seconds(tmp_path: Path) -> None:
+    ops = (torch.sin, torch.cos, torch.tanh, torch.sigmoid, torch.relu, torch.neg)
+    choose = random.Random(0)
+    plan = [(choose.choice(ops), choose.random()) for _ in range(50_000)]
+
+    def straight(x: Tensor) -> Tensor:
+        for op, factor in plan:
+            x = op(x) * factor
+        return x
+
+    fast: Any = fxsolve.compile(straight, backend="eager", on_left_alone="ignore")
+    with torch.no_grad():
+        fast(torch.ones(4))
+    report = fast.report()
+    assert report.calls == 100_000
+    start = time.process_time()
+    str(report)
+    path = fast.save(tmp_path / "page.html")
+    assert time.process_time() - start < 10
+    assert path.stat().st_size < 2_000_000
