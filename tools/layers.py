@@ -64,7 +64,7 @@ EXTERNAL_OF = {
     "solvers": {"torch", "triton"},
     "bench": {*EXTERNAL, "matplotlib"},
     "cli": {*EXTERNAL, "fxsolve_command"},
-    "before_torch": {"rich", "fxsolve_command"},
+    "before_torch": {"rich", "shtab", "fxsolve_command"},
 }
 FORBIDDEN_OF = {"solvers": ("torch.fx",)}
 
