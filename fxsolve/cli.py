@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,16 +77,20 @@ def _report(subject: Subject, options: argparse.Namespace) -> int:
 
 
 def _graph(subject: Subject, options: argparse.Namespace) -> int:
-    _drawing(subject, options).save(options.out)
+    out = options.out or Path(f"{subject.name}.{options.format}")
+    print(_drawing(subject, options).save(out))
     return 0
 
 
 def _drawing(subject: Subject, options: argparse.Namespace) -> Drawing:
     """What would run, where a schedule is asked for; what was chosen otherwise."""
     if options.schedule in ("auto", "original") or options.schedule.endswith(".json"):
-        return draw(_compiled(subject, options))
-    system = _system(subject)
-    return Drawing(system, str(parse_schedule(options.schedule, system)))
+        drawing = draw(_compiled(subject, options))
+    else:
+        system = _system(subject)
+        drawing = Drawing(system, str(parse_schedule(options.schedule, system)))
+    before = str(parse_schedule("gs", drawing.system)) if options.before else ""
+    return replace(drawing, detail=options.detail, before=before)
 
 
 def _run(subject: Subject, options: argparse.Namespace) -> int:

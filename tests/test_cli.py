@@ -1,6 +1,7 @@
 """The command line, through its real entry point."""
 
 import json
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -14,6 +15,7 @@ from fxsolve.cli import main
 from fxsolve.errors import InputError
 from fxsolve.report.from_json import from_json
 from fxsolve.view import drawing
+from fxsolve.view.detail import DETAILS
 from fxsolve_command import arguments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -359,7 +361,7 @@ def test_an_error_in_the_users_code_is_shown_with_its_line(
         (["report", "FILE", "--backend=tpu"], "argument --backend: invalid choice: 'tpu'"),
         (["report", "FILE", "--json", "--html=x.html"], "not allowed with argument --json"),
         (["report", "FILE", "--html=pyproject.toml/x.html"], "pyproject.toml is no folder"),
-        (["graph", "FILE"], "the following arguments are required: -o"),
+        (["graph", "FILE"], "one of the arguments -o --format is required"),
         (["graph", "FILE", "-o", "graph.gif"], "graph.gif ends in none of .svg, .html, "),
         (["graph", "FILE", "-o", "tests"], "tests is a folder"),
         (["report", "FILE", "--input", "f33[2]"], "'f33[2]' is no input such as f32[16,128,8]; dtypes are f64, f32"),
@@ -368,7 +370,7 @@ def test_an_error_in_the_users_code_is_shown_with_its_line(
         (["bench", "FILE", "--plot=bench.gif"], "bench.gif ends in none of .png, .svg, .pdf"),
         (["run", "FILE", "--repeat=0"], "'0' is not a number of calls, 1 or more"),
         (["solve", "FILE"], "invalid choice: 'solve'"),
-        ([], "the following arguments are required: report | graph | run | bench | doctor | help"),
+        ([], "the following arguments are required: report | graph | run | bench | doctor | completion | help"),
         (["run", "FILE", "--schedule=gs(cell"], "gs(cell"),
         (["run", "FILE", "--schedule=newton(nothing)"], "newton(nothing)"),
         (["graph", "FILE", "-o", "graph.svg", "--schedule=jacobi("], "jacobi("),
@@ -426,6 +428,45 @@ def test_a_picture_shows_what_runs_and_makes_its_folder(
     assert "schedule: " in out.read_text()
 
 
+@pytest.mark.parametrize("detail", ["loops", "equations", "ops"])
+def test_a_picture_tells_as_much_as_is_asked_for(
+    capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path, detail: str
+) -> None:
+    out = tmp_path / "graph.svg"
+    options = ("-o", str(out), "--schedule=jacobi", f"--detail={detail}")
+    assert printed(capsys, "graph", f"{file}:factory", *options) == f"{out}\n"
+    shown = out.read_text()
+    assert ">jacobi<" in shown
+    assert ("tanh(add): float32[2, 8]" in shown) == (detail == "ops")
+    assert ("cell_bias" in shown) == (detail != "loops")
+
+
+def test_before_and_after_stand_side_by_side(
+    capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "graph.svg"
+    printed(capsys, "graph", f"{file}:factory", "-o", str(out), "--schedule=jacobi", "--before")
+    left, right = ET.parse(out).getroot().findall("{http://www.w3.org/2000/svg}svg")
+    assert float(right.get("x", "0")) == float(left.get("width", "0"))
+    words = [[text.text for text in part.iter("{http://www.w3.org/2000/svg}text")] for part in (left, right)]
+    assert "in order" in words[0]
+    assert "jacobi" not in words[0]
+    assert "jacobi" in words[1]
+    monkeypatch.chdir(tmp_path)
+    text = refused(capsys, "graph", f"{file}:factory", "--format=dot", "--schedule=jacobi", "--before")
+    assert "Cell.dot: two pictures side by side are written as .svg and .html" in text
+    assert printed(capsys, "graph", f"{file}:factory", "--format=txt", "--schedule=jacobi") == "Cell.txt\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_every_command(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    script = printed(capsys, "completion", shell)
+    for word in ("report", "graph", "bench", "completion", "--schedule", "--before", "inductor"):
+        assert word in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=30)
+
+
 def test_a_traceback_is_shown_where_asked_for(file: str) -> None:
     with pytest.raises(InputError, match="it has no nothing"):
         main(["report", f"{file}:nothing", "--traceback"])
@@ -446,6 +487,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_choices_known_before_the_compiler_is_imported_are_the_compilers() -> None:
     assert arguments.BACKENDS == stages.BACKENDS
     assert list(arguments.PICTURES) == list(drawing.WRITERS)
+    assert arguments.DETAILS == DETAILS
 
 
 def test_what_was_typed_is_refused_before_torch_is_imported() -> None:

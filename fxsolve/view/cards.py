@@ -51,7 +51,10 @@ class Arc:
 
 @dataclass(frozen=True)
 class Card:
-    """One equation, called `name` (the outputs have none); `copies` is how many equal steps it stands for."""
+    """One equation, called `name` (the outputs have none); `copies` is how many equal steps it stands for.
+
+    `how` says what solves it, where that is known.
+    """
 
     title: str
     note: str
@@ -59,6 +62,7 @@ class Card:
     rows: tuple[Row, ...]
     arcs: tuple[Arc, ...] = ()
     name: str = ""
+    how: str = ""
 
 
 def make_cards(system: System) -> tuple[Card, ...]:

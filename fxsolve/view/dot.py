@@ -7,21 +7,22 @@ import graphviz
 from fxsolve.ir.spec import System
 from fxsolve.plan.straight import straight_runs
 from fxsolve.structure.quotient import levels_of
-from fxsolve.view.cards import Card, make_cards
+from fxsolve.view.cards import Card
+from fxsolve.view.detail import Detail, detailed_cards
 from fxsolve.view.fold import fold
 from fxsolve.view.layout import clip, ends, row_text
 from fxsolve.view.straight import colour_of, reads_of
 from fxsolve.view.svg import heading
 
 
-def draw_dot(system: System, schedule_text: str | None = None) -> graphviz.Digraph:
+def draw_dot(system: System, schedule_text: str | None = None, detail: Detail = "equations") -> graphviz.Digraph:
     """The same picture as `draw_system`, for Graphviz to lay out; making the source needs no Graphviz program."""
-    if straight_runs(system):
+    if detail != "ops" and straight_runs(system):
         return _draw_straight(system, schedule_text)
     dot = graphviz.Digraph("system", node_attr={"shape": "box", "fontname": "monospace", "fontsize": "11"})
     dot.attr(label=_lines(heading(system, schedule_text)), labelloc="t", labeljust="l", fontname="monospace")
     dot.attr("edge", fontname="monospace", fontsize="10")
-    cards = fold(make_cards(system))
+    cards = fold(detailed_cards(system, schedule_text, detail))
     writers = _writers(cards)
     for number, card in enumerate(cards):
         dot.node(f"card{number}", label=_lines(_card_lines(card)), peripheries="2" if card.copies > 1 else "1")
@@ -67,7 +68,7 @@ def _writers(cards: tuple[Card, ...]) -> dict[str, int]:
 def _card_lines(card: Card) -> tuple[str, ...]:
     names = max((len(clip(row.name)) for row in card.rows), default=0)
     rows = (f"{clip(row.name):<{names}}  {row_text(row)}".rstrip() for row in card.rows)
-    return (card.title, card.note, *rows)
+    return (f"{card.title}    {card.how}".rstrip(), card.note, *rows)
 
 
 def _lines(lines: tuple[str, ...]) -> str:

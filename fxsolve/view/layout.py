@@ -54,7 +54,7 @@ def clip(name: str) -> str:
 
 def row_text(row: Row) -> str:
     """What is printed between the name and the value of a row."""
-    return row.text if row.kind in ("read", "write", "output") else f"{row.kind:<11}{row.text}"
+    return row.text if row.kind in ("read", "write", "output", "op") else f"{row.kind:<11}{row.text}"
 
 
 def height(card: Card) -> float:
@@ -96,7 +96,7 @@ def _longest(texts: Sequence[str]) -> int:
 
 def _card_width(cards: Sequence[Card], names: float) -> float:
     rows = [names + CHAR * (len(row_text(row)) + len(clip(row.value)) + 3) for card in cards for row in card.rows]
-    heads = [CHAR * 1.2 * max(len(card.title), len(card.note)) for card in cards]
+    heads = [CHAR * 1.2 * max(len(card.title) + len(card.how) + 4, len(card.note)) for card in cards]
     return max([*rows, *heads])
 
 

@@ -1,5 +1,6 @@
 """The marks of which pictures are made, as SVG."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -20,6 +21,14 @@ def page(parts: Sequence[str], width: float, tall: float) -> str:
             "</svg>\n",
         )
     )
+
+
+def side_by_side(left: str, right: str) -> str:
+    """Two whole files as one, with the same upper edge."""
+    sizes = [tuple(map(float, re.findall(r'(?:width|height)="([\d.]+)"', one)[:2])) for one in (left, right)]
+    (wide, tall), (wide_too, tall_too) = sizes
+    second = right.replace("<svg ", f'<svg x="{wide:.0f}" ', 1)
+    return page([left, second], wide + wide_too, max(tall, tall_too))
 
 
 def text(x: float, y: float, words: str, colour: str = INK, more: str = "") -> str:

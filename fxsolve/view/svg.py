@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from fxsolve.ir.spec import System
 from fxsolve.plan.straight import straight_runs
 from fxsolve.report.units import count
-from fxsolve.view.cards import Card, Row, make_cards
+from fxsolve.view.cards import Card, Row
+from fxsolve.view.detail import Detail, detailed_cards
 from fxsolve.view.fold import fold
 from fxsolve.view.layout import (
     CHAR,
@@ -42,14 +43,14 @@ MEANINGS = {
 }
 
 
-def draw_system(system: System, schedule_text: str | None = None) -> str:
+def draw_system(system: System, schedule_text: str | None = None, detail: Detail = "equations") -> str:
     """SVG text of `system`; its size does not depend on how many steps a repeat has.
 
     Straight-line code is drawn as the blocks that it was written as, and who reads whom.
     """
-    if straight_runs(system):
+    if detail != "ops" and straight_runs(system):
         return draw_straight(system, heading(system, schedule_text))
-    cards = fold(make_cards(system))
+    cards = fold(detailed_cards(system, schedule_text, detail))
     layout = place(cards, heading(system, schedule_text))
     kinds = {row.kind for card in cards for row in card.rows}
     legend = [kind for kind in MEANINGS if kind in kinds]
@@ -87,6 +88,8 @@ def _frame(card: Card, top: float, layout: CardLayout) -> Iterator[str]:
         )
     title = text(layout.left + 14, top + 20, card.title, more=' font-size="14" font-weight="bold"')
     yield link(card.name, title) if card.name else title
+    if card.how:
+        yield text(layout.right - 14, top + 20, card.how, COLOURS["prefix"], ' text-anchor="end" font-weight="bold"')
     yield text(layout.left + 14, top + 37, card.note, SOFT)
     yield from _rule(card, top, layout)
 

@@ -7,7 +7,7 @@ is imported only then.
 import sys
 from collections.abc import Sequence
 
-from fxsolve_command.arguments import UsageError, parse
+from fxsolve_command.arguments import UsageError, completion, parse
 from fxsolve_command.topics import UnknownTopicError, show
 
 
@@ -17,6 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(sys.argv[1:] if argv is None else argv)
         if options.command == "help":
             show(options.topic)
+            return 0
+        if options.command == "completion":
+            print(completion(options.shell))
             return 0
     except (UsageError, UnknownTopicError) as error:
         print(f"fxsolve: {error}", file=sys.stderr)

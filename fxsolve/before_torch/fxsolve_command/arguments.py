@@ -6,10 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+import shtab
+
 STAGES = ("program", "system", "pattern", "schedule", "code", "report")
 BACKENDS = ("inductor", "eager")  # as fxsolve.stages has them; a test compares
 PICTURES = (".svg", ".html", ".dot", ".txt", ".png", ".pdf")  # as fxsolve.view.drawing
 PLOTS = (".png", ".svg", ".pdf")
+DETAILS = ("loops", "equations", "ops")  # as fxsolve.view.detail
 TARGET = "a function that returns (model, example inputs): FILE.py:NAME or package.module:NAME"
 
 
@@ -27,19 +30,26 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return _parser().parse_args(argv)
 
 
+def completion(shell: str) -> str:
+    """A script that has a shell complete what is typed after `fxsolve`."""
+    return shtab.complete(_parser(), shell)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _ArgumentParser(
         "fxsolve", description="Solve the loops of a PyTorch program in parallel, with the same values."
     )
     parser.add_argument("--version", action="version", version=f"fxsolve {version('fxsolve')}")
     commands = parser.add_subparsers(
-        required=True, dest="command", metavar="report | graph | run | bench | doctor | help"
+        required=True, dest="command", metavar="report | graph | run | bench | doctor | completion | help"
     )
     _add_report(commands)
     _add_graph(commands)
     _add_run(commands)
     _add_bench(commands)
     _add_command(commands, "doctor", "what this installation can do")
+    shells = _add_command(commands, "completion", "print a script that has a shell complete commands and options")
+    shells.add_argument("shell", choices=shtab.SUPPORTED_SHELLS)
     about = _add_command(commands, "help", "print a document")
     about.add_argument("topic", nargs="?", help="such as schedules; without it, the list of all")
     return parser
@@ -55,7 +65,14 @@ def _add_report(commands: Any) -> None:
 
 def _add_graph(commands: Any) -> None:
     graph = _add_target(commands, "graph", "draw the equations, with what runs")
-    graph.add_argument("-o", dest="out", metavar="OUT", type=_picture, required=True, help=", ".join(PICTURES))
+    out = graph.add_mutually_exclusive_group(required=True)
+    out.add_argument("-o", dest="out", metavar="OUT", type=_picture, help=", ".join(PICTURES))
+    forms = [ending.removeprefix(".") for ending in PICTURES]
+    out.add_argument("--format", choices=forms, help="write a file named like the program, in the current folder")
+    graph.add_argument("--detail", choices=DETAILS, default="equations", help="how much it tells (default: equations)")
+    graph.add_argument(
+        "--before", action="store_true", help="beside it, to the left, the same in order: .svg and .html"
+    )
 
 
 def _add_run(commands: Any) -> None:
