@@ -181,6 +181,12 @@ class ReportData:
     plan: tuple[PlannedReport, ...] = ()
 
     @property
+    def is_equal(self) -> bool:
+        """Whether all results and gradients of the emitted module were those of the recorded run, bit for bit."""
+        checks = [one for one in (self.check, self.gradient_check) if one is not None]
+        return bool(checks) and all(check.bitwise for check in checks)
+
+    @property
     def pay_back(self) -> float | None:
         """After how many calls what they save makes up for all stages so far; None where they are not known to save."""
         if self.status != "emitted" or self.original_seconds is None or self.emitted_seconds is None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
 from fxsolve.report.data import Check, LoopReport, ReportData
+from fxsolve.report.instead import instead_text
 from fxsolve.report.most import shown_loops
 from fxsolve.report.printed import plain_text, print_on
 from fxsolve.report.source import loop_line
@@ -53,7 +54,7 @@ def render(report: ReportData, head: box.Box, overflow: OverflowMethod = "ignore
     if report.seconds:
         parts += ["", _heading("compilation"), _indent(stages_table(report.seconds, head))]
     if report.notes:
-        parts += ["", _heading("notes"), *(_indent(_note(note)) for note in _once(report.notes))]
+        parts += ["", _heading("notes"), *(_indent(_note(note)) for note in once(report.notes))]
     return Group(*parts)
 
 
@@ -152,8 +153,6 @@ def _where(loop: LoopReport) -> str:
 
 def _loop_facts(loop: LoopReport, report: ReportData) -> Table:
     certificates = [one for one in report.certificates if one.solution.name == loop.name]
-    checks = [one for one in (report.check, report.gradient_check) if one is not None]
-    is_equal = bool(checks) and all(check.bitwise for check in checks)
     rows = [
         ("code", Text(loop_line(loop.source)[1])),
         ("carries", Text(", ".join(loop.carries))),
@@ -166,8 +165,9 @@ def _loop_facts(loop: LoopReport, report: ReportData) -> Table:
         ("range", Text(f"{loop.box}, proved" if loop.box else "")),
         ("cost", Text(_cost(loop))),
         ("sweeps", Text("" if loop.sweeps is None else f"{loop.sweeps:,} of at most {loop.length:,}")),
+        ("instead", Text(instead_text(loop))),
         ("solution", Text(solution_text(certificates))),
-        ("error", Text(SUM_TEXT if loop.sums else error_text(certificates, is_equal))),
+        ("error", Text(SUM_TEXT if loop.sums else error_text(certificates, report.is_equal))),
     ]
     return _pairs(rows)
 
@@ -178,7 +178,7 @@ def _cost(loop: LoopReport) -> str:
     return ", ".join([*known, loop.basis]) if known else ""
 
 
-def _once(notes: tuple[str, ...]) -> Iterator[str]:
+def once(notes: tuple[str, ...]) -> Iterator[str]:
     """Notes that differ in the numbers of names alone, as those of equal layers do, once, with how many there are."""
     alike: dict[str, list[str]] = {}
     for note in notes:

@@ -8,12 +8,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from fxsolve.report.certified import error_text, solution_text
+from fxsolve.report.certified import SUM_TEXT, error_text, solution_text
 from fxsolve.report.data import CandidateReport, LoopReport, ReportData
+from fxsolve.report.instead import instead_text
 from fxsolve.report.most import shown_loops
 from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
-from fxsolve.report.text import report_text
+from fxsolve.report.text import once, report_text
 from fxsolve.report.units import count, digits, place, time_text
 from fxsolve.view.convergence import convergence
 from fxsolve.view.costs import timelines
@@ -91,6 +92,7 @@ def to_page(report: ReportData, drawing: Drawing | None, code: str) -> str:
         "traces": tuple(convergence(trace) for trace in report.traces if trace.count > 1),
         **_drawn(report, drawing),
         "structure": _structure(report),
+        "notes": tuple(once(report.notes)),
         "stages": _bars(report.seconds),
         **_emitted(code if report.status == "emitted" else ""),
         "code_style": code_style(),
@@ -176,7 +178,6 @@ def _loop(loop: LoopReport, report: ReportData) -> LoopSection:
 
 def _loop_facts(loop: LoopReport, report: ReportData) -> Iterator[tuple[str, str]]:
     certificates = [one for one in report.certificates if one.solution.name == loop.name]
-    is_equal = report.check is not None and report.check.bitwise
     said = {
         "carries": ", ".join(loop.carries),
         "reads": "; ".join(loop.reads),
@@ -185,8 +186,9 @@ def _loop_facts(loop: LoopReport, report: ReportData) -> Iterator[tuple[str, str
         "step": "affine in what it carries" if loop.affine else "",
         "jacobian": loop.jacobian,
         "range": loop.box,
+        "instead": instead_text(loop),
         "solution": solution_text(certificates),
-        "error": error_text(certificates, is_equal),
+        "error": SUM_TEXT if loop.sums else error_text(certificates, report.is_equal),
     }
     yield from ((name, text) for name, text in said.items() if text)
 

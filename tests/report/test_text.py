@@ -10,8 +10,10 @@ import pytest
 from rich.console import Console
 
 from fxsolve.report.data import CandidateReport, Check
+from fxsolve.report.instead import instead_text
 from fxsolve.report.report import Report
 from fxsolve.report.text import print_report, report_text
+from fxsolve.view.page import to_page
 from tests.goldens import check_golden
 from tests.report.samples import CHUNKS, GRU, LEFT_ALONE
 
@@ -153,3 +155,43 @@ def test_an_infinite_bound_does_not_contradict_results_that_are_equal() -> None:
     text = report_text(same, width=120)
     assert "bitwise equal; no bound for other inputs" in text
     assert "as large as the values" not in text
+
+
+CHECKS = [Check(0.0, True, 1e-5), Check(2e-7, False, 1e-5)]
+
+
+@pytest.mark.parametrize("gradients", [None, *CHECKS])
+@pytest.mark.parametrize("results", CHECKS)
+@pytest.mark.parametrize(
+    ("basis", "bound"),
+    [
+        *(("disturbance", bound) for bound in (0.0, 1e-6, math.inf)),
+        *(("equality", bound) for bound in (0.0, math.inf, None)),
+        *(("in order", bound) for bound in (0.0, None)),
+    ],
+)
+def test_no_line_contradicts_another(results: Check, gradients: Check | None, bound: float | None, basis: str) -> None:
+    certificate = replace(GRU.certificates[0], bound=bound, basis=basis)
+    report = replace(GRU, check=results, gradient_check=gradients, certificates=(certificate,))
+    for said in (report_text(report, width=200), to_page(report, None, "")):
+        is_equal = results.bitwise and (gradients is None or gradients.bitwise)
+        assert not (is_equal and "as large as the values" in said)
+        assert ("in the recorded run, whose results are bitwise equal" in said) == (is_equal and bound == math.inf)
+        assert " 0 sweeps" not in said
+
+
+def test_the_report_says_what_would_change_the_decision() -> None:
+    (loop,) = GRU.loops
+    assert instead_text(loop) == (
+        "gs(cell) if it took 54% less, or if more than 26 sweeps were needed; in order if a step took less than 1.78 us"
+    )
+    assert "instead:  gs(cell) if it took 54% less" in report_text(GRU, width=120)
+    in_order = replace(loop, sweeps=None, chosen=replace(loop.chosen, seconds=0.005), step_seconds=None)
+    assert instead_text(in_order).endswith("; sweeps if fewer than 8 were enough")
+
+
+def test_nothing_is_said_to_change_a_decision_that_costs_did_not_make() -> None:
+    (loop,) = GRU.loops
+    assert instead_text(replace(loop, rejected=())) == ""
+    assert instead_text(replace(loop, chosen=replace(loop.chosen, seconds=None))) == ""
+    assert instead_text(replace(loop, chosen=replace(loop.chosen, seconds=1.0))) == ""
