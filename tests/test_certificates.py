@@ -153,7 +153,6 @@ def test_a_loop_that_settles_is_right_as_soon_as_it_does() -> None:
     assert certificate.solution.sweeps < 200 == certificate.prefix
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")
 def test_compiled_steps_are_measured_by_the_programs_own() -> None:
     args = inputs()
     with torch.no_grad():

@@ -25,12 +25,6 @@ from tests.table.row import Row
 PARTS = (sequences, buffers, layers, reads, randomness, effects, values, life, derivatives, training, lengths)
 ROWS = [one for part in PARTS for one in part.ROWS]
 
-# torch.func.jvp makes torch compile a decomposition by torch.jit.script; torch's loop operators warn through dynamo.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"),
-]
-
 
 def names(rows: list[Row]) -> list[str]:
     return [one.name for one in rows]

@@ -17,11 +17,6 @@ FOLDER = "table"
 NAMED = {f"{part.__name__.rpartition('.')[2]}/{row}": row for part in PARTS for row in part.ROWS}
 Found = tuple[Program, Partition] | CaptureError
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"),
-]
-
 
 @pytest.fixture(scope="module", params=NAMED, ids=NAMED)
 def name(request: pytest.FixtureRequest) -> str:

@@ -115,7 +115,6 @@ def test_fused_steps_are_the_program(unroll: int, monkeypatch: pytest.MonkeyPatc
     assert tried >= 10
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")
 def test_fused_steps_of_inductor_are_the_program() -> None:
     program = programs.reversed_time.captured()
     outputs, (solution,) = outputs_of(program, emitted(program, fused(["loop0"], 2)))

@@ -13,7 +13,6 @@ from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 # What inductor imports at its first use.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 SIZES = (1, 7, 16, 37, 512)
 
 

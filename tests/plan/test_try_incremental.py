@@ -14,8 +14,6 @@ from tests.plan.situations import situation
 from tests.samplers import SAMPLERS
 
 # torch calls it when inductor is used for the first time.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
-
 LONG = 1.0  # seconds of a step
 
 
