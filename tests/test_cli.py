@@ -1,5 +1,6 @@
 """The command line, through its real entry point."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from fxsolve import stages
+from fxsolve.bench import forms
 from fxsolve.cli import main
 from fxsolve.errors import InputError
 from fxsolve.report.from_json import from_json
@@ -273,7 +275,13 @@ def test_a_run_is_checked_and_timed(capsys: pytest.CaptureFixture[str], file: st
     assert "medians of 2 calls each" in text
 
 
-def test_a_benchmark_has_every_form_in_turn(capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path) -> None:
+def test_a_benchmark_has_every_form_in_turn(
+    capsys: pytest.CaptureFixture[str], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(program: object) -> object:
+        return lambda *_: sum(k for k in itertools.count())
+
+    monkeypatch.setattr(forms, "by_torch", slow)
     options = ("--backend=eager", "--limit=0.01", "--repeat=2", "--plot", str(tmp_path / "new" / "bench.svg"))
     text = printed(capsys, "bench", f"{file}:factory", *options)
     assert "medians of 2 calls of each form in turn, cpu, 1 thread" in text

@@ -94,11 +94,12 @@ def _solved(name: str, schedule: str, subject: Subject, backend: str) -> TimedFo
 
 
 def _by_torch(subject: Subject, limit: float) -> TimedForm | LeftOut:
-    start = time.perf_counter()
     with progress(f"compiling {subject.name} with {TORCH}"):
         try:
+            model = by_torch(subject.model)
+            start = time.perf_counter()
             with within_seconds(limit):
-                program = call_of(by_torch(subject.model), subject)
+                program = call_of(model, subject)
                 for _ in range(2):
                     call(program, subject)
         except TookTooLong:

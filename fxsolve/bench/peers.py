@@ -38,6 +38,10 @@ def within_seconds(seconds: float) -> Iterator[None]:
 
 
 def by_torch(program: Callable[..., Any]) -> Callable[..., Any]:
-    """What torch.compile makes of the program, with nothing of earlier compilations in it."""
+    """What torch.compile makes of the program, with nothing of earlier compilations in it.
+
+    The compiler is loaded by compiling something small first: an import that a limit of time ends leaves half a module.
+    """
     torch.compiler.reset()
+    torch.compile(torch.neg)(torch.ones(1))
     return torch.compile(program)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fxsolve.bench import bench as module
 from fxsolve.bench import forms as forms_module
+from fxsolve.bench import peers
 from fxsolve.bench.bench import BenchSettings, bench_subject
 from fxsolve.bench.data import ORIGINAL, Benchmark, bench_json
 from fxsolve.bench.forms import TORCH, TimedForm
@@ -44,10 +45,21 @@ class Cell(nn.Module):
         return h
 
 
+def never_done(program: Any) -> Any:
+    """Takes the place of torch.compile."""
+    return lambda *_: deque((k for k in itertools.count()), maxlen=0)
+
+
+@pytest.fixture(autouse=True)
+def _without_torch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms_module, "by_torch", never_done)
+
+
 @pytest.fixture(scope="module")
 def measured() -> Benchmark:
     torch.manual_seed(0)
-    with torch.enable_grad():
+    with torch.enable_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forms_module, "by_torch", never_done)
         return bench_subject(Subject(Cell(), (torch.randn(24, 2, 4),), {}), EAGER)
 
 
@@ -150,8 +162,9 @@ def test_a_limit_of_time_ends_what_python_runs_and_leaves_no_alarm() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_torch_compile_takes_part_where_it_finishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms_module, "by_torch", lambda program: program)
+    monkeypatch.setattr(forms_module, "by_torch", peers.by_torch)
     found = bench_subject(Subject(torch.tanh, (torch.ones(3),), {}), BenchSettings(2, 1, 30.0, "eager"))
     assert TORCH in {one.name for one in found.contenders}
 
