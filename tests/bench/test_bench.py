@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 import signal
 import sys
 import time
@@ -13,23 +14,28 @@ from typing import Any
 
 import pytest
 import torch
+from rich import box
+from rich.console import Console
 from torch import Tensor, nn
 
 from fxsolve.bench import bench as module
 from fxsolve.bench import forms as forms_module
 from fxsolve.bench import peers
 from fxsolve.bench.bench import BenchSettings, bench_subject
-from fxsolve.bench.data import ORIGINAL, Benchmark, bench_json
+from fxsolve.bench.data import ORIGINAL, Benchmark, Contender, LeftOut, bench_json
 from fxsolve.bench.forms import TORCH, TimedForm
 from fxsolve.bench.peers import TookTooLong, within_seconds
 from fxsolve.bench.plot import save_plot
 from fxsolve.bench.schedules import NAMES, weighed
 from fxsolve.bench.steps import StepWithGradients
-from fxsolve.bench.table import print_bench
+from fxsolve.bench.table import bench_table, print_bench
 from fxsolve.errors import InputError
 from fxsolve.factory import Subject
+from fxsolve.report.data import Check
+from tests.goldens import check_golden
 from tests.report.samples import GRU
 
+CHECK = Check(2.4e-7, bitwise=False, tolerance=1e-5)
 EAGER = BenchSettings(calls=2, threads=1, seconds=0.01, backend="eager")
 
 
@@ -177,3 +183,28 @@ def test_threads_are_as_they_were() -> None:
 
 def test_what_was_weighed_for_the_longest_loop_takes_the_place_of_what_was_chosen() -> None:
     assert weighed(GRU) == {"gs(cell)": "gs(cell)"}
+
+
+MADE = Benchmark(
+    program="Recurrence",
+    inputs="float32[256, 4, 16]",
+    device="cpu",
+    threads=1,
+    with_gradients=True,
+    contenders=(
+        Contender("auto", "gs(block0, jacobi(loop0[0:256]))", (2e-3, 3e-3), 1.5, CHECK, CHECK, 0.0, 1.8e-5),
+        Contender(ORIGINAL, "", (9e-3, 1e-2), 0.0, Check(0.0, True, 0.0)),
+    ),
+    left_out=(LeftOut("picard", "it fits no loop of this program"), LeftOut(TORCH, "it had not finished after 60.0 s")),
+)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["plain", "coloured"])
+def test_a_benchmark_looks_as_it_did(is_terminal: bool, width: int) -> None:
+    stream = io.StringIO()
+    colours = "standard" if is_terminal else None
+    console = Console(file=stream, width=width, color_system=colours, highlight=False, markup=False, emoji=False)
+    console.print(bench_table(MADE, box.SIMPLE_HEAD))
+    name = f"bench_{width}{'_coloured' if is_terminal else ''}"
+    check_golden(f"report/{name}", re.sub(r" +$", "", stream.getvalue(), flags=re.MULTILINE))
