@@ -283,7 +283,7 @@ def test_an_error_of_the_compilers_own_does_not_reach_the_user(monkeypatch: pyte
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("slot 3 is odd\nand more")
 
-    module = "entry" if stage == "capture" else "making"
+    module = {"capture": "entry", "partition": "equations"}.get(stage, "making")
     monkeypatch.setattr(f"fxsolve.runtime.{module}.{stage}", broken)
     fast = compiled(cell)
     x = numbers(T, B, N)

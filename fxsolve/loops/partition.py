@@ -18,7 +18,7 @@ from fxsolve.loops.rolling.roll import Rolled
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.rewrite.blocks.names import owners_of
 from fxsolve.rewrite.blocks.split import split_blocks
-from fxsolve.rewrite.pipeline import REWRITES
+from fxsolve.rewrite.pipeline import REWRITES, ROUNDED
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
@@ -42,24 +42,27 @@ class Partition:
 # In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
 # a graph or a system that computes the same; tests look at what stands between any two.
 GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (drop_idle_writes, choose_masked, read_unbound, join_growth)
-SYSTEM_PASSES: tuple[Callable[[System], System], ...] = (*REWRITES, lift_loops, prune)
+Passes = tuple[Callable[[System], System], ...]
+SYSTEM_PASSES: Passes = (*REWRITES, lift_loops, prune)
+ROUNDED_PASSES: Passes = (*ROUNDED, lift_loops, prune)
 
 
-def partition(program: Program) -> Partition:
+def partition(program: Program, passes: Passes = SYSTEM_PASSES) -> Partition:
     """Find the loops of `program`, roll them at every level, and split each in its parallel and sequential parts.
 
-    What is straight-line code is one block between loops, or one block for each layer where there is more of it.
+    What is straight-line code is one block between loops, or one block for each layer where there is more of it. By
+    `ROUNDED_PASSES`, the system computes the same but for rounding.
     """
     with paused_collector():
-        return _partition(program)
+        return _partition(program, passes)
 
 
-def _partition(program: Program) -> Partition:
+def _partition(program: Program, passes: Passes) -> Partition:
     pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
     settled = settle_writes(pinned, program)
     found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, settled.graph))
     nests = nested_system(found.graph, found.calls, found.rolling.loops, find_inside)
-    rolled = reduce(lambda made, step: step(made), SYSTEM_PASSES, nests.system)
+    rolled = reduce(lambda made, step: step(made), passes, nests.system)
     system = split_blocks(rolled, owners_of(program.module.graph))
     verify_system(system)
     return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), settled.rested)

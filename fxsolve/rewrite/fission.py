@@ -40,7 +40,7 @@ def split_repeat(repeat: Repeat) -> list[Equation]:
 
 def hoist(opened: OpenRepeat) -> list[Equation]:
     """A block of the calls that depend on invariants only, taken out of `opened`."""
-    shared = _closed_under(opened, lambda read: isinstance(read, Invariant))
+    shared = closed_under(opened, lambda read: isinstance(read, Invariant))
     frontier = _frontier(opened, shared)
     builder = BlockBuilder(f"{opened.name}_shared")
     reads = {
@@ -58,7 +58,7 @@ def hoist(opened: OpenRepeat) -> list[Equation]:
 
 def _split_inputs(opened: OpenRepeat) -> list[Equation]:
     """A repeat without carry of the calls that depend on no earlier step."""
-    free = _closed_under(opened, lambda read: not isinstance(read, (Lag, Prefix)))
+    free = closed_under(opened, lambda read: not isinstance(read, (Lag, Prefix)))
     if len(free) == len(opened.computed()):
         return []
     free = _without_strided_results(opened, free)
@@ -154,7 +154,7 @@ def _last_value(opened: OpenRepeat, builder: BlockBuilder, node: fx.Node) -> fx.
 # Sets of nodes.
 
 
-def _closed_under(opened: OpenRepeat, accepts: Callable[[Read], bool]) -> set[fx.Node]:
+def closed_under(opened: OpenRepeat, accepts: Callable[[Read], bool]) -> set[fx.Node]:
     """The calls all of whose inputs are accepted reads or such calls."""
     inside = {node for node, read in opened.reads.items() if accepts(read)}
     calls: set[fx.Node] = set()

@@ -6,6 +6,7 @@ from functools import reduce
 
 from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.spec import Equation, Repeat, System
+from fxsolve.rewrite.apart import take_apart
 from fxsolve.rewrite.copies import simplify_copies
 from fxsolve.rewrite.fission import hoist, split_repeat
 from fxsolve.rewrite.forwarding import Origins
@@ -46,8 +47,15 @@ def split(system: System) -> System:
     return replace(system, equations=tuple(equations))
 
 
+def products_apart(system: System) -> System:
+    """The system with products over what is joined in parts, which round in another order."""
+    return _rewrite(system, _take_apart)
+
+
 # In this order; every one leaves a system that is well formed and computes the same.
 REWRITES: tuple[Callable[[System], System], ...] = (simplify, prune, split, prune)
+# The same within rounding: what these leave is faster.
+ROUNDED: tuple[Callable[[System], System], ...] = (simplify, prune, products_apart, split, prune)
 
 
 def rewrite(system: System) -> System:
@@ -65,6 +73,12 @@ def _simplify(repeat: Repeat) -> list[Equation]:
     rows, filled = read_rows(opened)
     unit_lags(opened)
     return [*before, *rows, close_repeat(opened), *filled, *after]
+
+
+def _take_apart(repeat: Repeat) -> list[Equation]:
+    opened = open_repeat(repeat)
+    take_apart(opened)
+    return [close_repeat(opened)]
 
 
 def _hoist(repeat: Repeat) -> list[Equation]:

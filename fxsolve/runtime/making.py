@@ -16,11 +16,12 @@ from fxsolve.report.loops import loop_reports
 from fxsolve.report.report import Report
 from fxsolve.runtime.checks import check_example
 from fxsolve.runtime.entries import Options
+from fxsolve.runtime.equations import partition_for
 from fxsolve.runtime.faults import DiffersError
 from fxsolve.runtime.gradients import Differentiable, make_differentiable
 from fxsolve.runtime.straight_code import structure_of
 from fxsolve.runtime.verdict import TIGHT, Verdict
-from fxsolve.stages import Clock, as_stop, emit, emit_passes, partition, schedule
+from fxsolve.stages import Clock, as_stop, emit, emit_passes, schedule
 
 Made = tuple[Decision, Emitted | Differentiable]
 
@@ -42,7 +43,7 @@ class Maker:
 
     def partition(self) -> Partition:
         """The equations of the program."""
-        parts: Partition = self.known or self.clock.time("partition", partition, self.captured)
+        parts: Partition = self.known or self.clock.time("partition", partition_for, self.captured, self.options)
         notes, structure = (*parts.notes, *self.captured.notes), structure_of(self.captured, parts.system, self.clock)
         self.report = replace(self.report, notes=notes, structure=structure)
         return parts

@@ -39,7 +39,8 @@ def check_rolled(name: str, case: Case, lengths: list[int], guards: int = 0) -> 
     assert report.runs
     automatic, _ = _run(case, "auto", exact=False)
     assert automatic.status == "emitted" or re.search(_HONEST, automatic.reason or ""), automatic.reason
-    assert [loop.length for loop in automatic.loops] == lengths, _found(automatic)
+    # Products over what is joined may leave a loop, as a loop of their own.
+    assert {loop.length for loop in automatic.loops} == set(lengths), _found(automatic)
     check_golden(name, _describe(case, report))
 
 
