@@ -23,5 +23,6 @@ def simplify_copies(opened: OpenRepeat) -> None:
             with opened.graph.inserting_before(node):
                 shape, dtype = old.meta["spec"].shape, old.meta["spec"].dtype
                 cast = add_call(opened.graph, aten._to_copy.default, (new,), {"dtype": dtype}, node)
-                wide = stand_in(opened.graph, node, aten.expand.default, (cast, list(shape)))
+                same = new.meta["spec"].shape == shape
+                wide = cast if same else stand_in(opened.graph, node, aten.expand.default, (cast, list(shape)))
             opened.replace(node, wide)

@@ -51,7 +51,7 @@ def _once(module: nn.Module, inputs: tuple[Tensor, ...], how: Hashable, compiler
 
 def _count_ops(module: nn.Module) -> int:
     graph: Any = getattr(module, "graph", None)
-    return sum(node.op == "call_function" for node in graph.nodes) if graph is not None else 0
+    return sum(node.op.startswith("call_") for node in graph.nodes) if graph is not None else 0
 
 
 def _layout(value: Tensor) -> Hashable:

@@ -77,7 +77,7 @@ class StepProgram(nn.Module):
     def count_ops(self) -> int:
         """The calls of all stages."""
         graphs = (getattr(stage.body, "graph", None) for stage in self._stages())
-        return sum(node.op == "call_function" for graph in graphs if graph is not None for node in graph.nodes)
+        return sum(node.op.startswith("call_") for graph in graphs if graph is not None for node in graph.nodes)
 
     def _stages(self) -> Iterator[Stage]:
         return (stage for stage in self.stages if isinstance(stage, Stage))

@@ -21,6 +21,8 @@ CALLS: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
     (aten.slice.Tensor, (X, 1, 0, 2), {}),
     (aten.expand.default, (X[:, :1], [4, 3]), {}),
     (aten.view.default, (X, [3, 4]), {}),
+    (aten.contiguous.default, (X.t(),), {}),
+    (aten.new_zeros.default, (X, [2, 5]), {"dtype": torch.int64, "pin_memory": False}),
     (aten.copy.default, (X, Y), {}),
     (aten._to_copy.default, (X,), {"dtype": torch.float64}),
     (aten.index_put.default, (X, [None, N[:3]], Y[:1, :3]), {}),
@@ -70,3 +72,22 @@ def test_a_readable_copy_leaves_the_body_as_it_is() -> None:
     copied = readable_copy(body)
     assert "torch.ops.aten.add.Tensor(x, 1)" in body.code
     assert "torch.add(x, 1)" in copied.code
+
+
+def test_slices_and_casts_of_a_module_cost_as_little_as_in_python() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    x.meta["spec"] = X
+    calls = [(aten.slice.Tensor, (x, 1, start, end), {}) for start, end in ((0, 2), (-2, 9), (1, -1), (2, 2))]
+    calls += [(aten._to_copy.default, (x,), {"dtype": torch.float64}), (aten.slice.Tensor, (x, 1, 0, 3, 2), {})]
+    for target, args, kwargs in calls:
+        made = graph.call_function(target, args, kwargs)
+        made.meta["spec"] = target(X, *args[1:], **kwargs)
+    graph.output(tuple(node for node in graph.nodes if node.op == "call_function"))
+    module = readable(fx.GraphModule({}, graph))
+    targets = [node.target for node in module.graph.nodes if node.op in ("call_function", "call_method")]
+    assert targets == [torch.narrow] * 4 + ["to", aten.slice.Tensor]
+    wanted = [target(X, *args[1:], **kwargs) for target, args, kwargs in calls]
+    for found, value in zip(module(X), wanted, strict=True):
+        assert same_bits(found, value)
+        assert found.stride() == value.stride()
