@@ -10,8 +10,8 @@ from fxsolve.capture.capture import name_of
 from fxsolve.capture.effects.mutations import as_before, is_read_live
 from fxsolve.capture.program import Program
 from fxsolve.economy.clock import seconds_now
-from fxsolve.errors import CaptureError, FxSolveError, LeftAloneError
-from fxsolve.report.log import notice, tell
+from fxsolve.errors import CaptureError, FxSolveError
+from fxsolve.report.log import notice
 from fxsolve.report.report import Report
 from fxsolve.runtime.account import Account
 from fxsolve.runtime.attempts import MISS, Attempts, noted, run_of
@@ -29,6 +29,7 @@ from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
 from fxsolve.runtime.remembering import remember_purchase
 from fxsolve.runtime.siblings import Siblings
+from fxsolve.runtime.telling import Telling
 from fxsolve.runtime.turns import take_turn
 from fxsolve.solvers.requests import deliver
 
@@ -52,7 +53,7 @@ class Runtime:
         self._building = threading.RLock()
         self._account = Account(options)
         note(self)
-        self._is_warned = options.on_left_alone != "warn"
+        self._telling = Telling(self.name, options.on_left_alone)
 
     @property
     def name(self) -> str:
@@ -197,22 +198,12 @@ class Runtime:
             return result
         self._families.add(filed, (*relatives.rehearsed, *([entry.member] if entry.member else [])))
         self._keep(entry, filed, group, describe_call(call))
-        self._log(time.perf_counter() - start)
+        assert self.latest is not None
+        self._telling.recorded(self.latest.entry, time.perf_counter() - start)
         return self._told(result)
 
-    def _log(self, seconds: float) -> None:
-        """Say what came of the recording that is shown."""
-        assert self.latest is not None
-        entry = self.latest.entry
-        is_alone = entry.ready is None and entry.prospect is None
-        self._is_warned |= tell(entry.report, seconds, is_alone and not self._is_warned)
-
     def _told(self, result: Any) -> Any:
-        """The result of a call; `LeftAloneError` where the original gave it for good, and that is to be an error."""
-        entry = self.latest.entry if self.latest is not None else None
-        if self.options.on_left_alone == "error" and entry and entry.ready is None and entry.prospect is None:
-            raise LeftAloneError(f"{name_of(self.program)} is left alone: {entry.report.reason}")
-        return result
+        return self._telling.returned(result, self.latest)
 
     def _time_reading(self, original: Original) -> float:
         """Seconds that it takes to read a call, when much of it is known."""

@@ -55,6 +55,7 @@ class Compilation:
     parts: Partition | None = None  # once loops were looked for
     settled: Decided | None = None
     is_close: bool = False
+    may_decide: bool = False
 
     def entry(self) -> Entry:
         """What is to answer such calls."""
@@ -105,7 +106,8 @@ class Compilation:
         ready = make_ready(captured, decision, emitted, parts.rested)
         entry = Entry(self.maker.report, ready, decision, kept, prospect=self._prospect(), is_close=self.is_close)
         stops = folded(captured) if any(one.until is not None for one in repeats) else None
-        return replace(entry, folded=stops, system=parts.system, settled=self.settled)
+        entry = replace(entry, folded=stops, system=parts.system, settled=self.settled)
+        return replace(entry, may_decide=self.may_decide)
 
     def _asked(self, parts: Partition) -> Verdict:
         """What the user asks for; of a plan, what it decides about this system. Raises for what is left alone."""
@@ -187,7 +189,8 @@ class Compilation:
         if found.gain:
             decision = replace(decision, offers=(Offer("", fingerprint(parts.system), found.gain, found.price),))
         self.made = decision, emitted
-        self.is_close = found.is_close and may_take_turns(self.maker.captured, emitted)
+        self.may_decide = may_take_turns(self.maker.captured, emitted)
+        self.is_close = found.is_close and self.may_decide
         return None if verdict.reason else self.made
 
     def _race(self, decision: Decision, emitted: Emitted | Differentiable) -> str:
@@ -199,5 +202,6 @@ class Compilation:
         if not maker.options.is_automatic:
             return ""
         found = judge(times, emitted, maker.captured, self.reading)
-        self.is_close = found.is_close and may_take_turns(maker.captured, emitted)
+        self.may_decide = may_take_turns(maker.captured, emitted)
+        self.is_close = found.is_close and self.may_decide
         return "" if self.is_close else found.reason

@@ -12,6 +12,8 @@ from fxsolve.state.processes import in_group
 FEWEST = 4  # turns of each
 MOST = 16
 CLEAR = 1.1  # a ratio of the medians that is not taken again
+AGAIN = 1000  # calls between two contests
+FAR_AHEAD = 2.0
 BAND = 1.3  # a race on one call that is closer than this, either way, does not decide
 
 

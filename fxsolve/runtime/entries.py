@@ -58,8 +58,8 @@ class Entry:
     `has_communicated` tells that its recording ended because the program communicates with other processes, and
     `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
     kept of a program with loops that stop on a value, and `prospect` of one that compiled steps may make faster. Where
-    it `is_close` which form is faster, calls decide. `system` is there wherever loops were looked for, and
-    `settled` where it was decided how to solve them.
+    it `is_close` which form is faster, calls decide, and where they `may_decide`, they do so again later. `system` is
+    there wherever loops were looked for, and `settled` where it was decided how to solve them.
     """
 
     report: Report
@@ -72,5 +72,6 @@ class Entry:
     folded: Folded | None = None
     prospect: Prospect | None = None
     is_close: bool = False
+    may_decide: bool = False
     system: System | None = None
     settled: Decided | None = None

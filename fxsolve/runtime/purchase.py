@@ -66,7 +66,7 @@ def buy(
         seconds=(*old.report.seconds, *((f"{stage}, later", taken) for stage, taken in clock.seconds.items())),
     )
     entry = replace(old, report=report, ready=bought.ready, decision=bought.decision, prospect=None)
-    return replace(entry, is_close=bought.is_close)
+    return replace(entry, is_close=bought.is_close, may_decide=bought.may_decide)
 
 
 def _has_compiled_steps(entry: Entry) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from fxsolve.economy.clock import seconds_now
 from fxsolve.runtime.attempts import MISS, Attempts, noted
 from fxsolve.runtime.cache import Cache, Group, Variant
-from fxsolve.runtime.contest import Contest
+from fxsolve.runtime.contest import AGAIN, FAR_AHEAD, Contest
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import CallKey
 from fxsolve.runtime.remembering import remember
@@ -15,9 +15,9 @@ from fxsolve.runtime.remembering import remember
 def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, original: Original, began: float) -> Any:
     """As `Attempts.reuse`, unless it is the original's turn in a contest; the call `began` at that second."""
     variant = group.usual
-    if variant is None or variant.contest is None:
+    contest = _contest_of(variant) if variant is not None else None
+    if variant is None or contest is None:
         return attempts.reuse(group, call, original)
-    contest = variant.contest
     if contest.is_originals_turn():
         began = seconds_now()
         result = original.run()
@@ -35,6 +35,16 @@ def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, ori
                 variant.contest = None
                 _settle(group, variant, contest)
     return result
+
+
+def _contest_of(variant: Variant) -> Contest | None:
+    """The contest of a variant; after many calls there is another one, for what forms cost may have changed."""
+    if variant.contest is None and variant.entry.may_decide and variant.calls % AGAIN == AGAIN - 1:
+        original, emitted = variant.report.original_seconds, variant.report.emitted_seconds
+        # What is far ahead is not soon behind, and each turn of the original costs as much as it saves.
+        if original is not None and emitted is not None and original < FAR_AHEAD * emitted:
+            variant.contest = Contest()
+    return variant.contest
 
 
 def _settle(group: Group, variant: Variant, contest: Contest) -> None:

@@ -133,3 +133,19 @@ def test_gradients_are_not_timed_in_calls(clock: dict[str, float]) -> None:
     fast(x)
     variant = fast._runtime.latest
     assert variant.contest is None
+
+
+@torch.no_grad()
+def test_what_has_become_slower_is_noticed(clock: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forms take turns once more after many calls, unless one was far ahead."""
+    monkeypatch.setattr(turns, "AGAIN", 50)
+    for before, status in ((0.6, "left alone"), (0.1, "emitted")):
+        clock["emitted"] = before
+        fast, x = fxsolve.compile(decayed, backend="eager"), torch.randn(60, 3)
+        for _ in range(40):
+            fast(x)
+        assert fast.report().status == "emitted"
+        clock["emitted"] = 1.5
+        for _ in range(40):
+            torch.testing.assert_close(fast(x), decayed(x))
+        assert fast.report().status == status
