@@ -9,7 +9,8 @@ from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.state.processes import in_group
 
-FEWEST = 4  # turns of each
+TURN = 4  # calls in a row by one form, of which the first one finds the caches full of the other
+FEWEST = 8  # calls by each
 MOST = 16
 CLEAR = 1.1  # a ratio of the medians that is not taken again
 AGAIN = 1000  # calls between two contests
@@ -25,12 +26,12 @@ class Contest:
     emitted: list[float] = field(default_factory=list)
 
     def is_originals_turn(self) -> bool:
-        return len(self.original) < len(self.emitted)
+        return (len(self.original) + len(self.emitted)) // TURN % 2 == 1
 
     @property
     def is_decided(self) -> bool:
         turns = min(len(self.original), len(self.emitted))
-        if turns < FEWEST:
+        if turns < FEWEST or turns % TURN:
             return False
         slow, fast = self.medians()
         return turns >= MOST or not fast / CLEAR < slow < fast * CLEAR
@@ -41,8 +42,12 @@ class Contest:
         return fast < slow
 
     def medians(self) -> tuple[float, float]:
-        """Seconds of one call of the original, and of the emitted module; the first calls, which warm up, left out."""
-        return statistics.median(self.original[1:]), statistics.median(self.emitted[1:])
+        """Seconds of one call of the original, and of the emitted module; the first ones of each turn are left out."""
+        return _median(self.original), _median(self.emitted)
+
+
+def _median(seconds: list[float]) -> float:
+    return statistics.median(one for number, one in enumerate(seconds) if number % TURN)
 
 
 def is_close(original: float, emitted: float) -> bool:

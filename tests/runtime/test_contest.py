@@ -8,7 +8,7 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.runtime import calls, judging, turns
-from fxsolve.runtime.contest import BAND, FEWEST, MOST, Contest, is_close
+from fxsolve.runtime.contest import BAND, FEWEST, MOST, TURN, Contest, is_close
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.ready import Ready
 
@@ -19,28 +19,34 @@ def contest(original: float, emitted: float, turns: int) -> Contest:
 
 def test_forms_take_turns_and_the_emitted_one_begins() -> None:
     found, order = Contest(), []
-    for _ in range(6):
+    for _ in range(3 * TURN):
         order.append(found.is_originals_turn())
         (found.original if order[-1] else found.emitted).append(1.0)
-    assert order == [False, True] * 3
+    assert order == [False] * TURN + [True] * TURN + [False] * TURN
+
+
+def test_the_first_call_of_each_turn_does_not_count() -> None:
+    found = contest(1.0, 0.8, FEWEST)
+    found.emitted[0] = found.emitted[TURN] = 100.0
+    assert found.medians() == (1.0, 0.8)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.85, 1.2, 3.0])
 def test_a_clear_ratio_is_decided_after_a_few_turns(ratio: float) -> None:
-    assert not contest(1.0, ratio, FEWEST - 1).is_decided
+    assert not contest(1.0, ratio, FEWEST - TURN).is_decided
     assert contest(1.0, ratio, FEWEST).is_decided
     assert contest(1.0, ratio, FEWEST).is_emitted_faster == (ratio < 1)
 
 
 @pytest.mark.parametrize("ratio", [0.95, 1.0, 1.05])
 def test_what_is_not_clear_takes_all_turns(ratio: float) -> None:
-    assert not contest(1.0, ratio, MOST - 1).is_decided
+    assert not contest(1.0, ratio, MOST - TURN).is_decided
     assert contest(1.0, ratio, MOST).is_decided
     assert contest(1.0, ratio, MOST).is_emitted_faster == (ratio < 1)
 
 
 def test_a_call_that_was_disturbed_does_not_decide() -> None:
-    found = contest(1.0, 0.8, FEWEST + 1)
+    found = contest(1.0, 0.8, FEWEST)
     found.emitted[2] = 100.0
     assert found.is_emitted_faster
 
@@ -106,7 +112,7 @@ def test_an_error_of_the_program_in_its_turn_is_its_own(clock: dict[str, float])
         return decayed(x)
 
     fast, x = fxsolve.compile(program, backend="eager"), torch.randn(60, 3)
-    for _ in range(2):
+    for _ in range(1 + TURN):
         fast(x)
     broken[0] = True
     with pytest.raises(ValueError, match="no more"):
