@@ -14,6 +14,8 @@ from fxsolve.plan.proofs import CAUSAL, STOPS, UNKNOWN, Proofs, first_obstacle
 from fxsolve.plan.schedule import Schedule, map_parts, name_of, parts_of, text_of
 from fxsolve.plan.structural import Known
 
+ASKED = "asked for"
+
 
 @dataclass(frozen=True)
 class _Judgement:
@@ -83,7 +85,7 @@ def _choice(judgement: _Judgement, parts: tuple[Part, ...]) -> Choice:
     text = text_of(parts)
     if judgement.obstacle is None:
         remark = judgement.method.remark if judgement.method else ""
-        asked = Candidate(text, "eager", None, "not tried", f"asked for{remark}")
+        asked = Candidate(text, "eager", None, "not tried", f"{ASKED}{remark}")
         return Choice(repeat.name, parts, asked, causal=causal, depth=judgement.depth)
     name = judgement.method.name if judgement.method else ""
     rejected = Candidate(f"{name}({repeat.name})", "eager", None, "not tried", judgement.obstacle)

@@ -9,6 +9,7 @@ from fxsolve.codegen.emit import Emitted
 from fxsolve.loops.partition import Partition
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.guarded import exact_for
+from fxsolve.plan.legalize import ASKED
 from fxsolve.plan.methods import METHODS
 from fxsolve.plan.purse import Purse
 from fxsolve.plan.tolerance import loosest_stop
@@ -67,6 +68,8 @@ class Maker:
         self.tolerance = tolerance = asked.tolerance
         settings = (asked.schedule, self.options.backend, tolerance, METHODS, self.purse())
         decision: Decision = self.clock.time("schedule", schedule, self.captured, parts, *settings)
+        if asked.note:
+            decision = _attributed(decision, asked.note)
         while True:
             try:
                 return decision, self._try(parts, decision, tolerance)
@@ -104,3 +107,11 @@ class Maker:
             self.report = replace(self.report, gradient_check=found.gradients)
         if found.fault:
             raise DiffersError(found.fault)
+
+
+def _attributed(decision: Decision, note: str) -> Decision:
+    """The choices are those of whoever decided, not of the user."""
+    reasons = (choice.chosen.reason.replace(ASKED, note, 1) for choice in decision.choices)
+    pairs = zip(decision.choices, reasons, strict=True)
+    choices = tuple(replace(one, chosen=replace(one.chosen, reason=reason)) for one, reason in pairs)
+    return replace(decision, choices=choices)

@@ -84,6 +84,7 @@ def test_what_was_decided_is_taken_without_measuring(kept: Path, asked: list[str
     assert second.schedule == first.schedule
     assert second.report().emitted_seconds == first.report().emitted_seconds
     assert "decided by an earlier compilation on this machine" in second.report().notes
+    assert second.report().loops[0].chosen.reason == "decided by an earlier compilation on this machine"
 
 
 @torch.no_grad()
