@@ -82,6 +82,8 @@ def row(case: dict[str, Any]) -> dict[str, str]:
     """The columns of one case by heading."""
     if "fxsolve_s" in case:
         return uses(case)
+    if "alike" in case:
+        return decisions(case)
     if "gain" in case or "failed" in case:
         return modes(case)
     times = {f"{contender}, ms": f"{ms:.1f}" for contender, ms in case["ms"].items()}
@@ -111,6 +113,17 @@ def modes(case: dict[str, Any]) -> dict[str, str]:
             found |= {f"{mode}": f"{gain:.2f}x", f"first call, {mode}, s": f"{case['first_s'][mode]:.1f}"}
     worst = max(case["difference"].values())
     return found | {"largest difference": f"{worst:.0e}" if worst else "0, bitwise"}
+
+
+def decisions(case: dict[str, Any]) -> dict[str, str]:
+    """The columns of a program that was compiled several times."""
+    most = max(case["schedules"], key=case["schedules"].__getitem__)
+    return {
+        "decided alike": f"{case['alike']} of {case['compilations']}",
+        "median": f"{case['median_ratio']:.2f}x",
+        "least": f"{case['least_ratio']:.2f}x",
+        "most often": f"`{most}`",
+    }
 
 
 def command(name: str) -> str:
