@@ -134,6 +134,7 @@ def test_the_demo_samples_the_same_images_faster(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "made_samples.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.demo
 @pytest.mark.thirdparty
 def test_the_flow_example_is_bit_identical_to_both_libraries(tmp_path: Path) -> None:
@@ -141,6 +142,7 @@ def test_the_flow_example_is_bit_identical_to_both_libraries(tmp_path: Path) -> 
     assert printed.count("bit-identical") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.demo
 def test_the_gru_example_agrees_with_the_loop(tmp_path: Path) -> None:
     printed = run_example(str(ROOT / "examples" / "gru_loop.py"), "--steps", "512", folder=tmp_path)

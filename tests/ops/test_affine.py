@@ -52,9 +52,8 @@ def assert_affine_if_called_so(chosen: list[str], seed: int, tolerance: float = 
 
 @pytest.mark.parametrize("name", [*OPS, *AFFINE])
 def test_no_op_is_called_affine_that_is_not(name: str) -> None:
-    for seed in range(2):
-        found = assert_affine_if_called_so([name], seed)
-        assert_affine_if_called_so(["tanh", name], seed)
+    assert_affine_if_called_so(["tanh", name], 1)
+    found = assert_affine_if_called_so([name], 0)
     assert name not in AFFINE or found == Degree.AFFINE
 
 

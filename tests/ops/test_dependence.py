@@ -50,10 +50,9 @@ columns = torch.arange(T).expand(T, T)
 
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_no_op_denies_a_dependence(name: str) -> None:
-    for seed in range(2):
-        assert_never_denied([name], columns, seed)
-        assert_never_denied(["tanh", name], columns.t() - 1, seed)
-        assert_never_denied([name, name], torch.randint(NEVER, T, (T, T)), seed)
+    assert_never_denied([name], columns, 0)
+    assert_never_denied(["tanh", name], columns.t() - 1, 1)
+    assert_never_denied([name, name], torch.randint(NEVER, T, (T, T)), 2)
 
 
 @settings(max_examples=50, deadline=None)

@@ -51,10 +51,9 @@ def assert_bounded(chosen: list[str], seed: int) -> Interval:
 
 @pytest.mark.parametrize("name", [*OPS, *BOUNDED])
 def test_no_op_leaves_its_interval(name: str) -> None:
-    for seed in range(2):
-        found = assert_bounded([name], seed)
-        for before in ("sin", "gate", "root"):
-            assert_bounded([before, name], seed)
+    for before in ("sin", "gate", "root"):
+        assert_bounded([before, name], 1)
+    found = assert_bounded([name], 0)
     assert (found.low, found.high) == KNOWN.get(name, (found.low, found.high))
 
 
