@@ -1,5 +1,6 @@
 """Readable targets: `torch.add(a, b)` instead of `torch.ops.aten.add.Tensor(a, b)`."""
 
+from collections.abc import Callable
 from types import BuiltinFunctionType
 from typing import Any
 
@@ -31,8 +32,8 @@ def readable_target(target: Any) -> Any:
     """The function of `torch` or `torch.nn.functional`'s C bindings with the arguments of an ATen overload, if any."""
     if not isinstance(target, OpOverload) or target.namespace != "aten":
         return target
-    if target in _LIKE:
-        return _LIKE[target]
+    if callable(like := _LIKE.get(target)):
+        return like
     name = operator_name_of(target)
     if name in _KEPT or name.startswith("_") or _has_reduction(target):
         return target
@@ -61,8 +62,8 @@ def _as_method(node: fx.Node) -> bool:
     if _shape(next(iter(node.args), None)) is None:
         return False  # a number, for one, has none
     target: Any = node.target
-    if target in _METHODS:
-        node.op, node.target = "call_method", _METHODS[target]
+    if isinstance(method := _LIKE.get(target), str):
+        node.op, node.target = "call_method", method
         return True
     if target is not torch.ops.aten._to_copy.default or set(node.kwargs) != {"dtype"}:
         return False
@@ -83,17 +84,15 @@ def _has_reduction(target: OpOverload) -> bool:
 
 
 # What a solver hands over may lie in memory in another way than what was recorded, and a view of it has to be a copy.
-_LIKE = {
+# Some are methods of tensors.
+_LIKE: dict[OpOverload, Callable[..., Any] | str] = {
     torch.ops.aten.view.default: torch.reshape,
     torch.ops.aten._unsafe_view.default: torch.reshape,
-    torch.ops.aten.mkldnn_rnn_layer.default: rnn_layer,
-    torch.ops.aten.mkldnn_rnn_layer_backward.default: rnn_layer_backward,
-}
-
-_METHODS = {
     torch.ops.aten.expand.default: "expand",
     torch.ops.aten.new_zeros.default: "new_zeros",
     torch.ops.aten.contiguous.default: "contiguous",
+    torch.ops.aten.mkldnn_rnn_layer.default: rnn_layer,
+    torch.ops.aten.mkldnn_rnn_layer_backward.default: rnn_layer_backward,
 }
 
 # Their `torch` functions take other arguments than the ATen op, or mean another overload.

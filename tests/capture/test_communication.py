@@ -18,6 +18,7 @@ import fxsolve
 from fxsolve.capture.communication import HappenedError
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.runtime import group
+from fxsolve.runtime.sources import settle
 
 Use = Callable[[Tensor], Tensor]
 
@@ -362,8 +363,8 @@ def test_a_process_decides_by_itself_where_the_store_is_gone(monkeypatch: pytest
 
     own = group.Verdict("gs")
     monkeypatch.setattr(group, "default_store", gone)
-    assert group.Ballot("key").settle(lambda: (own, "made"), lambda _: pytest.fail("adopted")) == (own, "made")
-    assert own.note == ""
+    assert settle(group.Ballot("key"), lambda: (own, "made"), lambda _: pytest.fail("adopted")) == (own, "made")
+    assert own.by == ""
 
 
 def test_an_argument_that_is_spread_over_processes_is_refused() -> None:
