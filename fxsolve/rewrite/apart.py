@@ -56,7 +56,10 @@ def _is_early(read: Read) -> bool:
 def _is_row_of_parts(node: object) -> bool:
     if not isinstance(node, fx.Node) or node.target is not aten.cat.default:
         return False
-    return join_dim(node) == 1 and node.meta["spec"].dtype in _PRECISE
+    joined, pieces = node.meta["spec"], [piece.meta["spec"] for piece in node.args[0]]  # pyright: ignore
+    # A join converts its pieces, and leaves out those without a dimension; a product does neither.
+    are_rows = all(piece.dtype == joined.dtype and len(piece.shape) == 2 for piece in pieces)
+    return join_dim(node) == 1 and joined.dtype in _PRECISE and are_rows
 
 
 def _parts(join: fx.Node, free: set[fx.Node]) -> Iterator[_Neighbours]:

@@ -73,3 +73,20 @@ def test_a_named_schedule_keeps_the_bits_and_the_text_of_a_choice_is_one() -> No
         assert str(named.schedule) == text
         kept = fxsolve.compile(model, tolerance=0, backend="eager")
         assert torch.equal(kept(x), model(x))
+
+
+@pytest.mark.parametrize("piece", [torch.ones(B, 2) > 0, torch.ones(B, 2), torch.zeros(0)], ids=str)
+def test_what_only_a_join_converts_or_leaves_out_stays_joined(piece: Tensor) -> None:
+    weight = torch.randn(N + piece.numel() // B + H, H, dtype=torch.float64)
+
+    def run(x: Tensor) -> Tensor:
+        h = x.new_zeros(B, H)
+        for x_t in x:
+            h = torch.tanh(torch.cat((x_t, piece, h), 1) @ weight)
+        return h
+
+    x = torch.randn(T, B, N, dtype=torch.float64)
+    with torch.no_grad():
+        program = capture(run, x)
+        values = evaluate(partition(program, ROUNDED_PASSES).system, example_values(program))
+    torch.testing.assert_close(values[0], program.example.outputs[0])
