@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
 
 import fxsolve
 from fxsolve.lower.attention import is_folded
@@ -83,6 +84,21 @@ def test_a_loop_with_such_calls_is_swept() -> None:
     with torch.no_grad():
         torch.testing.assert_close(fast(x), Filled()(x))
     assert "jacobi(loop0" in str(fast.schedule), str(fast.schedule)
+
+
+def labelled(x: Tensor, labels: Tensor) -> Tensor:
+    """Its loss says what the next step starts from."""
+    h = torch.zeros_like(x[0])
+    for x_t, labels_t in zip(x, labels, strict=True):
+        h = torch.tanh(0.3 * h + x_t + functional.multilabel_margin_loss(h, labels_t))
+    return h
+
+
+def test_parts_that_are_wrong_for_some_values_stand_for_nothing() -> None:
+    x, labels = torch.randn(20, 3, 4), torch.arange(4).repeat(20, 3, 1)
+    fast = fxsolve.compile(labelled, (x, labels), schedule="jacobi", backend="eager")
+    labels[:, :, 1:3] = -1
+    torch.testing.assert_close(fast(x, labels), labelled(x, labels))
 
 
 @pytest.mark.parametrize(("op", "args"), CALLS, ids=lambda value: str(value) if isinstance(value, OpOverload) else "")
