@@ -53,7 +53,12 @@ def call_with_stances(change: Callable[[], object]) -> Callable[[], object]:
         return lambda: None
     waiting = _AtImport(change)
     sys.meta_path.insert(0, waiting)
-    return lambda: sys.meta_path.remove(waiting)
+    return lambda: _stop_finding(waiting)
+
+
+def _stop_finding(finder: MetaPathFinder) -> None:
+    # A list anew, for an import of another thread that goes through this one would pass by a finder.
+    sys.meta_path = [one for one in sys.meta_path if one is not finder]
 
 
 class _AtImport(MetaPathFinder, Loader):
