@@ -25,8 +25,9 @@ def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, ori
         variant.calls += 1
         attempts.show(variant)
     else:
+        is_both = attempts.is_to_verify(variant)
         result = attempts.reuse(group, call, original)
-        if result is MISS or attempts.latest is not variant:
+        if result is MISS or attempts.latest is not variant or is_both:
             return result
         contest.emitted.append(seconds_now() - began)
     if contest.is_decided:

@@ -155,3 +155,14 @@ def test_what_has_become_slower_is_noticed(clock: dict[str, float], monkeypatch:
         for _ in range(40):
             torch.testing.assert_close(fast(x), decayed(x))
         assert fast.report().status == status
+
+
+@pytest.mark.parametrize("verify", ["always", 2])
+@torch.no_grad()
+def test_a_call_that_is_verified_does_not_count(clock: dict[str, float], verify: Any) -> None:
+    """It takes as long as both forms."""
+    clock["emitted"] = 0.5
+    fast, x = fxsolve.compile(decayed, backend="eager", verify=verify), torch.randn(60, 3)
+    for _ in range(4 * MOST):
+        fast(x)
+    assert fast.report().status == "emitted", fast.report().reason
