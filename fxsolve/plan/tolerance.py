@@ -1,5 +1,7 @@
 """How closely recurrences are solved."""
 
+from collections.abc import Iterator
+
 import torch
 
 from fxsolve.ir.nested import every_repeat
@@ -17,12 +19,26 @@ def stop_of(repeat: Repeat) -> Stop:
 
 def loosest_stop(system: System, schedule: Schedule, stop: Stop | None) -> float:
     """The largest tolerance that a schedule solves a recurrence to, inside of steps too; 0 where all run in order."""
+    return max((max(test.atol, test.rtol) for test, _ in _tests(system, schedule, stop)), default=0.0)
+
+
+def is_looser(system: System, schedule: Schedule, stop: Stop | None, least: float) -> bool:
+    """Whether it solves one less closely than `stop`, or the test of its dtype, asks for; `least` is always allowed."""
+    tests = _tests(system, schedule, stop)
+    return any(one.atol > max(asked.atol, least) or one.rtol > max(asked.rtol, least) for one, asked in tests)
+
+
+def _tests(system: System, schedule: Schedule, stop: Stop | None) -> Iterator[tuple[Stop, Stop]]:
+    """The test of each part of a schedule that solves a recurrence, and that where it names none."""
     repeats = {repeat.name: repeat for repeat in every_repeat(system)}
-    parts = [leaf for leaf in all_leaves(schedule) if isinstance(leaf, Iterative)]
-    solved = [(repeats[steps_of(part).repeat], part) for part in parts]
-    tests = [part.stop or stop or stop_of(repeat) for repeat, part in solved if has_carry(repeat)]
-    tests += [one.stop or stop or Stop() for one in block_methods(schedule) if isinstance(one, JacobiBlocks)]
-    return max((max(test.atol, test.rtol) for test in tests), default=0.0)
+    for part in all_leaves(schedule):
+        if isinstance(part, Iterative) and has_carry(repeat := repeats[steps_of(part).repeat]):
+            asked = stop or stop_of(repeat)
+            yield part.stop or asked, asked
+    for one in block_methods(schedule):
+        if isinstance(one, JacobiBlocks):
+            asked = stop or Stop()
+            yield one.stop or asked, asked
 
 
 def state_dtype(repeat: Repeat) -> torch.dtype:

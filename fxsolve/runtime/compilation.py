@@ -14,6 +14,7 @@ from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS
 from fxsolve.loops.stopping.counts import folded
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.purse import Offer
+from fxsolve.plan.tolerance import is_looser
 from fxsolve.report.units import count
 from fxsolve.runtime.contest import may_take_turns
 from fxsolve.runtime.decided import Decided
@@ -29,9 +30,10 @@ from fxsolve.runtime.prospect import Prospect, prospect_of
 from fxsolve.runtime.ready import generators_of, make_ready
 from fxsolve.runtime.sources import Source, settle
 from fxsolve.runtime.straight_code import names_blocks
-from fxsolve.runtime.verdict import Measured, Verdict
+from fxsolve.runtime.verdict import TIGHT, Measured, Verdict
 from fxsolve.runtime.whose import source_of
 from fxsolve.solvers.requests import unasked
+from fxsolve.stages import as_stop
 from fxsolve.state.rewind import rewinder
 from fxsolve.torch_compat.trees import pytree
 
@@ -186,12 +188,21 @@ class Compilation:
                 decision, emitted = self.maker.solve(parts, verdict)
         except ScheduleError as error:
             raise LeftAloneError(f"what {verdict.by} decided does not fit this program: {error}") from error
+        self._check_adopted(parts, decision, verdict)
         if found.gain:
             decision = replace(decision, offers=(Offer("", fingerprint(parts.system), found.gain, found.price),))
         self.made = decision, emitted
         self.may_decide = may_take_turns(self.maker.captured, emitted)
         self.is_close = found.is_close and self.may_decide
         return None if verdict.reason else self.made
+
+    def _check_adopted(self, parts: Partition, decision: Decision, verdict: Verdict) -> None:
+        """Raises `LeftAloneError` for what this program was not measured with, or nobody asked for."""
+        if is_looser(parts.system, decision.schedule, as_stop(self.maker.options.tolerance), TIGHT):
+            raise LeftAloneError(f"what {verdict.by} decided has a tolerance that nobody asked for")
+        solves = [one.solution for one in self.maker.report.certificates]
+        if verdict.measured is not None and any(one.status == "finished sequentially" for one in solves):
+            raise LeftAloneError(f"the sweeps that {verdict.by} measured do not settle here")
 
     def _race(self, decision: Decision, emitted: Emitted | Differentiable) -> str:
         """Time the module against the original; the reason to leave the program alone, "" where it is to be used."""

@@ -193,6 +193,23 @@ def test_a_file_that_makes_no_sense_is_ignored_with_a_note(
     assert asked.count("auto") == 2, "the file is right again"
 
 
+@pytest.mark.parametrize(
+    ("dtype", "sweeps", "is_taken"), [(torch.float32, 20, True), (torch.float32, 2, False), (torch.float64, 20, False)]
+)
+@torch.no_grad()
+def test_sweeps_are_taken_where_they_settle_as_closely_as_is_asked(
+    kept: Path, asked: list[str], raced: list[float], dtype: torch.dtype, sweeps: int, is_taken: bool
+) -> None:
+    x = torch.randn(T, B, N, dtype=dtype)
+    used(x)
+    text = f"gs(jacobi(loop0[0:{T}], atol=0, rtol=1e-06, max_sweeps={sweeps}))"
+    changed(the_file(kept), schedule=text)
+    fast = used(x)
+    assert asked.count("auto") == (1 if is_taken else 2)
+    assert any("of the cache" in note for note in fast.report().notes) != is_taken
+    assert f"max_sweeps={sweeps}" in str(fast.schedule) or not is_taken
+
+
 @pytest.mark.parametrize("text", ["", "{", "[" * 10**5, "[1]", "\0" * 10**6, '{"format": NaN}'])
 @torch.no_grad()
 def test_a_broken_file_is_ignored_with_a_note(kept: Path, asked: list[str], raced: list[float], text: str) -> None:
