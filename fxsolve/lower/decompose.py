@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ops.access import SameEntries
@@ -23,9 +23,20 @@ def _copied(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
 
 def decompose(opened: OpenRepeat) -> None:
     """Let other operators compute what has no batching rule, in an open body."""
+    for node in opened.graph.find_nodes(op="call_function", target=aten.slice_scatter.default):
+        node.args = _within(*node.args)
     for node in opened.graph.nodes:
         if isinstance(node.target, OpOverload) and not has_batching_rule(node.target):
             node.target = parts_of(node.target) or node.target
+
+
+def _within(into: fx.Node, source: fx.Node, dim: int = 0, *bounds: Any) -> tuple[Any, ...]:
+    """The arguments of a write into a slice with both ends inside, as its batching rule takes them to be."""
+    size = into.meta["spec"].shape[dim]
+    if not all(bound is None or isinstance(bound, int) for bound in (*bounds, size)):
+        return into, source, dim, *bounds
+    start, stop, step = slice(*(*bounds, None, None, None)[:3]).indices(size)
+    return into, source, dim, start, max(start, stop), step
 
 
 def parts_of(target: OpOverload) -> Callable[..., Any] | None:

@@ -86,6 +86,25 @@ def test_a_loop_with_such_calls_is_swept() -> None:
     assert "jacobi(loop0" in str(fast.schedule), str(fast.schedule)
 
 
+@pytest.mark.parametrize(
+    ("written", "width"), [((-3, -1), 2), ((1, 2**63 - 1), 3), ((2, 9), 2), ((None, -1), 3)], ids=str
+)
+def test_writes_into_slices_are_swept_whatever_their_ends(written: tuple[int, int], width: int) -> None:
+    def run(x: Tensor) -> Tensor:
+        h, states = torch.zeros_like(x[0]), []
+        for x_t in x:
+            h = torch.tanh(0.3 * h + x_t)
+            h[:, slice(*written)] = torch.sin(h[:, :width])
+            states.append(h)
+        return torch.stack(states)
+
+    x = torch.randn(20, 3, 4)
+    with torch.no_grad():
+        fast = fxsolve.compile(run, (x,), schedule="jacobi", backend="eager")
+        torch.testing.assert_close(fast(x), run(x))
+    assert "jacobi(loop0" in str(fast.schedule), str(fast.schedule)
+
+
 def labelled(x: Tensor, labels: Tensor) -> Tensor:
     """Its loss says what the next step starts from."""
     h = torch.zeros_like(x[0])
