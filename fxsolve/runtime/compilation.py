@@ -200,8 +200,11 @@ class Compilation:
         """Raises `LeftAloneError` for what this program was not measured with, or nobody asked for."""
         if is_looser(parts.system, decision.schedule, as_stop(self.maker.options.tolerance), TIGHT):
             raise LeftAloneError(f"what {verdict.by} decided has a tolerance that nobody asked for")
-        solves = [one.solution for one in self.maker.report.certificates]
-        if verdict.measured is not None and any(one.status == "finished sequentially" for one in solves):
+        if verdict.measured is None:
+            return
+        if str(decision.schedule) != verdict.schedule:
+            raise LeftAloneError(f"what {verdict.by} measured becomes {decision.schedule} here")
+        if any(one.solution.status == "finished sequentially" for one in self.maker.report.certificates):
             raise LeftAloneError(f"the sweeps that {verdict.by} measured do not settle here")
 
     def _race(self, decision: Decision, emitted: Emitted | Differentiable) -> str:

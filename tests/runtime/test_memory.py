@@ -201,13 +201,42 @@ def test_sweeps_are_taken_where_they_settle_as_closely_as_is_asked(
     kept: Path, asked: list[str], raced: list[float], dtype: torch.dtype, sweeps: int, is_taken: bool
 ) -> None:
     x = torch.randn(T, B, N, dtype=dtype)
-    used(x)
-    text = f"gs(jacobi(loop0[0:{T}], atol=0, rtol=1e-06, max_sweeps={sweeps}))"
+    steps = f"loop0[0:{T}]"
+    text = str(used(x).schedule).replace(steps, f"jacobi({steps}, atol=0, rtol=1e-06, max_sweeps={sweeps})")
     changed(the_file(kept), schedule=text)
     fast = used(x)
     assert asked.count("auto") == (1 if is_taken else 2)
     assert any("of the cache" in note for note in fast.report().notes) != is_taken
     assert f"max_sweeps={sweeps}" in str(fast.schedule) or not is_taken
+
+
+@torch.no_grad()
+def test_seconds_are_not_taken_for_those_of_a_schedule_that_other_buffers_forbid(
+    kept: Path, asked: list[str], raced: list[float]
+) -> None:
+    class Filled(torch.nn.Module):
+        mask: Tensor
+
+        def __init__(self, mask: Tensor) -> None:
+            super().__init__()
+            self.register_buffer("mask", mask)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.zeros(B, T)
+            for i in range(T):
+                y[:, i] = torch.tanh((y @ self.mask)[:, i] + x[i, :, 0])
+            return y
+
+    x, full = torch.randn(T, B, N), 0.01 * torch.ones(T, T)
+    first: Any = fxsolve.compile(Filled(full.triu(1)), (x,), backend="eager")
+    text = str(first.schedule)
+    changed(the_file(kept), schedule=text.replace("loop0[0:24]", "jacobi(loop0[0:24])"))
+    second: Any = fxsolve.compile(Filled(full.triu(1)), (x,), backend="eager")
+    assert "jacobi" in str(second.schedule)
+    assert asked.count("auto") == 1
+    fast: Any = fxsolve.compile(Filled(full), (x,), backend="eager")
+    assert asked.count("auto") == 2
+    torch.testing.assert_close(fast(x), Filled(full)(x))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 10**5, "[1]", "\0" * 10**6, '{"format": NaN}'])
