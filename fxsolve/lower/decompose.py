@@ -13,9 +13,6 @@ from fxsolve.torch_compat.operators import OpOverload, decompositions, has_batch
 
 aten = torch.ops.aten
 
-# torch takes it apart into others that count what stands behind the first label of -1.
-_WRONG = frozenset({aten.multilabel_margin_loss_forward.default})
-
 
 def _copied(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(dtype=x.dtype, device=x.device).expand(x.shape)
@@ -45,4 +42,6 @@ def parts_of(target: OpOverload) -> Callable[..., Any] | None:
         return _copied
     if fact_of(target, FACTS).access == SameEntries():
         return aten.clone.default
-    return None if target in _WRONG else decompositions.get(target)
+    if target is aten.multilabel_margin_loss_forward.default:
+        return None  # torch writes it by others that count what stands behind the first label of -1
+    return decompositions.get(target)
