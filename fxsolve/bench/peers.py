@@ -11,6 +11,8 @@ import torch
 
 from fxsolve.errors import InputError
 
+_AGAIN = 10.0  # seconds: what is raised while an object is finalized goes no further
+
 
 class TookTooLong(BaseException):
     """No `Exception`: compilers catch those, and go on."""
@@ -29,7 +31,7 @@ def within_seconds(seconds: float) -> Iterator[None]:
         raise TookTooLong
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
     try:
         yield
     finally:

@@ -168,6 +168,26 @@ def test_a_limit_of_time_ends_what_python_runs_and_leaves_no_alarm() -> None:
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_limit_of_time_outlasts_one_that_was_raised_while_an_object_was_finalized(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Last:
+        def __del__(self) -> None:
+            time.sleep(5)
+
+    def lose_one() -> None:
+        Last()
+        time.sleep(5)
+
+    monkeypatch.setattr(peers, "_AGAIN", 0.1)
+    start = time.perf_counter()
+    with pytest.raises(TookTooLong), within_seconds(0.05):
+        lose_one()
+    assert time.perf_counter() - start < 2
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 @pytest.mark.slow
 def test_torch_compile_takes_part_where_it_finishes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forms_module, "by_torch", peers.by_torch)
