@@ -57,7 +57,7 @@ def _settle(group: Group, variant: Variant, contest: Contest) -> None:
     if contest.is_emitted_faster:
         variant.entry = entry
         remember(entry)
-    elif variant in group.variants:
+    elif any(one is variant for one in group.variants):
         reason = f"sequential is best here: in these calls, the emitted module takes {fast / slow:.2f} times as long"
         nothing = {"schedule": "original", "certificates": (), "traces": ()}
         report = replace(report, status="left alone", reason=reason, **nothing)
