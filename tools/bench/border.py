@@ -7,7 +7,6 @@ backward passes included.
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from economy import Deep, Flow, Recurrent
 from torch import Tensor, nn
 
 import fxsolve
-from measure import QUICK_RESULTS, RESULTS, THREADS, device_name
+from measure import QUICK_RESULTS, RESULTS, THREADS, write_record
 
 COMPILATIONS = 10
 FIRST = 50  # calls, in which a wrong race has to end
@@ -138,24 +136,15 @@ def main() -> None:
         print(
             f"{name:28} {one['alike']} of {one['compilations']} alike, {one['least_ratio']:.2f}x at least", flush=True
         )
+    statistic = f"medians of {TURNS * (ROW - 1)} CPU seconds behind {FIRST} calls"
+    settings = {"threads": THREADS, "mode": "default", "statistic": statistic}
     record = {
-        "benchmark": "border",
-        "device": device_name("cpu"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "settings": {
-            "threads": THREADS,
-            "mode": "default",
-            "statistic": f"medians of {TURNS * (ROW - 1)} CPU seconds behind {FIRST} calls",
-        },
         "alike": sum(one["alike"] for one in found),
         "least_ratio": min(one["least_ratio"] for one in found),
         "cases": found,
     }
     out = (QUICK_RESULTS if quick else RESULTS) / "border.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=2) + "\n")
+    write_record(out, "border", settings, record)
     print(f"{record['alike']} of {sum(one['compilations'] for one in found)} alike; written: {out}")
 
 

@@ -4,21 +4,19 @@
 """
 
 import json
-import platform
 import random
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import fxsolve
-from measure import QUICK_RESULTS, RESULTS, THREADS, device_name
+from measure import QUICK_RESULTS, RESULTS, THREADS, write_record
 
 Use = Callable[[Callable[..., Any]], object]
 
@@ -161,18 +159,9 @@ def main() -> None:
         done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
         print(f"{name:32} eager {found[-1]['eager_s']:8.2f} s   fxsolve {found[-1]['fxsolve_s']:8.2f} s", flush=True)
-    record = {
-        "benchmark": "economy",
-        "device": device_name("cpu"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "settings": {"threads": THREADS, "mode": "default", "statistic": "CPU seconds of all calls, with children"},
-        "cases": found,
-    }
+    settings = {"threads": THREADS, "mode": "default", "statistic": "CPU seconds of all calls, with children"}
     out = (QUICK_RESULTS if quick else RESULTS) / "economy.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=2) + "\n")
+    write_record(out, "economy", settings, {"cases": found})
     print(f"written: {out}")
 
 

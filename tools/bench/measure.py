@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -131,26 +132,35 @@ def save(
     chosen: argparse.Namespace, name: str, cases: Sequence[Case], model: dict[str, float | str] | None = None
 ) -> None:
     """Write the cases as JSON with all that is needed to judge them, and print them; `model` are derived figures."""
-    record = {
-        "benchmark": name,
-        "device": device_name(chosen.device),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "settings": {
-            "device": chosen.device,
-            "threads": THREADS,
-            "repeats": chosen.repeats,
-            "train_seconds": chosen.train_seconds,
-            "statistic": "median, contenders interleaved in one run",
-        },
+    settings = {
+        "device": chosen.device,
+        "threads": THREADS,
+        "repeats": chosen.repeats,
+        "train_seconds": chosen.train_seconds,
+        "statistic": "median, contenders interleaved in one run",
+    }
+    found: dict[str, Any] = {
         "cases": [asdict(case) | {"ratio": case.ratio, "kept": case.kept} for case in cases],
         **({"model": model} if model else {}),
     }
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps(record, indent=2) + "\n")
+    write_record(chosen.out, name, settings, found, chosen.device)
     Console(width=140).print(as_table(name, cases))
     print(f"written: {chosen.out}")
+
+
+def write_record(out: Path, name: str, settings: dict[str, Any], found: dict[str, Any], device: str = "cpu") -> None:
+    """Write what was `found` as JSON, with where and how."""
+    record = {
+        "benchmark": name,
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "settings": settings,
+        **found,
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def as_table(name: str, cases: Sequence[Case]) -> Table:

@@ -10,7 +10,6 @@ import copy
 import json
 import math
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -19,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import fxsolve
-from measure import QUICK_RESULTS, RESULTS, THREADS, device_name
+from measure import QUICK_RESULTS, RESULTS, THREADS, write_record
 
 from zoo_programs import members
 from zoo_programs.member import Member
@@ -209,22 +207,12 @@ def apart(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def save(out: Path, cases: dict[str, dict[str, Any]], chosen: argparse.Namespace) -> None:
-    record = {
-        "benchmark": "zoo",
-        "device": device_name("cpu"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "settings": {
-            "threads": THREADS,
-            "rounds": chosen.rounds,
-            "statistic": "CPU time, median of the ratios of rounds in turns",
-        },
+    statistic = "CPU time, median of the ratios of rounds in turns"
+    found = {
         "summary": summary([case for case in cases.values() if "failed" not in case]),
         "cases": [cases[name] for name in members() if name in cases],
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(out, "zoo", {"threads": THREADS, "rounds": chosen.rounds, "statistic": statistic}, found)
 
 
 def main() -> None:
