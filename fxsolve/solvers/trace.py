@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fxsolve.solvers.bitwise import changed_steps, unchanged_steps
 from fxsolve.solvers.context import during
-from fxsolve.solvers.norms import has_size
+from fxsolve.solvers.norms import has_size, largest_of_steps
 
 MOST_STEPS = 48  # stretches of steps that are told apart
 MOST_SWEEPS = 64
@@ -103,5 +103,4 @@ def _changes(pairs: Pairs, length: int) -> tuple[int, tuple[float, ...]]:
 def _size(new: Tensor, old: Tensor) -> Tensor:
     if not has_size(new):
         return (new != old).reshape(len(new), -1).any(1).double()
-    sizes = (new - old).reshape(len(new), -1).abs().amax(1).double()
-    return sizes.nan_to_num(math.inf, math.inf, math.inf)
+    return largest_of_steps(new - old).nan_to_num(math.inf, math.inf, math.inf)
