@@ -44,7 +44,7 @@ def test_the_direction_of_a_state_that_has_shrunk_is_right(schedule: str, method
     with observe() as seen:
         result = fast(scale * x, weight)
     torch.testing.assert_close(result, contract(scale * x, weight), rtol=0, atol=1e-4)
-    assert seen[0].method == method
+    assert (seen[0].method, seen[0].status) in ((method, "converged"), (method, "exact"))
 
 
 @pytest.mark.parametrize("schedule", ["jacobi", "picard", "auto"])
