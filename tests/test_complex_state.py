@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import fxsolve
+from tests.turns import in_turn
 
 B, T, N = 2, 7, 4
 CALLS = 3
@@ -88,8 +89,9 @@ def compare(program: Callable[[Tensor], Tensor], a: Tensor, schedule: str, kind:
     return "; ".join(reasons)
 
 
-@pytest.mark.parametrize(("form", "kind"), [(every_state, torch.float64), (last_state, torch.complex64)])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("step", "form", "kind"), in_turn(STEPS, [every_state, last_state], [torch.float64, torch.complex64])
+)
 def test_complex_loops_run_in_order_to_the_last_bit(
     step: str, kind: torch.dtype, form: Callable[[Step, Tensor], Callable[[Tensor], Tensor]]
 ) -> None:

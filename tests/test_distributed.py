@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,7 +20,8 @@ from fxsolve.runtime import judging
 from fxsolve.runtime.trial import CallSeconds
 from tests.processes import run_together
 
-STEPS = 20
+STEPS = 9
+Decided = tuple[str, str, str, tuple[str, ...], bool]  # of a report, and whether the value is right
 compile_gs = partial(fxsolve.compile, schedule="gs", backend="eager")
 
 
@@ -135,36 +135,6 @@ def _average() -> dict[str, Trained]:
     }
 
 
-@pytest.fixture(scope="module")
-def averaged(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Trained]]:
-    return run_together(_average, tmp_path_factory.mktemp("averaged"))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "outside, an unused parameter",
-        "outside, accumulated",
-        "outside, static graph",
-        "outside, lengths that differ by process",
-        "outside, compressed",
-        "inside, an unused parameter",
-        "inside, accumulated",
-        "both",
-    ],
-)
-def test_averaged_gradients_are_those_of_the_program_at_every_step(
-    averaged: list[dict[str, Trained]], name: str
-) -> None:
-    for found in (one[name] for one in averaged):
-        assert (found.difference, found.status) == (0, "emitted"), found
-        assert "loop0[0:1" in found.schedule
-        says = (
-            "DistributedDataParallel runs as it is, at every call: compiled is the Speech inside of it" in found.notes
-        )
-        assert says == (not name.startswith("inside"))
-
-
 def _all_reduce(h: Tensor) -> Tensor:
     mean = h.detach().mean(0)
     dist.all_reduce(mean)
@@ -244,9 +214,72 @@ def _communicate() -> dict[str, Trained]:
     return found
 
 
+def _recurrence(x: Tensor, w: Tensor) -> Tensor:
+    h = x.new_zeros(x.shape[0], 8)
+    for t in range(x.shape[1]):
+        h = torch.tanh(h @ w + x[:, t])
+    return h
+
+
+def _decide() -> list[Decided]:
+    """Each process finds another form faster; the one with the number `first` decides before the other does."""
+    emitted = 0.1 if dist.get_rank() == 0 else 10.0
+    judging.race = lambda *_: CallSeconds(1.0, emitted)  # pyright: ignore[reportAttributeAccessIssue]
+    return [_decide_in_turn(first) for first in range(2)]
+
+
+def _decide_in_turn(first: int) -> Decided:
+    fast = fxsolve.compile(_recurrence, backend="eager")
+    torch.manual_seed(dist.get_rank())
+    x, w = torch.randn(2, 10 + first, 8), torch.randn(8, 8) / 4
+    if dist.get_rank() != first:
+        dist.barrier()
+    fast(x, w)
+    if dist.get_rank() == first:
+        dist.barrier()
+    is_right = torch.allclose(fast(x, w), _recurrence(x, w), atol=1e-5)
+    report = fast.report()
+    return report.status, report.schedule, report.reason, report.notes, is_right
+
+
+class Together(NamedTuple):
+    """What one of the two processes found."""
+
+    trained: dict[str, Trained]
+    decided: list[Decided]
+
+
+def _all() -> Together:
+    """Everything in one group: most of the time of a process is what it imports."""
+    return Together(_average() | _communicate(), _decide())
+
+
 @pytest.fixture(scope="module")
-def communicated(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Trained]]:
-    return run_together(_communicate, tmp_path_factory.mktemp("communicated"))
+def together(tmp_path_factory: pytest.TempPathFactory) -> list[Together]:
+    return run_together(_all, tmp_path_factory.mktemp("together"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "outside, an unused parameter",
+        "outside, accumulated",
+        "outside, static graph",
+        "outside, lengths that differ by process",
+        "outside, compressed",
+        "inside, an unused parameter",
+        "inside, accumulated",
+        "both",
+    ],
+)
+def test_averaged_gradients_are_those_of_the_program_at_every_step(together: list[Together], name: str) -> None:
+    for found in (one.trained[name] for one in together):
+        assert (found.difference, found.status) == (0, "emitted"), found
+        assert "loop0[0:1" in found.schedule
+        says = (
+            "DistributedDataParallel runs as it is, at every call: compiled is the Speech inside of it" in found.notes
+        )
+        assert says == (not name.startswith("inside"))
 
 
 @pytest.mark.parametrize(
@@ -269,52 +302,22 @@ def communicated(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tra
         ("sharded", "compile modules inside of it that are not sharded by themselves, before fully_shard is called"),
     ],
 )
-def test_a_program_that_communicates_runs_once_at_each_call(
-    communicated: list[dict[str, Trained]], name: str, reason: str
-) -> None:
-    for found in (one[name] for one in communicated):
+def test_a_program_that_communicates_runs_once_at_each_call(together: list[Together], name: str, reason: str) -> None:
+    for found in (one.trained[name] for one in together):
         assert (found.difference, found.status) == (0, "left alone"), found
         assert reason in found.reason
 
 
 @pytest.mark.parametrize("name", ["_harmless", "sharded around"])
 def test_what_only_asks_for_its_rank_or_lies_in_a_sharded_module_is_compiled(
-    communicated: list[dict[str, Trained]], name: str
+    together: list[Together], name: str
 ) -> None:
-    for found in (one[name] for one in communicated):
+    for found in (one.trained[name] for one in together):
         assert (found.difference, found.status) == (0, "emitted"), found
 
 
-def _recurrence(x: Tensor, w: Tensor) -> Tensor:
-    h = x.new_zeros(x.shape[0], 8)
-    for t in range(x.shape[1]):
-        h = torch.tanh(h @ w + x[:, t])
-    return h
-
-
-def _decide() -> list[tuple[str, str, str, tuple[str, ...], bool]]:
-    """Each process finds another form faster; the one with the number `first` decides before the other does."""
-    emitted = 0.1 if dist.get_rank() == 0 else 10.0
-    judging.race = lambda *_: CallSeconds(1.0, emitted)  # pyright: ignore[reportAttributeAccessIssue]
-    return [_decide_in_turn(first) for first in range(2)]
-
-
-def _decide_in_turn(first: int) -> tuple[str, str, str, tuple[str, ...], bool]:
-    fast = fxsolve.compile(_recurrence, backend="eager")
-    torch.manual_seed(dist.get_rank())
-    x, w = torch.randn(2, 10 + first, 8), torch.randn(8, 8) / 4
-    if dist.get_rank() != first:
-        dist.barrier()
-    fast(x, w)
-    if dist.get_rank() == first:
-        dist.barrier()
-    is_right = torch.allclose(fast(x, w), _recurrence(x, w), atol=1e-5)
-    report = fast.report()
-    return report.status, report.schedule, report.reason, report.notes, is_right
-
-
-def test_processes_of_a_group_decide_as_the_first_of_them_did(tmp_path: Path) -> None:
-    zero, one = run_together(_decide, tmp_path)
+def test_processes_of_a_group_decide_as_the_first_of_them_did(together: list[Together]) -> None:
+    zero, one = (process.decided for process in together)
     for first, status in enumerate(("emitted", "left alone")):
         assert zero[first] == one[first]
         assert zero[first][0] == status

@@ -4,8 +4,6 @@ import pytest
 import torch
 
 import fxsolve
-from fxsolve.lower.incremental.build import incremental_program
-from tests.lower.incremental.steps import sampler
 from tests.plan.test_causal_networks import CAUSAL
 from tests.samplers import SAMPLERS
 
@@ -34,8 +32,7 @@ def test_one_sweep_finds_the_values_that_were_computed_once(name: str, doubles: 
     torch.testing.assert_close(fast(*inputs), expected, rtol=TOLERANCE, atol=TOLERANCE)
     (run,) = (run for run in fast.report().runs if run.method == "incremental")
     assert run.sweeps == 1
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_only_ops_without_a_rule_are_computed_whole(name: str, doubles: None) -> None:
-    assert incremental_program(*sampler(*NETWORKS[name]())).whole == WHOLE.get(name, ())
+    said = " ".join(str(fast.report()).split())
+    whole = WHOLE.get(name, ())
+    assert ("in every step whole" in said) == bool(whole)
+    assert f"in every step whole: {', '.join(whole)}" in said or not whole

@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 
 import fxsolve
 from fxsolve.runtime.compiled import Compiled
+from tests.turns import in_turn
 
 B, N, T = 3, 6, 12
 
@@ -78,10 +79,9 @@ def twins(make: Callable[[], Any]) -> tuple[Any, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:`?torch.nn.utils.weight_norm", "ignore:.*weight_norm. is deprecated")
-@pytest.mark.parametrize("trained", [True, False], ids=["trained", "new"])
-@pytest.mark.parametrize("grad", [False, True], ids=["no_grad", "grad"])
-@pytest.mark.parametrize("schedule", ["gs", "jacobi"])
-@pytest.mark.parametrize("norm", HOOKS, ids=lambda norm: norm.__name__)
+@pytest.mark.parametrize(
+    ("norm", "schedule", "grad", "trained"), in_turn(HOOKS, ["gs", "jacobi"], [False, True], [True, False], times=3)
+)
 def test_weights_that_a_hook_makes_anew_cost_one_recording(norm: Any, schedule: str, grad: bool, trained: bool) -> None:
     model, own = twins(lambda: Looping(norm).double())
     for one in (model, own):

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import fxsolve
 from fxsolve.runtime.compiled import Compiled
+from tests.turns import in_turn
 
 B, T, N = 3, 8, 4
 CALLS = 3
@@ -89,9 +90,15 @@ def with_a_penalty(layer: Layer, plain: Layer, x: Tensor) -> Tensor:
     return layer(y) + y.square().sum()
 
 
-@pytest.mark.parametrize("schedule", ["gs", "jacobi"])
-@pytest.mark.parametrize("kind", ["a module", "a module that takes a list", "a closure", "a list in a dict"])
-@pytest.mark.parametrize("use", [twice, refined, on_what_the_program_made, on_a_part, checkpointed, with_a_penalty])
+@pytest.mark.parametrize(
+    ("use", "kind", "schedule"),
+    in_turn(
+        [twice, refined, on_what_the_program_made, on_a_part, checkpointed, with_a_penalty],
+        ["a module", "a module that takes a list", "a closure", "a list in a dict", "a module"],
+        ["gs", "jacobi"],
+        times=4,
+    ),
+)
 def test_an_argument_may_have_been_computed_with_the_same_weights(
     use: Callable[[Layer, Layer, Tensor], Tensor], kind: str, schedule: str
 ) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import fxsolve
 from fxsolve.capture.bits import same_bits
+from tests.turns import in_turn
 
 N, STEPS = 4, 6
 
@@ -187,8 +188,10 @@ def state_of(cell: Cell) -> list[Tensor]:
     return [*state, *filter(torch.is_tensor, [cell.kept])]
 
 
-@pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize(("name", "grad"), [*((name, False) for name in WRITES), *((name, True) for name in UNCOUNTED)])
+@pytest.mark.parametrize(
+    ("name", "inside", "grad"),
+    [*in_turn(WRITES, [False, True], [False]), *in_turn(UNCOUNTED, [True, False], [True])],
+)
 def test_every_write_through_data_leaves_what_the_program_leaves(name: str, grad: bool, inside: bool) -> None:
     theirs = Cell(WRITES[name], inside=inside)
     ours = copy.deepcopy(theirs)
