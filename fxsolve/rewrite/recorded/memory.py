@@ -14,6 +14,7 @@ from fxsolve.ir.strides import is_contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Expanded, Permuted, Reshaped, SameEntries
 from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.rewrite.recorded.strided import index_strided
 from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -38,10 +39,16 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
     copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
     shared = _shared_with_inputs(copied)
-    for node in copied.nodes:
-        # What is handed out as a part of an input must stay one. As inputs are, it has its layout at every call.
-        if node.target in _READERS and not (node in shared and node.args[0].op in ("placeholder", "get_attr")):
-            _pin(copied, node, roles, node in shared)
+    # What is handed out as a part of an input must stay one. As inputs are, it has its layout at every call.
+    pinned = [
+        node
+        for node in copied.nodes
+        if node.target in _READERS and not (node in shared and node.args[0].op in ("placeholder", "get_attr"))
+    ]
+    for node in pinned:
+        _pin(copied, node, roles, node in shared)
+    for node in pinned:
+        index_strided(copied, node)
     return copied
 
 
