@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping
+from typing import NoReturn
 
 import torch
 from torch import fx
@@ -46,10 +47,16 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
         if node.target in _READERS and not (node in shared and node.args[0].op in ("placeholder", "get_attr"))
     ]
     for node in pinned:
-        _pin(copied, node, roles, node in shared)
+        _check(node, roles, node in shared)
     for node in pinned:
-        index_strided(copied, node)
+        if not index_strided(copied, node):
+            _pin(copied, node)
     return copied
+
+
+def _as_laid_out(spec: TensorSpec) -> list[int]:
+    """The dimensions of a value in the order in which they lie in memory."""
+    return sorted(range(len(spec.shape)), key=lambda dim: (-spec.stride[dim], dim))
 
 
 def has_flags(graph: fx.Graph) -> bool:
@@ -71,16 +78,26 @@ def resolve_flags(graph: fx.Graph) -> fx.Graph:
     return copied
 
 
-def _pin(graph: fx.Graph, node: fx.Node, roles: Mapping[str, Role], is_shared: bool) -> None:
-    base = node.all_input_nodes[0]
-    spec: TensorSpec = base.meta["spec"]
-    order = sorted(range(len(spec.shape)), key=lambda dim: (-spec.stride[dim], dim))
+def _check(node: fx.Node, roles: Mapping[str, Role], is_shared: bool) -> None:
+    """Raise `PartitionError` where a copy of its argument would not do."""
+    spec: TensorSpec = node.all_input_nodes[0].meta["spec"]
+    order = _as_laid_out(spec)
     turned = spec._replace(shape=tuple(spec.shape[k] for k in order), stride=tuple(spec.stride[k] for k in order))
-    writes = node.target is aten.as_strided_scatter.default
+    if is_shared or not is_contiguous(turned) or not _lies_within(node, roles):
+        _refuse(node)
+
+
+def _refuse(node: fx.Node) -> NoReturn:
+    where = node.meta["source"] or "the backward pass"
+    raise PartitionError(f"as_strided at {where} reads memory that is not in its argument alone; index instead")
+
+
+def _pin(graph: fx.Graph, node: fx.Node) -> None:
+    base = node.all_input_nodes[0]
+    order = _as_laid_out(base.meta["spec"])
     is_turned = order != sorted(order)
-    if is_shared or not is_contiguous(turned) or (writes and is_turned) or not _lies_within(node, roles):
-        where = node.meta["source"] or "the backward pass"
-        raise PartitionError(f"as_strided at {where} reads memory that is not in its argument alone; index instead")
+    if is_turned and node.target is aten.as_strided_scatter.default:
+        _refuse(node)
     with graph.inserting_before(node):
         if is_turned:
             base = add_call(graph, aten.permute.default, (base, order), like=node)
