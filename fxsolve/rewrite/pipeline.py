@@ -7,6 +7,7 @@ from functools import reduce
 from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.spec import Equation, Repeat, System
 from fxsolve.rewrite.apart import take_apart
+from fxsolve.rewrite.carried_rows import carry_rows
 from fxsolve.rewrite.copies import simplify_copies
 from fxsolve.rewrite.fission import hoist, split_repeat
 from fxsolve.rewrite.forwarding import Origins
@@ -69,10 +70,11 @@ def _simplify(repeat: Repeat) -> list[Equation]:
     before, after = flatten_buffers(opened)
     merge_selections(opened)
     lift_slices(opened)
+    first, together = carry_rows(opened)
     find_prefixes(opened)
     rows, filled = read_rows(opened)
     unit_lags(opened)
-    return [*before, *rows, close_repeat(opened), *filled, *after]
+    return [*before, *first, *rows, close_repeat(opened), *filled, *together, *after]
 
 
 def _take_apart(repeat: Repeat) -> list[Equation]:

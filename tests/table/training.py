@@ -51,7 +51,8 @@ def trained_two_steps_back(x: Tensor):
 @row(
     SEQUENCE,
     "5: lag 1, slices",
-    "3: lag 1, slices, table",
+    "3: lag 1, slices",
+    "3: slices",
     "3: lag 1, slices, table",
     affine=2,
     **OUTSIDE,
