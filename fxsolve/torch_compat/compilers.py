@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from fxsolve.torch_compat.checks import lookup, relied_on
 
@@ -84,12 +84,23 @@ class _AtImport(MetaPathFinder, Loader):
 def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[..., Any]:
     """Without the guards of `torch.compile`; inductor may rewrite what it is given.
 
-    What it has compiled in another process is found in its cache on disk, which `torch._inductor.compile` passes by.
+    Its calls, of methods too, have the arguments of ATen's ops. What it has compiled in another process is found in its
+    cache on disk, which `torch._inductor.compile` passes by; and what AOTAutograd has traced, in a cache of its own,
+    which does not take graphs with methods that dynamo did not make.
     """
     with relied_on():
         from torch._inductor import standalone_compile
+    if isinstance(module, fx.GraphModule):
+        _without_methods(module)
     given: Any = (module, inputs)
     return standalone_compile(*given, dynamic_shapes="from_example_inputs", donate_graph_module=True)
+
+
+def _without_methods(module: fx.GraphModule) -> None:
+    for node in module.graph.find_nodes(op="call_method"):
+        if hasattr(torch.ops.aten, node.target):
+            node.op, node.target = "call_function", getattr(torch.ops.aten, node.target)
+    module.recompile()
 
 
 def compile_around(module: nn.Module, inputs: list[Tensor], kept: frozenset[str]) -> Callable[..., Any]:

@@ -1,11 +1,14 @@
-"""What waits for the compiler to be imported leaves the imports of others alone."""
+"""Imports of the compiler leave those of others alone; what it has traced and compiled is found on disk again."""
 
+import copy
 import sys
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, fx
 
 from fxsolve.torch_compat import compilers
 
@@ -41,3 +44,20 @@ def test_a_program_may_take_all_finders_away_meanwhile(waiting: Callable[[], obj
     before = list(sys.meta_path)
     waiting()
     assert sys.meta_path == before
+
+
+def test_a_graph_that_calls_methods_is_traced_and_compiled_once_for_all_processes() -> None:
+    from torch._dynamo.utils import counters
+
+    def step(state: Tensor, place: Tensor) -> Tensor:
+        place.copy_(state.expand((2, 3)).contiguous())
+        return torch.sin(state) + place
+
+    graph, state = fx.symbolic_trace(step), torch.tensor([[1.0], [2.0]])
+    compilers.compile_by_inductor(copy.deepcopy(graph), [state, torch.zeros(2, 3)])
+    before = counters["aot_autograd"]["autograd_cache_hit"]
+    again = compilers.compile_by_inductor(copy.deepcopy(graph), [state, torch.zeros(2, 3)])
+    assert counters["aot_autograd"]["autograd_cache_hit"] == before + 1
+    place = torch.zeros(2, 3)
+    torch.testing.assert_close(again(state, place), torch.sin(state) + state.expand(2, 3))
+    assert torch.equal(place, state.expand(2, 3))
