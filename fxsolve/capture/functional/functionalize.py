@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.capture.functional.entry_writes import without_write
 from fxsolve.capture.functional.rewriter import STEP, Rewriter
 from fxsolve.capture.functional.written import written_memory
 from fxsolve.capture.pause import paused_collector
@@ -23,6 +24,7 @@ from fxsolve.capture.record.record import Record
 from fxsolve.errors import CaptureError
 from fxsolve.ir.meta import empty_like_spec
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.tensors import bring_up_to_date
 
 
@@ -124,6 +126,8 @@ class _Replay:
     def _run(self, node: fx.Node) -> Any:
         if stays_whole(node):
             return self._run_whole(node)
+        if (form := without_write(node)) is not None:
+            return self._write_entries(node, form)
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.known.__getitem__)  # pyright: ignore
         result = node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         if is_view(node.target) and not gives_parts(node):
@@ -131,6 +135,13 @@ class _Replay:
             # calls than the first one, which comes before any write.
             bring_up_to_date(result)
         return result
+
+    def _write_entries(self, node: fx.Node, form: OpOverload) -> Tensor:
+        self._rewriter.form = form
+        target = self.known[node.args[0]]  # pyright: ignore[reportArgumentType]
+        target.copy_(self._run_whole(node))
+        self._rewriter.form = None
+        return target
 
     def _run_whole(self, node: fx.Node) -> Any:
         """The results of a call that stays whole, as its spec has them."""

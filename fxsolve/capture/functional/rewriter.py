@@ -28,13 +28,15 @@ _SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default, 
 class Rewriter(LightMode, Tape):
     """Writes the calls that come out of functionalization; `step` is the raw call that is being replayed.
 
-    `has_parts` says whether a raw call gives several views at once, as `unbind` does.
+    Where that is written down whole, `form` takes the place of an op that writes. `has_parts` says whether a raw call
+    gives several views at once, as `unbind` does.
     """
 
     def __init__(self, step: fx.Node, has_parts: bool) -> None:
         LightMode.__init__(self)
         Tape.__init__(self)
         self.step = step
+        self.form: OpOverload | None = None
         self._has_parts = has_parts
         self._alive: list[Any] = []
         # After a write every old view is made again from its base, and an `unbind` for each of its parts. Those are
@@ -91,8 +93,10 @@ class Rewriter(LightMode, Tape):
         """The raw call as it is; returns its results, without those that are None."""
         spec = self.step.meta["spec"]
         args, kwargs = fx.map_arg((self.step.args, self.step.kwargs), lambda _: next(tensors))  # pyright: ignore
-        target: Any = self.step.target
+        target: Any = self.form or self.step.target
         result = self._append(target, args, kwargs, empty_like_spec(spec), device_of(spec))
+        if self.form is not None and not is_dense(spec):
+            self.node_of(result).meta[WRITE] = self.step.target
         return [item for item in pytree.tree_leaves(result) if item is not None]
 
     def _write_step(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
