@@ -192,7 +192,7 @@ class Compilation:
         if found.gain:
             decision = replace(decision, offers=(Offer("", fingerprint(parts.system), found.gain, found.price),))
         self.made = decision, emitted
-        self.may_decide = may_take_turns(self.maker.captured, emitted)
+        self.may_decide = may_take_turns(self.maker.captured)
         self.is_close = found.is_close and self.may_decide
         return None if verdict.reason else self.made
 
@@ -216,6 +216,6 @@ class Compilation:
         if not maker.options.is_automatic:
             return ""
         found = judge(times, emitted, maker.captured, self.reading)
-        self.may_decide = may_take_turns(maker.captured, emitted)
+        self.may_decide = may_take_turns(maker.captured)
         self.is_close = found.is_close and self.may_decide
         return "" if self.is_close else found.reason

@@ -1,4 +1,7 @@
-"""Two forms of one program take turns in answering the user's own calls, until it is clear which of them is faster."""
+"""Two forms of one program take turns in answering the user's own calls, until it is clear which of them is faster.
+
+A backward pass counts as part of its call. Calls that want gradients, but have no backward pass, tell nothing.
+"""
 
 import statistics
 from dataclasses import dataclass, field
@@ -6,13 +9,13 @@ from dataclasses import dataclass, field
 import torch
 
 from fxsolve.capture.program import Program
-from fxsolve.codegen.emit import Emitted
 from fxsolve.state.processes import in_group
 
 TURN = 4  # calls in a row by one form, of which the first one finds the caches full of the other
 FEWEST = 8  # calls by each
 MOST = 16
 CLEAR = 1.1  # a ratio of the medians that is not taken again
+LONGEST = 8 * MOST  # calls, whether they tell how long they took or not
 AGAIN = 1000  # calls between two contests
 FAR_AHEAD = 2.0
 BAND = 1.3  # a race on one call that is closer than this, either way, does not decide
@@ -20,10 +23,13 @@ BAND = 1.3  # a race on one call that is closer than this, either way, does not 
 
 @dataclass
 class Contest:
-    """Seconds of whole calls, reading their arguments included where that is only done for the emitted form."""
+    """Seconds of whole calls, reading their arguments included where that is only done for the emitted form; and how
+    many have `begun`.
+    """
 
     original: list[float] = field(default_factory=list)
     emitted: list[float] = field(default_factory=list)
+    begun: int = 0
 
     def is_originals_turn(self) -> bool:
         return (len(self.original) + len(self.emitted)) // TURN % 2 == 1
@@ -31,10 +37,15 @@ class Contest:
     @property
     def is_decided(self) -> bool:
         turns = min(len(self.original), len(self.emitted))
-        if turns < FEWEST or turns % TURN:
+        if turns < FEWEST or (turns < MOST and turns % TURN):
             return False
         slow, fast = self.medians()
         return turns >= MOST or not fast / CLEAR < slow < fast * CLEAR
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether calls do not tell."""
+        return self.begun >= LONGEST
 
     @property
     def is_emitted_faster(self) -> bool:
@@ -55,8 +66,7 @@ def is_close(original: float, emitted: float) -> bool:
     return original / BAND < emitted < original * BAND
 
 
-def may_take_turns(program: Program, emitted: object) -> bool:
-    """Whether calls to come can be timed: a backward pass lies outside of them, and groups decide alike."""
-    is_whole = isinstance(emitted, Emitted) and not program.guards
+def may_take_turns(program: Program) -> bool:
+    """Whether calls to come can be timed, and may decide: groups decide alike."""
     is_alike = in_group() or torch.are_deterministic_algorithms_enabled()
-    return is_whole and not is_alike and not torch.accelerator.is_available()
+    return not (program.guards or is_alike or torch.accelerator.is_available())

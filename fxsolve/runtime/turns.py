@@ -10,31 +10,35 @@ from fxsolve.runtime.contest import AGAIN, FAR_AHEAD, Contest
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import CallKey
 from fxsolve.runtime.remembering import remember
+from fxsolve.runtime.stopwatch import tell_when_over
 
 
 def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, original: Original, began: float) -> Any:
     """As `Attempts.reuse`, unless it is the original's turn in a contest; the call `began` at that second."""
     variant = group.usual
     contest = _contest_of(variant) if variant is not None else None
+    if variant is not None and contest is not None and (contest.is_decided or contest.is_given_up):
+        with cache.lock:
+            if variant.contest is contest:  # no other thread was first
+                variant.contest = None
+                _settle(group, variant, contest)
+        contest = None
     if variant is None or contest is None:
         return attempts.reuse(group, call, original)
+    contest.begun += 1
     if contest.is_originals_turn():
         began = seconds_now()
         result = original.run()
-        contest.original.append(seconds_now() - began)
         variant.calls += 1
         attempts.show(variant)
+        taken = contest.original
     else:
         is_both = attempts.is_to_verify(variant)
         result = attempts.reuse(group, call, original)
         if result is MISS or attempts.latest is not variant or is_both:
             return result
-        contest.emitted.append(seconds_now() - began)
-    if contest.is_decided:
-        with cache.lock:
-            if variant.contest is contest:  # no other thread was first
-                variant.contest = None
-                _settle(group, variant, contest)
+        taken = contest.emitted
+    tell_when_over(seconds_now() - began, result, call.tensors, taken.append)
     return result
 
 
@@ -49,7 +53,10 @@ def _contest_of(variant: Variant) -> Contest | None:
 
 
 def _settle(group: Group, variant: Variant, contest: Contest) -> None:
-    """From now on, the faster form answers."""
+    """From now on, the faster form answers; where that did not become clear, the emitted one."""
+    if not contest.is_decided:
+        variant.entry = replace(variant.entry, is_close=False)
+        return
     slow, fast = contest.medians()
     entry = noted(variant.entry, f"calls showed which form is faster: {len(contest.original)} by each, in turn")
     report = replace(entry.report, original_seconds=slow, emitted_seconds=fast)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import fxsolve
-from fxsolve.runtime import calls, judging, turns
-from fxsolve.runtime.contest import BAND, FEWEST, MOST, TURN, Contest, is_close
-from fxsolve.runtime.gradients import Original
+from fxsolve.runtime import calls, judging, stopwatch, turns
+from fxsolve.runtime.contest import BAND, FEWEST, LONGEST, MOST, TURN, Contest, is_close
+from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.ready import Ready
 
 
@@ -65,9 +65,14 @@ def decayed(x: Tensor) -> Tensor:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """How long each form takes, by the clock that decides; every race on one call is close."""
-    took, now, before, ready = {"original": 1.0, "emitted": 1.0}, [0.0], Original.run, Ready.run
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """How long each form takes, by the clock that decides, and what lets time pass; every race on one call is close."""
+    took: dict[str, Any] = {
+        "original": 1.0,
+        "emitted": 1.0,
+        "pass": lambda seconds: now.__setitem__(0, now[0] + seconds),
+    }
+    now, before, ready = [0.0], Original.run, Ready.run
 
     def original_run(self: Original) -> Any:
         now[0] += took["original"]
@@ -79,7 +84,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
     monkeypatch.setattr(Original, "run", original_run)
     monkeypatch.setattr(Ready, "run", ready_run)
-    for module in (calls, turns):
+    for module in (calls, turns, stopwatch):
         monkeypatch.setattr(module, "seconds_now", lambda: now[0])
     monkeypatch.setattr(judging, "is_close", lambda *_: True)
     return took
@@ -133,12 +138,75 @@ def test_random_numbers_are_the_programs_in_every_turn(clock: dict[str, float]) 
     torch.testing.assert_close(*results)
 
 
-def test_gradients_are_not_timed_in_calls(clock: dict[str, float]) -> None:
-    """The backward pass lies outside of them."""
+@pytest.fixture
+def passes(clock: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """How long a backward pass takes behind each form."""
+    took, original, emitted = {"original": 1.0, "emitted": 1.0}, Original.run, Differentiable.differentiate
+
+    def run(self: Original) -> Any:
+        result = original(self)
+        result.grad_fn.register_hook(lambda *_: clock["pass"](took["original"]))
+        return result
+
+    def differentiate(self: Differentiable, *given: Any) -> Any:
+        clock["pass"](took["emitted"])
+        return emitted(self, *given)
+
+    monkeypatch.setattr(Original, "run", run)
+    monkeypatch.setattr(Differentiable, "differentiate", differentiate)
+    return took
+
+
+def train(fast: Any, steps: int) -> None:
+    """Steps in which others come between the forward and the backward pass."""
+    for _ in range(steps):
+        x = torch.randn(60, 3, requires_grad=True)
+        fast(x.exp()).square().sum().backward()
+        (expected,) = torch.autograd.grad(decayed(x.exp()).square().sum(), x)
+        torch.testing.assert_close(x.grad, expected)
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "status"),
+    [(1.2, 0.5, "emitted"), (0.9, 1.2, "left alone"), (0.5, 1.4, "emitted"), (0.9, 1.05, "emitted")],
+)
+def test_a_backward_pass_counts_as_part_of_its_call(
+    clock: dict[str, Any], passes: dict[str, float], forward: float, backward: float, status: str
+) -> None:
+    clock["emitted"], passes["emitted"] = forward, backward
+    fast = fxsolve.compile(decayed, backend="eager")
+    train(fast, 2 * MOST + 2)
+    report = fast.report()
+    assert report.status == status
+    assert (report.original_seconds, report.emitted_seconds) == pytest.approx((2.0, forward + backward))
+
+
+def test_only_the_first_backward_pass_of_a_call_counts(clock: dict[str, Any], passes: dict[str, float]) -> None:
     fast, x = fxsolve.compile(decayed, backend="eager"), torch.randn(60, 3, requires_grad=True)
-    fast(x)
-    variant = fast._runtime.latest
-    assert variant.contest is None
+    for _ in range(2):
+        total = fast(x).sum()
+        for _ in range(3):
+            total.backward(retain_graph=True)
+    assert fast._runtime.latest.contest.emitted == [2.0]
+
+
+def test_calls_without_their_backward_passes_end_in_the_emitted_form(clock: dict[str, Any]) -> None:
+    clock["emitted"] = 2.0
+    fast, x = fxsolve.compile(decayed, backend="eager"), torch.randn(60, 3, requires_grad=True)
+    for _ in range(LONGEST + 2):
+        fast(x)
+    assert fast._runtime.latest.contest is None
+    assert fast.report().status == "emitted"
+
+
+def test_an_input_that_is_returned_as_it_came_has_a_pass_of_others(clock: dict[str, Any]) -> None:
+    def program(x: Tensor) -> tuple[Tensor, Tensor]:
+        return decayed(x.detach()), x
+
+    fast, x = fxsolve.compile(program, backend="eager"), torch.randn(60, 3, requires_grad=True).exp()
+    for _ in range(3):
+        assert fast(x)[1] is x
+    assert fast._runtime.latest.contest.emitted == [1.0, 1.0]
 
 
 @torch.no_grad()
