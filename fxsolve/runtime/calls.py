@@ -67,10 +67,10 @@ class Runtime:
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One call of the program."""
-        if is_observed():
-            return self.program(*args, **kwargs)
-        if self._patience.is_resting():
+        if self._patience.is_resting():  # first: nothing else is done then
             self._account.lose(self.latest)
+            return self.program(*args, **kwargs)
+        if is_observed():
             return self.program(*args, **kwargs)
         began = seconds_now()
         original = Original(self.program, args, kwargs)
