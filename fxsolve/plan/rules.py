@@ -110,31 +110,32 @@ def _copies(repeat: Repeat) -> Candidate:
 
 def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
     repeat = situation.repeat
+    step = step_seconds(repeat, situation.values)  # first: it warms caches up
     parts = (FixedPoint(whole(repeat)),)
     run = run_parts(repeat, situation.values, parts)
-    if run.sweeps == repeat.length:
-        return _choose_endless(situation, run)
+    if run.sweeps == repeat.length or run.seconds > step * repeat.length:
+        return _choose_endless(situation, step, run)
     reason = f"every step is the same map: step {run.sweeps} of {repeat.length} changed nothing, bit for bit"
     chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", reason)
-    step = run.seconds / run.sweeps
     # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
     settles = run.sweeps <= repeat.length // 2
     choice = Choice(repeat.name, parts, chosen, step_seconds=step, sweeps=run.sweeps)
     return (choice, run) if settles else _or_fused(situation, choice, step, run)
 
 
-def _choose_endless(situation: Situation, asking: ProbeRun) -> tuple[Choice, ProbeRun]:
-    """Each step was needed: in order, where to ask after each of them whether it was the last costs something."""
+def _choose_endless(situation: Situation, step: float, asking: ProbeRun) -> tuple[Choice, ProbeRun]:
+    """Nearly each step was needed: in order, where to ask after each whether it was the last costs something."""
     repeat = situation.repeat
     in_turn = run_parts(repeat, situation.values, (whole(repeat),))
     is_free = asking.seconds <= in_turn.seconds * MARGIN
     parts, run = ((FixedPoint(whole(repeat)),), asking) if is_free else ((whole(repeat),), in_turn)
-    reason = "every step is the same map, and each of the steps was needed"
+    some = f"{asking.sweeps} of the {repeat.length} steps were needed"
+    needed = "each of the steps was needed" if asking.sweeps == repeat.length else some
+    reason = f"every step is the same map, and {needed}"
     chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", reason)
     asked = Candidate(str(FixedPoint(whole(repeat))), "eager", asking.seconds, "measured", "it asks after each step")
-    step = run.seconds / repeat.length
     choice = Choice(repeat.name, parts, chosen, () if is_free else (asked,), step_seconds=step)
-    return _or_fused(situation, replace(choice, sweeps=repeat.length if is_free else None), step, run)
+    return _or_fused(situation, replace(choice, sweeps=asking.sweeps if is_free else None), step, run)
 
 
 def _or_fused(situation: Situation, choice: Choice, step: float, run: ProbeRun) -> tuple[Choice, ProbeRun]:

@@ -138,6 +138,25 @@ def test_a_loop_that_needs_each_step_asks_whether_it_settled_where_that_is_free(
     assert [one.schedule for one in choice.rejected if one.backend == "eager"] == [str(FixedPoint(steps))] * (not asks)
 
 
+def settling(x: Tensor) -> Tensor:
+    for _ in range(60):
+        x = torch.floor(x * 0.5)
+    return x
+
+
+@pytest.mark.parametrize(("step", "stops"), [(1.0, True), (0.0, False)])
+def test_a_loop_that_settles_stops_there_where_asking_costs_less_than_the_steps_behind(
+    cost, monkeypatch: pytest.MonkeyPatch, step: float, stops: bool
+) -> None:
+    cost(step=step, sweep=1e-9)
+    monkeypatch.setattr(rules, "MARGIN", 0.0)
+    choice, run = choose(situation(Sample("settling", settling, (2.0**50 * numbers(B, N).abs(),), (60,))))
+    steps = Steps("loop0", 0, 60)
+    assert choice.parts == ((FixedPoint(steps) if stops else steps),)
+    assert (choice.sweeps, choice.step_seconds) == (run.sweeps if stops else None, step)
+    assert ("54 of the 60 steps were needed" in choice.chosen.reason) == (not stops), choice.chosen.reason
+
+
 def test_steps_that_read_no_other_are_one_sweep(cost) -> None:
     cost(step=1e-5, sweep=2e-5)
     choice, _ = choose(situation(programs.gru, "loop0_inputs"))
