@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.capture.bits import same_bits
+from fxsolve.capture.program import Draw
+from fxsolve.codegen.emit import Emitted
+from fxsolve.economy import clock as timing
 from fxsolve.economy.clock import timed
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.modes import runs_as_written
@@ -103,6 +106,29 @@ def test_the_original_is_timed_as_written_and_leaves_everything_as_it_was() -> N
     assert seen == [True]
     assert torch.equal(model.state, state)
     assert torch.equal(x, argument)
+
+
+def test_draws_count_as_they_do_in_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    def program(x: Tensor) -> Tensor:
+        for row in torch.ones(6, 2):
+            x = torch.tanh(x + row * torch.randn(2, dtype=torch.float64))
+        return x
+
+    with torch.no_grad():
+        captured = recorded(program, numbers(2))
+        parts = partition(captured)
+        emitted = emit(captured, parts, schedule(captured, parts, "gs", "eager"))
+    function, passes = differentiable(program, wanted(2))
+    clock, work = [0.0], Emitted.fresh_noise
+
+    def draw(self: Emitted, draws: tuple[Draw, ...]) -> list[Tensor]:
+        clock[0] += 100.0
+        return work(self, draws)
+
+    monkeypatch.setattr(Emitted, "fresh_noise", draw)
+    monkeypatch.setattr(timing, "seconds_now", lambda: clock[0])
+    for one, recording in ((emitted, captured), (function, passes)):
+        assert time_emitted(one, recording, Original(program, recording.example.inputs, {})) == 100.0
 
 
 def test_a_trial_of_passes_gives_the_gradients_too() -> None:
