@@ -30,7 +30,7 @@ from fxsolve.runtime.prospect import Prospect, prospect_of
 from fxsolve.runtime.ready import generators_of, make_ready
 from fxsolve.runtime.sources import Source, settle
 from fxsolve.runtime.straight_code import names_blocks
-from fxsolve.runtime.verdict import TIGHT, Measured, Verdict
+from fxsolve.runtime.verdict import TIGHT, Measured, Verdict, sweeps_of
 from fxsolve.runtime.whose import source_of
 from fxsolve.solvers.requests import unasked
 from fxsolve.stages import as_stop
@@ -38,6 +38,7 @@ from fxsolve.state.rewind import rewinder
 from fxsolve.torch_compat.trees import pytree
 
 _ORIGINAL = "original"
+_MORE = 1.5  # times as many sweeps as were measured are those of another program
 
 
 @dataclass
@@ -173,7 +174,8 @@ class Compilation:
         """What was decided, with what was measured for it."""
         prospect, report = self._prospect(), self.maker.report
         gain, price = (prospect.saving, prospect.price) if prospect is not None else (0.0, 0.0)
-        measured = Measured(report.original_seconds, report.emitted_seconds, gain, price, self.is_close)
+        sweeps = sweeps_of(report.certificates)
+        measured = Measured(report.original_seconds, report.emitted_seconds, gain, price, self.is_close, sweeps)
         schedule = str(self.made[0].schedule) if self.made is not None else ""
         return Verdict(schedule, self.maker.tolerance, reason, measured=measured)
 
@@ -206,6 +208,9 @@ class Compilation:
             raise LeftAloneError(f"what {verdict.by} measured becomes {decision.schedule} here")
         if any(one.solution.status == "finished sequentially" for one in self.maker.report.certificates):
             raise LeftAloneError(f"the sweeps that {verdict.by} measured do not settle here")
+        here, there = sweeps_of(self.maker.report.certificates), verdict.measured.sweeps
+        if there and here > _MORE * there:
+            raise LeftAloneError(f"it takes {here} sweeps here, of which {verdict.by} measured {there}")
 
     def _race(self, decision: Decision, emitted: Emitted | Differentiable) -> str:
         """Time the module against the original; the reason to leave the program alone, "" where it is to be used."""

@@ -1,7 +1,7 @@
 """Make known what the calls of an entry have shown since its first one."""
 
 from fxsolve.runtime.entries import Entry
-from fxsolve.runtime.verdict import Measured, Verdict
+from fxsolve.runtime.verdict import Measured, Verdict, sweeps_of
 
 _AGAIN = 0.25  # of a price is what it costs another process, which finds the code in inductor's cache
 
@@ -11,7 +11,8 @@ def remember(entry: Entry) -> None:
     report = entry.report
     if entry.settled is None or entry.prospect is not None:
         return
-    measured = Measured(report.original_seconds, report.emitted_seconds, is_close=entry.is_close)
+    sweeps = sweeps_of(report.certificates)
+    measured = Measured(report.original_seconds, report.emitted_seconds, is_close=entry.is_close, sweeps=sweeps)
     reason = report.reason if entry.ready is None else ""
     schedule = str(entry.decision.schedule) if entry.ready is not None and entry.decision is not None else ""
     entry.settled.source.publish(Verdict(schedule, entry.settled.tolerance, reason, measured=measured))
@@ -28,7 +29,8 @@ def remember_purchase(before: Entry, bought: Entry) -> None:
     now, then = bought.report.emitted_seconds, before.report.emitted_seconds
     gain = then - now if now is not None and then is not None else prospect.saving
     reason = before.report.reason if before.ready is None else ""
-    measured = Measured(before.report.original_seconds, then, max(gain, 0.0), _AGAIN * prospect.price, before.is_close)
+    price, sweeps = _AGAIN * prospect.price, sweeps_of(before.report.certificates)
+    measured = Measured(before.report.original_seconds, then, max(gain, 0.0), price, before.is_close, sweeps)
     verdict = Verdict(str(prospect.schedule), before.settled.tolerance, reason, measured=measured)
     before.settled.source.publish(verdict)
 

@@ -1,8 +1,12 @@
 """What was decided about a program, in a form that other processes, and files, can hand on."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from fxsolve.solvers.certificate import Certificate
+from fxsolve.solvers.solution import Status
 
 TIGHT = 1e-15  # a tolerance of sweeps that are only compared after they have stopped changing, nearly
 _LONGEST = 1 << 16  # characters of a schedule
@@ -14,7 +18,7 @@ class Measured:
     """Seconds of one call of the original and of the emitted module, and what compiled steps are predicted to give.
 
     They save `gain` seconds a call, and cost `price`; both are 0 where nothing is left to be bought. Where it
-    `is_close`, calls to come are to decide which form is faster.
+    `is_close`, calls to come are to decide which form is faster. The recorded run took so many `sweeps`, of all loops.
     """
 
     original: float | None = None
@@ -22,6 +26,15 @@ class Measured:
     gain: float = 0.0
     price: float = 0.0
     is_close: bool = False
+    sweeps: int = 0
+
+
+def sweeps_of(certificates: Iterable[Certificate]) -> int:
+    """What solves took that had to settle, and may take more or fewer with other weights."""
+    return sum(one.solution.sweeps for one in certificates if one.solution.status in _SETTLED)
+
+
+_SETTLED: frozenset[Status] = frozenset({"fixed point", "periodic", "converged", "exact"})
 
 
 @dataclass(frozen=True)
@@ -52,19 +65,20 @@ def read_verdict(data: Any) -> Verdict:
     original, emitted, tolerance = map(
         _optional, (measured.get("original"), measured.get("emitted"), data.get("tolerance"))
     )
-    gain, price = _seconds(measured.get("gain")), _seconds(measured.get("price"))
+    gain, price = _number(measured.get("gain")), _number(measured.get("price"))
     schedule, reason = _text(data.get("schedule"), _LONGEST), _text(data.get("reason"), _LONGEST_REASON)
     if not (schedule or reason):
         raise ValueError("nothing is decided")
-    found = Measured(original, emitted, gain, price, measured.get("is_close") is True)
+    sweeps = int(_number(measured.get("sweeps", 0)))
+    found = Measured(original, emitted, gain, price, measured.get("is_close") is True, sweeps)
     return Verdict(schedule, tolerance, reason, measured=found)
 
 
 def _optional(value: Any) -> float | None:
-    return None if value is None else _seconds(value)
+    return None if value is None else _number(value)
 
 
-def _seconds(value: Any) -> float:
+def _number(value: Any) -> float:
     if type(value) not in (int, float) or not (math.isfinite(value) and value >= 0):
         raise ValueError(f"a number is {value!r:.40}")
     return float(value)

@@ -210,6 +210,43 @@ def test_sweeps_are_taken_where_they_settle_as_closely_as_is_asked(
     assert f"max_sweeps={sweeps}" in str(fast.schedule) or not is_taken
 
 
+class Leaky(torch.nn.Module):
+    """Forgets in a few steps, or in many."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.full((N,), share))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(B, N)
+        for row in x:
+            h = torch.tanh(self.share * h + row)
+        return h
+
+
+@torch.no_grad()
+def test_what_was_measured_with_other_weights_is_not_taken_where_these_need_more_sweeps(
+    kept: Path, asked: list[str], raced: list[float]
+) -> None:
+    x = 0.1 * torch.randn(T, B, N)
+    first: Any = fxsolve.compile(Leaky(0.01), (x,), backend="eager")
+    text = str(first.schedule).replace(f"loop0[0:{T}]", f"jacobi(loop0[0:{T}], atol=0, rtol=1e-06, max_sweeps={T})")
+    changed(the_file(kept), schedule=text)
+    notes, chosen = [], []
+    for share in (0.01, 0.012, 0.9, 0.9):
+        model = Leaky(share)
+        fast: Any = fxsolve.compile(model, (x,), backend="eager")
+        torch.testing.assert_close(fast(x), model(x))
+        chosen.append(asked.count("auto"))
+        notes.append([note for note in fast.report().notes if "sweeps here" in note])
+        if share == 0.01:  # what settled is what the machine knows from now on
+            settled = sum(one.sweeps for one in fast.report().runs if one.status != "sequential")
+            changed(the_file(kept), sweeps=settled)
+            assert 0 < settled < T // 2
+    assert chosen == [1, 1, 2, 2]
+    assert [len(one) for one in notes] == [0, 0, 1, 0]
+
+
 @torch.no_grad()
 def test_seconds_are_not_taken_for_those_of_a_schedule_that_other_buffers_forbid(
     kept: Path, asked: list[str], raced: list[float]
