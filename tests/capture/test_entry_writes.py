@@ -92,11 +92,28 @@ def test_what_is_made_lies_in_memory_as_its_form_says(
         assert torch.equal(value, output)
         assert value.stride() == output.stride()
 
-    class Checked(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if isinstance(value, Tensor) and is_dense(n.meta["spec"]) and n.op == "call_function":
-                assert value.stride() == n.meta["spec"].stride, n.target
-            return value
-
     Checked(captured.module).run(x, y)
+
+
+class Checked(fx.Interpreter):
+    """Finds what lies in memory in another way than its node says."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor) and is_dense(n.meta["spec"]) and n.op == "call_function":
+            assert value.stride() == n.meta["spec"].stride, n.target
+        return value
+
+
+@pytest.mark.parametrize("part", [lambda x: x, lambda x: x.t(), lambda x: x.chunk(3, 1)[1], lambda x: x[:, :1]])
+def test_a_dimension_of_one_keeps_its_stride(part: Callable[[Tensor], Tensor]) -> None:
+    def program(x: Tensor) -> tuple[Tensor, Tensor]:
+        gates, others = part(x * 1), part(x + 1)
+        return gates.add_(others).sigmoid_(), gates + 1
+
+    x = torch.randn(1, 18)
+    captured = capture(program, (x,), {})
+    Checked(captured.module).run(x)
+    for value, output in zip(captured.module(x), program(x), strict=True):
+        assert torch.equal(value, output)
+        assert value.stride() == output.stride()

@@ -5,6 +5,8 @@ Python, and the first of them imports the compiler.
 """
 
 from collections.abc import Iterable
+from itertools import accumulate
+from operator import mul
 
 import torch
 from torch import fx
@@ -43,5 +45,11 @@ def _arguments(target: OpOverload) -> list[tuple[str, str]]:
 
 
 def _keeps_order(spec: TensorSpec, given: Iterable[TensorSpec]) -> bool:
-    """Whether results lie in memory as the first argument does: it decides for dimensions longer than 1."""
-    return 1 not in spec.shape or all((one.shape, one.stride) == (spec.shape, spec.stride) for one in given)
+    """Whether results have the strides of the first argument, which decides for dimensions longer than 1."""
+    return 1 not in spec.shape or (_is_natural(spec) and all(one == spec for one in given))
+
+
+def _is_natural(spec: TensorSpec) -> bool:
+    """Whether these are the strides of a new tensor, those of dimensions of 1 included."""
+    natural = accumulate(reversed(spec.shape[1:]), mul, initial=1)
+    return spec.stride[::-1] == tuple(natural)
