@@ -30,7 +30,7 @@ def read_rows(opened: OpenRepeat) -> tuple[list[Block], list[Block]]:
         if isinstance(read, Prefix):
             rows = _Rows(opened, placeholder, read, before)
             rows.replace()
-            if rows.carried and not placeholder.users:
+            if not placeholder.users:
                 _stack(opened, placeholder, read, after)
     return before.build(), after.build()
 

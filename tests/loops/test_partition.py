@@ -160,11 +160,12 @@ def test_a_buffer_written_entry_by_entry_and_read_whole_is_a_prefix(sample: Samp
     assert [type(write) for write in repeat.writes] == [FinalBuffer]
 
 
-def test_a_buffer_that_is_only_written_is_a_prefix_that_no_op_reads() -> None:
-    repeat = recurrence(system_of(programs.pure_output_buffer))
-    placeholders = repeat.body.graph.find_nodes(op="placeholder")
-    (unread,) = [node for node, read in zip(placeholders, repeat.reads, strict=True) if isinstance(read, Prefix)]
-    assert not unread.users
+def test_a_buffer_that_is_only_written_is_filled_from_a_stack_behind_the_loop() -> None:
+    system = system_of(programs.pure_output_buffer)
+    repeat = recurrence(system)
+    assert not any(isinstance(read, Prefix) for read in repeat.reads)
+    assert [type(write) for write in repeat.writes] == [AllSteps, LastStep]
+    assert system.equations[-1].name == "loop0_filled"
 
 
 def test_a_loop_without_per_step_input_reads_its_own_state_alone() -> None:

@@ -1,6 +1,7 @@
 """Rows of a buffer that a loop fills are read where they were made: as carries, or as they were before the loop."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -93,6 +94,34 @@ def test_a_filter_that_is_written_into_a_buffer_has_the_methods_of_a_carried_one
         torch.testing.assert_close(fast(x), two_rows_before(x))
         torch.testing.assert_close(fast(2 * x), two_rows_before(2 * x))
     assert f"{schedule}(loop0[" in str(fast.schedule)
+
+
+def best_paths(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The values and pointers of Viterbi's algorithm; the pointers, integers, are only written."""
+    v, back = torch.zeros_like(x), torch.zeros(x.shape, dtype=torch.long)
+    for t in range(1, len(x)):
+        best, back[t] = (v[t - 1].unsqueeze(0) + x[0].unsqueeze(1)).max(1)
+        v[t] = best + x[t]
+    return v, back
+
+
+def backwards_into_columns(x: Tensor) -> Tensor:
+    h, y = torch.zeros_like(x[0]), torch.full((3, 2 * len(x)), 7, dtype=torch.float32)
+    for t in reversed(range(len(x))):
+        h = torch.tanh(0.5 * h + x[t])
+        y[:, 2 * t] = h
+    return y
+
+
+@pytest.mark.parametrize("program", [best_paths, backwards_into_columns])
+def test_a_buffer_that_is_only_written_is_no_part_of_the_loop(program: Callable[..., Any]) -> None:
+    x = torch.randn(T, 3, dtype=torch.float64)
+    loop = loop_of(program, x)
+    assert not any(isinstance(read, Prefix) for read in loop.reads)
+    assert_same(program, x)
+    with torch.no_grad():
+        fast = fxsolve.compile(program, backend="eager", schedule="newton")
+        torch.testing.assert_close(fast(x), program(x))
 
 
 def test_gradients_flow_through_rows() -> None:

@@ -52,7 +52,7 @@ def slice_written(x: Tensor):
     return y
 
 
-@row(SEQUENCE, "6: lag 1, prefix, slices")
+@row(SEQUENCE, "6: lag 1, slices")
 def buffer_only_written(x: Tensor):
     h, y = torch.zeros_like(x[0]), x.new_empty(B, N, T)
     for t in range(T):
