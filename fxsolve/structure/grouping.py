@@ -90,8 +90,6 @@ class _Growing:
             self.costly[self.block[call]] = True
         elif not sources:
             self.block.append(FLOATING)
-        elif len(sources) == 1:
-            self._put(call, last, sources)
         elif (self.graph.gathers[call] and len(self.readers[call]) == 1) or self._beside(sources, last):
             self._put(call, self._start(), sources)
         else:

@@ -56,7 +56,7 @@ class BlockCalls:
         return sorted({self.number[source] for source in node.all_input_nodes if source in self.number})
 
     def _gathers(self, node: fx.Node) -> bool:
-        sources = [source for source in node.all_input_nodes if source in self.number]
+        sources = [source for source in node.all_input_nodes if source not in self.weights]
         return len(sources) > 1 and _bytes(node) >= sum(map(_bytes, sources))
 
 
