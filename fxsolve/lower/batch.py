@@ -78,7 +78,7 @@ def batch_step(
         read = repeat.reads[j]
         if isinstance(read, Table) and steps == repeat.length:
             _drop_whole_selections(node, read)
-    _drop_unit_factors(module.graph)
+    drop_unit_factors(module.graph)
     join_bias(module.graph)
     module.graph.eliminate_dead_code()
     names = [node.name for node in repeat.body.graph.find_nodes(op="placeholder")]
@@ -112,7 +112,7 @@ def tensor_body(repeat: Repeat) -> fx.GraphModule:
     opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
     tables_to_tensors(opened)
     attend_by_samples(opened)
-    decompose(opened)
+    decompose(opened.graph)
     for node in opened.graph.nodes:
         if isinstance(node.target, Nested):
             node.target = _inside(node.target)
@@ -160,7 +160,7 @@ def _example(node: fx.Node, repeat: Repeat, read: Read, size: tuple[int, ...]) -
     return torch.empty((*size, *spec.shape), dtype=spec.dtype, device=spec.device)
 
 
-def _drop_unit_factors(graph: fx.Graph) -> None:
+def drop_unit_factors(graph: fx.Graph) -> None:
     """x * 1, which batching leaves for the factors alpha and beta of addmm, is x."""
     for node in graph.nodes:
         if node.target is aten.mul.Scalar and type(node.args[1]) is int and node.args[1] == 1:

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ops.access import SameEntries
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.torch_compat.operators import OpOverload, decompositions, has_batching_rule
@@ -18,11 +17,11 @@ def _copied(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(dtype=x.dtype, device=x.device).expand(x.shape)
 
 
-def decompose(opened: OpenRepeat) -> None:
-    """Let other operators compute what has no batching rule, in an open body."""
-    for node in opened.graph.find_nodes(op="call_function", target=aten.slice_scatter.default):
+def decompose(graph: fx.Graph) -> None:
+    """Let other operators compute what has no batching rule."""
+    for node in graph.find_nodes(op="call_function", target=aten.slice_scatter.default):
         node.args = _within(*node.args)
-    for node in opened.graph.nodes:
+    for node in graph.nodes:
         if isinstance(node.target, OpOverload) and not has_batching_rule(node.target):
             node.target = parts_of(node.target) or node.target
 
