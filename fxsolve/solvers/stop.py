@@ -22,6 +22,11 @@ class Stop:
     rtol: float = 0.0
     max_sweeps: int | None = None
 
+    @property
+    def is_bitwise(self) -> bool:
+        """Whether nothing but equality will do."""
+        return self.atol == 0 and self.rtol == 0
+
 
 _RECENT = 5  # changes; the rate between two is mostly noise where they come close to rounding
 
