@@ -40,7 +40,7 @@ RANKS = {
 # Of the packages inside a package, and of its modules that these use; what else lies in it has the rank TOP.
 TOP = 99
 RANKS_INSIDE = {
-    "lower": {"incremental": TOP},
+    "lower": {"incremental": TOP, "alike": TOP},
     "before_torch": {"fxsolve_command": TOP},
     "loops": {"generalize": 0, "rolling": 1, "growing": 2, "stopping": 2, "padding": 3, "nesting": 4},
     "rewrite": {"recorded": 0, "sums": 1, "blocks": 1},
