@@ -15,6 +15,7 @@ import fxsolve
 from fxsolve.ir.spec import Block
 from fxsolve.plan.auto import example_values
 from fxsolve.plan.lower_blocks import swept_blocks
+from fxsolve.solvers.stop import Stop
 
 from comparing import difference, timed
 
@@ -99,7 +100,7 @@ def logits_after_each_sweep(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
     """The logits after 1, 2, ... sweeps of all equations from zeros, until every value is exact."""
     program = fxsolve.capture(model, x)
     equations = fxsolve.partition(program).system.equations
-    swept = swept_blocks([[equation] for equation in equations if isinstance(equation, Block)])
+    swept = swept_blocks([[equation] for equation in equations if isinstance(equation, Block)], Stop())
     known = example_values(program)
     values = swept.blocks.start(tuple(known[name] for name in swept.given))
     for level in range(1, max(swept.blocks.levels) + 1):

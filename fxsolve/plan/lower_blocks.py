@@ -1,6 +1,6 @@
 """From a method over blocks to what runs: sweeps by one call, or the blocks level by level."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from operator import getitem
@@ -8,6 +8,7 @@ from operator import getitem
 import torch
 
 from fxsolve.ir.spec import Block
+from fxsolve.lower.alike.find import NOTHING_ALIKE, find_alike
 from fxsolve.lower.emission import Emission
 from fxsolve.lower.readable import readable_copy
 from fxsolve.plan.schedule import BlockMethod, JacobiBlocks
@@ -33,7 +34,7 @@ def emit_blocks(emission: Emission, method: BlockMethod, blocks: Mapping[str, Bl
 
 
 def _emit_sweeps(emission: Emission, rows: Rows, stop: Stop) -> None:
-    swept = swept_blocks(rows)
+    swept = swept_blocks(rows, stop)
     held = emission.attribute(swept.blocks.name.replace(".", "_"), swept.blocks)
     arguments = tuple(emission.values[name] for name in swept.given)
     solved = emission.named(f"{held.target}_solved", jacobi_blocks, held, arguments, emission.spelled(stop))
@@ -50,24 +51,39 @@ class SweptBlocks:
     made: tuple[str, ...]
 
 
-def swept_blocks(rows: Rows) -> SweptBlocks:
-    """Rows of blocks, each of which reads only those before it, as one module for sweeps."""
+def swept_blocks(rows: Rows, stop: Stop) -> SweptBlocks:
+    """Rows of blocks, each of which reads only those before it, as one module for sweeps.
+
+    Those that are alike are swept at once where `stop` allows for rounding.
+    """
     every = [block for row in rows for block in row]
     made = [name for block in every for name in block.outputs]
     own = set(made)
     given = list(dict.fromkeys(name for block in every for name in block.inputs if name not in own))
     number = {name: place for place, name in enumerate([*given, *made])}
     place = {block.name: at for at, block in enumerate(every)}
+    levels = tuple(levels_of(reads_of_rows(rows)))
+    found = NOTHING_ALIKE if stop.is_bitwise else find_alike(rows, number, levels)
+    together = found.together
+    grouped = [row for group, _ in together for row in group]
+    told = {one for _, module in together for row in module.wiring.results for one in row}
     blocks = Blocks(
         group_name(every[0].name, every[-1].name),
         [readable_copy(block.body) for block in every],
         reads=tuple(tuple(number[name] for name in block.inputs) for block in every),
         rows=tuple(tuple(place[block.name] for block in row) for row in rows),
-        levels=tuple(levels_of(reads_of_rows(rows))),
+        levels=levels,
         unknowns=tuple(tuple(unknowns_of(block)) for block in every),
         results=tuple(number[name] for name in made),
+        together=together,
+        incomplete=tuple(row for row in grouped if not told.issuperset(_numbers(rows[row], number))),
+        notes=found.notes,
     )
     return SweptBlocks(blocks, tuple(given), tuple(made))
+
+
+def _numbers(row: Sequence[Block], number: Mapping[str, int]) -> list[int]:
+    return [number[name] for block in row for name in block.outputs]
 
 
 def unknowns_of(block: Block) -> list[tuple[tuple[int, ...], torch.dtype]]:

@@ -22,6 +22,7 @@ from fxsolve.runtime.faults import DiffersError
 from fxsolve.runtime.gradients import Differentiable, make_differentiable
 from fxsolve.runtime.straight_code import structure_of
 from fxsolve.runtime.verdict import TIGHT, Verdict
+from fxsolve.solvers.blocks import notes_on_blocks
 from fxsolve.stages import Clock, as_stop, emit, emit_passes, schedule
 
 Made = tuple[Decision, Emitted | Differentiable]
@@ -86,6 +87,7 @@ class Maker:
         emitted = self._emit(parts, decision, tolerance)
         loops = loop_reports(parts.system, decision)
         notes = (*parts.notes, *self.captured.notes, *decision.notes, *note_mutations(self.captured))
+        notes = (*notes, *notes_on_blocks(emitted.module))
         schedule_text = str(decision.schedule)
         self.report = replace(self.report, status="emitted", schedule=schedule_text, loops=loops, notes=notes)
         stop = loosest_stop(parts.system, decision.schedule, as_stop(tolerance))

@@ -4,11 +4,12 @@ Song et al. 2021 (arXiv 2002.03629), algorithm 1, on the equations of a whole ne
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from fxsolve.solvers.alike import Alike, Progress
 from fxsolve.solvers.bound import amplification, disturb, largest_gap
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.norms import has_size, measure
@@ -26,7 +27,10 @@ class Blocks(nn.Module):
 
     Values are numbered: first those that are given, then what the bodies return, one after the other. `reads` has the
     numbers that each body takes, `rows` the bodies that run in order inside of one equation, `levels` the level of each
-    row, `unknowns` shape and type of all values that bodies return, `results` the numbers that are wanted.
+    row, `unknowns` shape and type of all values that bodies return, `results` the numbers that are wanted. Sweeps pass
+    over the rows of each group in `together` at once, by its module, to within rounding; those rows in `incomplete` of
+    which it does not give everything run by themselves once more, at the end. `notes` say so of what is swept at once,
+    and why other rows are not.
     """
 
     def __init__(
@@ -38,12 +42,19 @@ class Blocks(nn.Module):
         levels: tuple[int, ...],
         unknowns: tuple[tuple[Unknown, ...], ...],
         results: tuple[int, ...],
+        together: Sequence[tuple[tuple[int, ...], Alike]] = (),
+        incomplete: tuple[int, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.name = name
         self.bodies = nn.ModuleList(bodies)
         self.reads, self.rows, self.levels = reads, rows, levels
         self.unknowns, self.results = unknowns, results
+        self.together = nn.ModuleList(module for _, module in together)
+        grouped = {row for group, _ in together for row in group}
+        self.alone = tuple(row for row in range(len(rows)) if row not in grouped)
+        self.incomplete, self.notes = incomplete, notes
 
     def extra_repr(self) -> str:
         return f"{self.name}: {len(self.rows)} equations of depth {max(self.levels)}"
@@ -54,12 +65,12 @@ class Blocks(nn.Module):
         zeros = (torch.zeros(shape, dtype=dtype, device=device) for one in self.unknowns for shape, dtype in one)
         return [*given, *zeros]
 
-    def sweep(self, values: list[Tensor], from_level: int = 1) -> list[Tensor]:
-        """All rows of a level or a higher one evaluated once at `values`; the other values as they are."""
+    def sweep(self, values: list[Tensor], from_level: int = 1, rows: Collection[int] | None = None) -> list[Tensor]:
+        """All `rows` of a level or a higher one evaluated once at `values`; the other values as they are."""
         fresh = list(values)
-        for row, level in zip(self.rows, self.levels, strict=True):
-            if level >= from_level:
-                for number, value in self._row(row, values):
+        for place in range(len(self.rows)) if rows is None else rows:
+            if self.levels[place] >= from_level:
+                for number, value in self._row(self.rows[place], values):
                     fresh[number] = value
         return fresh
 
@@ -86,27 +97,38 @@ class Blocks(nn.Module):
         return range(first, first + counts[body])
 
 
+def notes_on_blocks(module: nn.Module) -> Iterator[str]:
+    """What there is to say of how the blocks in a module are swept."""
+    for part in module.modules():
+        if isinstance(part, Blocks):
+            yield from part.notes
+
+
 def jacobi_blocks(blocks: Blocks, given: tuple[Tensor, ...], stop: Stop) -> tuple[Tensor, ...]:
     """Sweep from zeros until `stop`, and at most as often as the equations are deep: then every value is exact.
 
     A row of level k is final after sweep k, whatever it read before, NaN or infinite values included; it is not
     evaluated again. Where a sweep raises, because of what it was fed, or `max_sweeps` are used up, the rows that are
-    not final yet run in order.
+    not final yet run in order; so they do where rows that are swept together meet a value that is not finite, which
+    would reach all of them.
     """
     values, depth = blocks.start(given), max(blocks.levels)
+    progress = [module.start(values) for module in blocks.together]  # pyright: ignore[reportCallIssue]
     sizes: list[float] = []
-    status: Status = "exact"
+    status: Status = "converged" if progress else "exact"
     for level in range(1, depth + 1):
-        fresh = None if len(sizes) == stop.max_sweeps else _attempt(blocks, values, level)
-        if fresh is None:
+        made = None if len(sizes) == stop.max_sweeps else sweep_once(blocks, values, level, progress)
+        change = measure(made[1], tighten(stop, sizes)) if made is not None else None
+        if made is None or change is None or not (change.finite or not progress):
             values, status = blocks.in_order(values, level), "finished sequentially"
             break
-        change = measure(_as_steps(_changed(fresh, values)), tighten(stop, sizes))
-        values = fresh
+        values = made[0]
         sizes.append(change.size)
         if level < depth and (change.exact or change.converged):
             status = "fixed point" if change.exact else "converged"
             break
+    if status != "finished sequentially":
+        values = blocks.sweep(values, rows=blocks.incomplete)
     final = sum(level <= len(sizes) for level in blocks.levels) if status == "converged" else len(blocks.levels)
     last = sizes[-1] if sizes and status != "finished sequentially" else 0.0
     solution = Solution(blocks.name, "jacobi", len(blocks.levels), len(sizes), status, last, final)
@@ -114,20 +136,51 @@ def jacobi_blocks(blocks: Blocks, given: tuple[Tensor, ...], stop: Stop) -> tupl
     return tuple(values[number] for number in blocks.results)
 
 
-def _attempt(blocks: Blocks, values: list[Tensor], level: int) -> list[Tensor] | None:
-    """One sweep; None where kernels refuse what it was fed, as a Cholesky factor of zeros, or shapes are others."""
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+def sweep_once(
+    blocks: Blocks, values: list[Tensor], level: int, progress: Sequence[Progress]
+) -> tuple[list[Tensor], Pairs] | None:
+    """One sweep, and what it changed, (new, old) stacks of steps.
+
+    None where kernels refuse what it was fed, as a Cholesky factor of zeros, or shapes are others.
+    """
     try:
-        fresh = blocks.sweep(values, level)
+        fresh = blocks.sweep(values, level, blocks.alone)
+        changed = _changed(fresh, values)
+        stacks = [
+            pair
+            for module, kept in zip(blocks.together, progress, strict=True)
+            for pair in _sweep_together(module, values, fresh, level, kept)  # pyright: ignore[reportArgumentType]
+        ]
     except (RuntimeError, IndexError, ValueError):
         return None
-    return fresh if all(new.shape == old.shape for new, old in _changed(fresh, values)) else None
+    return (fresh, [*_as_steps(changed), *stacks]) if all(new.shape == old.shape for new, old in changed) else None
 
 
-def _changed(fresh: list[Tensor], values: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+def _sweep_together(
+    module: Alike, values: Sequence[Tensor], fresh: list[Tensor], level: int, kept: Progress
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Enter into `fresh` what blocks that are alike give, those of lower levels aside; yields what it changed."""
+    wiring = module.wiring
+    if max(wiring.levels) < level:
+        return
+    made = module.sweep(values, level, kept)
+    before = kept.results or [torch.zeros_like(one) for one in made]
+    kept.results = made
+    for stack, old, numbers in zip(made, before, wiring.results, strict=True):
+        yield stack, old
+        for number, value in zip(numbers[kept.first :], stack.unbind(), strict=True):
+            if number >= 0:
+                fresh[number] = value
+
+
+def _changed(fresh: list[Tensor], values: list[Tensor]) -> Pairs:
     return [(new, old) for new, old in zip(fresh, values, strict=True) if new is not old]
 
 
-def _as_steps(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+def _as_steps(pairs: Pairs) -> Pairs:
     """Each value as a stack of one step."""
     return [(new.unsqueeze(0), old.unsqueeze(0)) for new, old in pairs]
 

@@ -9,6 +9,7 @@ import fxsolve
 from fxsolve.ir.spec import Block
 from fxsolve.plan.auto import example_values
 from fxsolve.plan.lower_blocks import swept_blocks
+from fxsolve.solvers.stop import Stop
 
 
 class RandomNetwork(nn.Module):
@@ -70,7 +71,7 @@ def test_as_many_sweeps_as_they_are_deep_are_exact_from_any_start(net: RandomNet
         equations = fxsolve.partition(program).system.equations
         blocks = [one for one in equations if isinstance(one, Block)]
         assume(len(blocks) == len(equations))  # none of its layers are a loop
-        swept = swept_blocks([[one] for one in blocks])
+        swept = swept_blocks([[one] for one in blocks], Stop())
         known = example_values(program)
         given_values = tuple(known[name] for name in swept.given)
         right = swept.blocks.in_order(swept.blocks.start(given_values), 1)

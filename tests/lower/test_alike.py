@@ -1,0 +1,253 @@
+"""Blocks that are alike but for what they join: one body for all of them makes the sweep that they make one by one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
+
+import fxsolve
+from fxsolve.ir.spec import Block
+from fxsolve.plan.auto import example_values
+from fxsolve.plan.lower_blocks import SweptBlocks, swept_blocks
+from fxsolve.solvers.blocks import sweep_once
+from fxsolve.solvers.stop import Stop
+from tests.straight import DenseNet
+
+pytestmark = pytest.mark.usefixtures("doubles")
+
+
+ALL = tuple(tuple(range(k + 1)) for k in range(6))
+HOLES = ((0,), (1, 0), (0, 2), (3, 1), (2, 4, 0), (5, 0, 3, 1, 4, 2))
+
+
+class Stack(nn.Module):
+    """Layers of features before them, in any order, each of which `make` gives for its width; the last reads all."""
+
+    def __init__(self, make: Callable[[int], nn.Module], reads: tuple[tuple[int, ...], ...] = HOLES) -> None:
+        super().__init__()
+        self.reads = reads
+        self.layers = nn.ModuleList(make(sum(3 if k else 5 for k in one)) for one in reads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = [x]
+        for layer, reads in zip(self.layers, self.reads, strict=True):
+            seen.append(layer(torch.cat([seen[k] for k in reads], 1)))
+        return torch.cat(seen, 1)
+
+
+class Checkpointed(nn.Module):
+    """A layer that takes the list, as in torchvision, and computes its first part anew for the backward pass."""
+
+    def __init__(self, width: int, growth: int = 4) -> None:
+        super().__init__()
+        self.norm1, self.relu1 = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(width, 2 * growth, kernel_size=1, stride=1, bias=False)
+        self.norm2, self.relu2 = nn.BatchNorm2d(2 * growth), nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(2 * growth, growth, kernel_size=3, stride=1, padding=1, bias=False)
+
+    def narrow(self, *inputs: Tensor) -> Tensor:
+        return self.conv1(self.relu1(self.norm1(torch.cat(inputs, 1))))
+
+    def forward(self, given: Tensor | list[Tensor]) -> Tensor:
+        inputs = [given] if isinstance(given, Tensor) else given
+        saves_memory = torch.is_grad_enabled() and any(one.requires_grad for one in inputs)
+        made: Any = checkpoint(self.narrow, *inputs, use_reentrant=False) if saves_memory else self.narrow(*inputs)
+        return self.conv2(self.relu2(self.norm2(made)))
+
+
+class CheckpointedNet(nn.Module):
+    """A dense block of layers that take lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        for k in range(5):
+            self.add_module(f"denselayer{k + 1}", Checkpointed(6 + 4 * k))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [self.stem(x)]
+        for name, layer in self.named_children():
+            if name != "stem":
+                features.append(layer(features))
+        return torch.cat(features, 1)
+
+
+def conv(width: int) -> nn.Module:
+    return nn.Sequential(nn.BatchNorm2d(width), nn.ELU(), nn.Conv2d(width, 3, 3, padding=2, dilation=2))
+
+
+def hidden(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3))
+
+
+IMAGE, ROWS = (2, 3, 8, 8), (4, 5)
+NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "DenseNet": (lambda: DenseNet((5,)), (2, 3, 16, 16)),
+    "checkpoints": (CheckpointedNet, IMAGE),
+    "convolutions": (lambda: Stack(conv, ALL), (2, 5, 6, 6)),
+    "vectors": (lambda: Stack(lambda width: nn.Sequential(nn.SiLU(), nn.Linear(width, 3), nn.Tanh())), ROWS),
+    "hidden layers": (lambda: Stack(hidden), ROWS),
+}
+
+
+def network(name: str) -> tuple[nn.Module, Tensor]:
+    make, shape = NETS[name]
+    model = make()
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            for one, low in ((part.running_var, 0.5), (part.running_mean, -1.0), (part.bias, -1.0)):
+                assert one is not None
+                nn.init.uniform_(one, low, 2.0)
+    return model.eval(), torch.randn(shape)
+
+
+def compiled(model: nn.Module, tolerance: float = 1e-13) -> Any:
+    return fxsolve.compile(model, backend="eager", schedule="jacobi", tolerance=tolerance)
+
+
+def swept(model: nn.Module, x: Tensor, stop: Stop) -> tuple[SweptBlocks, list[Tensor]]:
+    """All blocks of a network, and their values before the first sweep."""
+    with torch.no_grad():
+        program = fxsolve.capture(model, x)
+    equations = fxsolve.partition(program).system.equations
+    found = swept_blocks([[one] for one in equations if isinstance(one, Block)], stop)
+    known = example_values(program)
+    return found, found.blocks.start(tuple(known[name] for name in found.given))
+
+
+class Launches(TorchDispatchMode):
+    """Counts the calls that compute something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not (func.is_view or func is torch.ops.aten.detach.default):
+            self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_sweep_is_that_of_the_blocks_one_by_one(name: str) -> None:
+    model, x = network(name)
+    (found, values), (_, alone) = swept(model, x, Stop(1e-6)), swept(model, x, Stop())
+    blocks = found.blocks
+    assert blocks.together
+    assert len(blocks.alone) <= 3
+    progress = [module.start(values) for module in blocks.together]  # pyright: ignore[reportCallIssue]
+    for level in range(1, max(blocks.levels) + 1):
+        made = sweep_once(blocks, values, level, progress)
+        assert made is not None
+        values, alone = made[0], blocks.sweep(alone, level)
+        ends = (blocks.sweep(one, rows=blocks.incomplete) for one in (values, alone))
+        assert all(torch.allclose(one, other, rtol=0, atol=1e-12) for one, other in zip(*ends, strict=True))
+        assert any(not torch.equal(one, other) for one, other in made[1])
+
+
+@pytest.mark.parametrize("layers", [6, 12])
+def test_a_sweep_over_a_dense_block_makes_eight_calls_whatever_its_depth(layers: int) -> None:
+    model, x = DenseNet((layers,)).eval(), torch.randn(1, 3, 16, 16)
+    found, values = swept(model, x, Stop(1e-6))
+    module: Any
+    (module,) = found.blocks.together
+    progress = module.start(values)
+    counts = []
+    for level in range(1, max(module.wiring.levels) + 1):
+        with torch.no_grad(), Launches() as launches:
+            module.sweep(values, level, progress)
+        values = found.blocks.sweep(values, level)
+        counts.append(len(launches.names))
+    assert max(counts) == 8
+    assert len(module.wiring.levels) == layers - 1
+    with torch.no_grad(), Launches() as launches:
+        found.blocks.sweep(values)
+    assert len(launches.names) > 7 * (layers - 1)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_values_and_gradients_are_those_of_the_network(name: str) -> None:
+    model, x = network(name)
+    fast, x = compiled(model), x.requires_grad_()
+    fast(x)
+    found = fast(x)
+    expected = model(x)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-10)
+    assert any("are swept at once" in note for note in fast.report().notes)
+    assert all(run.sweeps <= run.length for run in fast.report().runs)
+    wanted = [x, *model.parameters()]
+    pairs = zip(
+        torch.autograd.grad(found.square().sum(), wanted),
+        torch.autograd.grad(expected.square().sum(), wanted),
+        strict=True,
+    )
+    assert all(torch.allclose(one, other, rtol=1e-9, atol=1e-10) for one, other in pairs)
+    assert any(run.method == "jacobi" and "backward" not in run.loop for run in fast.report().runs)
+
+
+def test_single_precision_is_right_to_1e_4() -> None:
+    model, x = network("DenseNet")
+    model, x = model.float(), x.float()
+    fast = compiled(model, 1e-6)
+    with torch.no_grad():
+        fast(x)
+        assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-4)
+    (run,) = fast.report().runs
+    assert run.status == "converged"
+    assert run.sweeps <= run.length == 5
+
+
+def test_what_need_be_right_to_the_last_bit_is_swept_one_by_one() -> None:
+    model, x = network("DenseNet")
+    fast = compiled(model, 0.0)
+    with torch.no_grad():
+        fast(x)
+        assert torch.equal(fast(x), model(x))
+    assert not any("are swept at once" in note for note in fast.report().notes)
+    assert fast.report().runs
+
+
+@pytest.mark.parametrize(
+    ("norm", "why"),
+    [(nn.LayerNorm, "takes other numbers in each"), (lambda width: nn.Softmax(1), "mixes what is joined")],
+    ids=["layer norm", "softmax"],
+)
+def test_channels_that_are_mixed_otherwise_are_swept_one_by_one_and_the_report_says_why(norm: Any, why: str) -> None:
+    model, x = Stack(lambda width: nn.Sequential(norm(width), nn.Linear(width, 3), nn.Tanh())), torch.randn(4, 5)
+    fast = compiled(model)
+    with torch.no_grad():
+        fast(x)
+        assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-12)
+    assert any("one by one" in note and why in note for note in fast.report().notes)
+    assert fast.report().runs
+
+
+def test_layers_of_other_widths_are_swept_one_by_one() -> None:
+    widths = (3, 5, 2, 4)
+    layers = [nn.Linear(5 + sum(widths[:k]), widths[k]) for k in range(4)]
+    model = Stack(lambda _: nn.Identity(), ALL[:4])
+    model.layers = nn.ModuleList(nn.Sequential(layer, nn.Tanh()) for layer in layers)
+    x = torch.randn(4, 5)
+    fast = compiled(model)
+    with torch.no_grad():
+        fast(x)
+        assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-12)
+    assert any("are like no other" in note for note in fast.report().notes)
+
+
+def test_what_is_no_number_reaches_what_it_reaches_in_the_network() -> None:
+    """Weights of zero do not hide it: zero times NaN is NaN."""
+    model, x = network("vectors")
+    fast = compiled(model)
+    with torch.no_grad():
+        fast(x)
+        model.layers[3][1].bias[1] = float("nan")  # pyright: ignore
+        expected = model(x)
+        assert torch.allclose(fast(x), expected, equal_nan=True)
+    assert expected[:, :5].isfinite().all()
+    assert not expected.isfinite().all()
+    assert fast.report().runs[0].status == "finished sequentially"
