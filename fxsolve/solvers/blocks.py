@@ -65,6 +65,10 @@ class Blocks(nn.Module):
         zeros = (torch.zeros(shape, dtype=dtype, device=device) for one in self.unknowns for shape, dtype in one)
         return [*given, *zeros]
 
+    def progress(self, values: list[Tensor]) -> list[Progress]:
+        """What is kept between sweeps of the groups, before the first one."""
+        return [module.start(values) for module in self.together]  # pyright: ignore[reportCallIssue]
+
     def sweep(self, values: list[Tensor], from_level: int = 1, rows: Collection[int] | None = None) -> list[Tensor]:
         """All `rows` of a level or a higher one evaluated once at `values`; the other values as they are."""
         fresh = list(values)
@@ -113,7 +117,7 @@ def jacobi_blocks(blocks: Blocks, given: tuple[Tensor, ...], stop: Stop) -> tupl
     would reach all of them.
     """
     values, depth = blocks.start(given), max(blocks.levels)
-    progress = [module.start(values) for module in blocks.together]  # pyright: ignore[reportCallIssue]
+    progress = blocks.progress(values)
     sizes: list[float] = []
     status: Status = "converged" if progress else "exact"
     for level in range(1, depth + 1):

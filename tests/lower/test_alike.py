@@ -139,7 +139,7 @@ def test_every_sweep_is_that_of_the_blocks_one_by_one(name: str) -> None:
     blocks = found.blocks
     assert blocks.together
     assert len(blocks.alone) <= 3
-    progress = [module.start(values) for module in blocks.together]  # pyright: ignore[reportCallIssue]
+    progress = blocks.progress(values)
     for level in range(1, max(blocks.levels) + 1):
         made = sweep_once(blocks, values, level, progress)
         assert made is not None

@@ -6,16 +6,22 @@ slowest layer. The same model on times measured here stands beside what really r
 
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fxsolve
+from fxsolve.ir.spec import Block
 from fxsolve.plan.auto import example_values
+from fxsolve.plan.lower_blocks import swept_blocks
 from fxsolve.plan.timing import time_equations
 from fxsolve.report.data import StructureReport
 from fxsolve.report.structure import structure_report
+from fxsolve.solvers.blocks import Blocks, sweep_once
+from fxsolve.solvers.stop import Stop
 from measure import Case, options, save
 
 from densenet_blocks import close, logits_after_each_sweep, same_five, standardised, sweeps_until
@@ -39,10 +45,16 @@ def main() -> None:
         found = contenders["jacobi"](x)
         ms = times({"eager": model, **contenders}, x, chosen.repeats)
         structure = measured(model, x, chosen.repeats)
+        dense = list(dense_blocks(model, x, chosen.repeats))
     five, near = sweeps_until(logits, same_five(exact)), sweeps_until(logits, close(exact))
     print(f"of {len(logits)} sweeps: five largest logits from {five[1]} on, all within 1e-4 from {near[1]} on")
     print(model_text(structure, five[1]))
-    save(chosen, "densenet", [case(contenders, ms, exact, found)], model=figures(structure, five, near, len(logits)))
+    for one in dense:
+        print("{name}: {calls_together} calls a sweep, {calls_one_by_one} one by one; "
+              "{ms_together:.0f} ms for {layers} sweeps, {ms_one_by_one:.0f} ms".format(**one))  # fmt: skip
+    counted = {f"{one['name']}.{key}": number for one in dense for key, number in one.items() if key != "name"}
+    model_figures = {**figures(structure, five, near, len(logits)), **counted}
+    save(chosen, "densenet", [case(contenders, ms, exact, found)], model=model_figures)
 
 
 def compiled(model: nn.Module, x: torch.Tensor, schedule: str, tolerance: float | None) -> Any:
@@ -57,6 +69,58 @@ def measured(model: nn.Module, x: torch.Tensor, repeats: int) -> StructureReport
     system = fxsolve.partition(program).system
     rounds = [time_equations(system, example_values(program)) for _ in range(2 * repeats)]
     return structure_report(system, [min(seconds) for seconds in zip(*rounds, strict=True)])
+
+
+class Launches(TorchDispatchMode):
+    """Counts the calls that compute something; views do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not (func.is_view or func is torch.ops.aten.detach.default)
+        return func(*args, **(kwargs or {}))
+
+
+def dense_blocks(model: nn.Module, x: torch.Tensor, repeats: int) -> Iterator[dict[str, Any]]:
+    """Of each dense block, calls of a sweep and CPU milliseconds of as many as it is deep: all at once, one by one."""
+    program = fxsolve.capture(model, x)
+    equations = [one for one in fxsolve.partition(program).system.equations if isinstance(one, Block)]
+    whole, known = swept_blocks([[one] for one in equations], Stop()), example_values(program)
+    values = whole.blocks.in_order(whole.blocks.start(tuple(known[name] for name in whole.given)), 1)
+    solved = dict(zip([*whole.given, *whole.made], values, strict=True))
+    names = dict.fromkeys(one.name.rpartition(".")[0] for one in equations if ".denselayer" in one.name)
+    for name in names:
+        rows = [[one] for one in equations if one.name.startswith(f"{name}.")]
+        found: dict[str, Any] = {"name": name, "layers": len(rows)}
+        for how, stop in (("together", Stop(TOLERANCE)), ("one_by_one", Stop())):
+            swept = swept_blocks(rows, stop)
+            start = swept.blocks.start(tuple(solved[one] for one in swept.given))
+            found[f"calls_{how}"] = calls_of_second_sweep(swept.blocks, start)
+            spent = [cpu_ms_of_sweeps(swept.blocks, start) for _ in range(repeats)]
+            found[f"ms_{how}"] = statistics.median(spent)
+        yield found
+
+
+def calls_of_second_sweep(blocks: Blocks, values: list[torch.Tensor]) -> int:
+    """The first also runs the layer that reads no list, and is like no other."""
+    progress = blocks.progress(values)
+    first = sweep_once(blocks, values, 1, progress)
+    assert first is not None
+    with Launches() as launches:
+        sweep_once(blocks, first[0], 2, progress)
+    return launches.count
+
+
+def cpu_ms_of_sweeps(blocks: Blocks, values: list[torch.Tensor]) -> float:
+    start = time.process_time()
+    progress = blocks.progress(values)
+    for level in range(1, max(blocks.levels) + 1):
+        made = sweep_once(blocks, values, level, progress)
+        assert made is not None
+        values = made[0]
+    return 1e3 * (time.process_time() - start)
 
 
 def times(programs: dict[str, Any], x: torch.Tensor, repeats: int) -> dict[str, float]:
