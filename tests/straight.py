@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class DenseLayer(nn.Module):
@@ -62,6 +63,43 @@ class DenseNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(torch.relu(self.features(x)).mean((2, 3)))
+
+
+class Checkpointed(nn.Module):
+    """Takes a list, as in torchvision, and computes its first part anew for the backward pass."""
+
+    def __init__(self, width: int, growth: int = 4) -> None:
+        super().__init__()
+        self.norm1, self.relu1 = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(width, 2 * growth, kernel_size=1, stride=1, bias=False)
+        self.norm2, self.relu2 = nn.BatchNorm2d(2 * growth), nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(2 * growth, growth, kernel_size=3, stride=1, padding=1, bias=False)
+
+    def narrow(self, *inputs: Tensor) -> Tensor:
+        return self.conv1(self.relu1(self.norm1(torch.cat(inputs, 1))))
+
+    def forward(self, given: Tensor | list[Tensor]) -> Tensor:
+        inputs = [given] if isinstance(given, Tensor) else given
+        saves_memory = torch.is_grad_enabled() and any(one.requires_grad for one in inputs)
+        made: Any = checkpoint(self.narrow, *inputs, use_reentrant=False) if saves_memory else self.narrow(*inputs)
+        return self.conv2(self.relu2(self.norm2(made)))
+
+
+class Listed(nn.Module):
+    """A dense block whose layers take the list of all features before them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        for k in range(5):
+            self.add_module(f"denselayer{k + 1}", Checkpointed(6 + 4 * k))
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = [self.stem(x)]
+        for name, layer in self.named_children():
+            if name != "stem":
+                features.append(layer(features))
+        return torch.cat(features, 1)
 
 
 def conv(a: int, b: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -233,6 +271,7 @@ NETS: dict[str, Net] = {
     "densenet121": (lambda: DenseNet((6, 12, 24, 16)), _image(size=32)),
     "densenet201": (lambda: DenseNet((6, 12, 48, 32)), _image(size=32)),
     "densenet": (lambda: DenseNet((2, 3)), _image()),
+    "listed": (Listed, _image()),
     "unet": (UNet, _image()),
     "resnet50": (ResNet, _image(size=32)),
     "branches": (Branches, _image()),

@@ -1,6 +1,6 @@
 """The chain of layers x time of a recurrent network, backwards: its depth in products is a logarithm of its length.
 
-Naumov 2017 (arXiv 1712.06577), section 4: O(log k log T) for k layers and T steps, where back-propagation needs O(k + T).
+Naumov 2017 (arXiv 1712.06577), section 4: O(log k log T) for k layers and T steps; back-propagation needs O(k + T).
 """
 
 import math
@@ -64,6 +64,7 @@ def depth_of_backward(program: Any, net: nn.Module, x: Tensor) -> tuple[int, tup
     return max(seen.depth.values()), gradients
 
 
+@pytest.mark.slow
 def test_two_layers_backwards_are_as_deep_as_the_logarithm_of_their_steps() -> None:
     net, depths = Recurrent(), {}
     for steps in (32, 64, 128):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.checkpoint import checkpoint
 
 import fxsolve
 from fxsolve.ir.spec import Block
@@ -15,7 +14,7 @@ from fxsolve.plan.auto import example_values
 from fxsolve.plan.lower_blocks import SweptBlocks, swept_blocks
 from fxsolve.solvers.blocks import sweep_once
 from fxsolve.solvers.stop import Stop
-from tests.straight import DenseNet
+from tests.straight import DenseNet, Listed
 
 pytestmark = pytest.mark.usefixtures("doubles")
 
@@ -39,43 +38,6 @@ class Stack(nn.Module):
         return torch.cat(seen, 1)
 
 
-class Checkpointed(nn.Module):
-    """A layer that takes the list, as in torchvision, and computes its first part anew for the backward pass."""
-
-    def __init__(self, width: int, growth: int = 4) -> None:
-        super().__init__()
-        self.norm1, self.relu1 = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-        self.conv1 = nn.Conv2d(width, 2 * growth, kernel_size=1, stride=1, bias=False)
-        self.norm2, self.relu2 = nn.BatchNorm2d(2 * growth), nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(2 * growth, growth, kernel_size=3, stride=1, padding=1, bias=False)
-
-    def narrow(self, *inputs: Tensor) -> Tensor:
-        return self.conv1(self.relu1(self.norm1(torch.cat(inputs, 1))))
-
-    def forward(self, given: Tensor | list[Tensor]) -> Tensor:
-        inputs = [given] if isinstance(given, Tensor) else given
-        saves_memory = torch.is_grad_enabled() and any(one.requires_grad for one in inputs)
-        made: Any = checkpoint(self.narrow, *inputs, use_reentrant=False) if saves_memory else self.narrow(*inputs)
-        return self.conv2(self.relu2(self.norm2(made)))
-
-
-class CheckpointedNet(nn.Module):
-    """A dense block of layers that take lists."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 6, 3, padding=1)
-        for k in range(5):
-            self.add_module(f"denselayer{k + 1}", Checkpointed(6 + 4 * k))
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = [self.stem(x)]
-        for name, layer in self.named_children():
-            if name != "stem":
-                features.append(layer(features))
-        return torch.cat(features, 1)
-
-
 def conv(width: int) -> nn.Module:
     return nn.Sequential(nn.BatchNorm2d(width), nn.ELU(), nn.Conv2d(width, 3, 3, padding=2, dilation=2))
 
@@ -87,7 +49,7 @@ def hidden(width: int) -> nn.Module:
 IMAGE, ROWS = (2, 3, 8, 8), (4, 5)
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "DenseNet": (lambda: DenseNet((5,)), (2, 3, 16, 16)),
-    "checkpoints": (CheckpointedNet, IMAGE),
+    "checkpoints": (Listed, IMAGE),
     "convolutions": (lambda: Stack(conv, ALL), (2, 5, 6, 6)),
     "vectors": (lambda: Stack(lambda width: nn.Sequential(nn.SiLU(), nn.Linear(width, 3), nn.Tanh())), ROWS),
     "hidden layers": (lambda: Stack(hidden), ROWS),

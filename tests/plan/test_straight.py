@@ -75,6 +75,20 @@ def test_by_name_a_method_solves_every_network(name: str, text: str) -> None:
     assert all(one.bitwise and one.bound == 0 for one in report.certificates if one.solution.name.startswith("block0"))
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_single_precision_is_right_to_1e_4_within_as_many_sweeps_as_blocks_are_deep(name: str) -> None:
+    model, x = network(name)
+    fast = fxsolve.compile(model, backend="eager", schedule="jacobi", tolerance=1e-6)
+    with torch.no_grad():
+        fast(x)
+        assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-4)
+    report = fast.report()
+    assert report.status == "emitted"
+    assert report.structure is not None
+    assert report.runs
+    assert all(run.sweeps <= report.structure.depth for run in report.runs)
+
+
 @pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("text", HYBRIDS.values(), ids=HYBRIDS)
 def test_hybrids_are_nesting(text: str) -> None:
