@@ -15,8 +15,13 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from fxsolve.economy import ledger
+
+# A machine that others use too may be slow at any time.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.load_profile("shared machine")
 
 torch.set_num_threads(1)
 gc.set_threshold(20_000, 10, 50)  # what was imported stays: to look through it in every test takes a tenth of the time

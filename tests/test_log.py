@@ -1,5 +1,6 @@
 """What is said without being asked: a line for each recording, a warning where nothing came of a long first call."""
 
+import io
 import logging
 import os
 import subprocess
@@ -160,6 +161,26 @@ def test_short_calls_and_other_streams_stay_quiet(
         pass
     time.sleep(0.1)
     assert terminal.text == ""
+
+
+def test_a_service_may_have_closed_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(log, "LONG", 0.01)
+    for stream in (closed, None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with log.notice("compiling a"):
+            time.sleep(0.02)
+
+
+def test_a_program_may_close_the_terminal_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(log, "LONG", 0.01)
+    with log.notice("compiling a"):
+        terminal.close()
+        time.sleep(0.05)
 
 
 @pytest.mark.slow  # for want of a quick import

@@ -370,7 +370,7 @@ class Drawn(nn.Module):
         return (state, torch.relu(state), state.exp() * 0.1, state + x, torch.zeros_like(state))[op]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     levels=st.lists(st.integers(3, 6), min_size=2, max_size=3).map(tuple),
     ops=st.lists(st.integers(0, 4), min_size=2, max_size=3).map(lambda ops: tuple((ops * 2)[:3])),

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO, TypeGuard
 
 from fxsolve.errors import InputError
 from fxsolve.report.data import ReportData
@@ -80,14 +81,15 @@ def notice(text: str) -> Iterator[None]:
     One line without a spinner: that would put something of its own in the place of `sys.stdout`, which the program that
     is being recorded may write to.
     """
-    if not (sys.stderr and sys.stderr.isatty() and LOGGER.isEnabledFor(logging.WARNING)):
+    stream = sys.stderr
+    if not (_is_open(stream) and stream.isatty() and LOGGER.isEnabledFor(logging.WARNING)):
         yield
         return
     start, done = time.perf_counter(), threading.Event()
 
     def say() -> None:
         if not done.wait(LONG):
-            print(f"fxsolve: {text} ...", file=sys.stderr, flush=True)
+            _print(f"fxsolve: {text} ...", stream)
 
     threading.Thread(target=say, daemon=True).start()
     try:
@@ -95,4 +97,15 @@ def notice(text: str) -> Iterator[None]:
     finally:
         done.set()
         if time.perf_counter() - start > LONG:
-            print(f"fxsolve: {text} took {time_text(time.perf_counter() - start)}", file=sys.stderr, flush=True)
+            _print(f"fxsolve: {text} took {time_text(time.perf_counter() - start)}", stream)
+
+
+def _print(line: str, stream: TextIO) -> None:
+    """Print, unless the program has closed the stream meanwhile."""
+    if _is_open(stream):
+        print(line, file=stream, flush=True)
+
+
+def _is_open(stream: TextIO | None) -> TypeGuard[TextIO]:
+    """Whether there is a stream to write to: a service may have none, or a closed one."""
+    return stream is not None and not getattr(stream, "closed", False)
