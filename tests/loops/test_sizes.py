@@ -11,6 +11,7 @@ from fxsolve.ir.calls import dead_views
 from fxsolve.loops.growing.sizes import MIN_STEPS, Growing, describe_growth, find_growing, rank_and_dtype
 from fxsolve.loops.rolling.signature import Calls, read_calls
 from fxsolve.stages import capture
+from fxsolve.structure.slots import count_irregular
 from tests.loops import small
 
 T = 8
@@ -35,6 +36,16 @@ def read_from_the_end(x: Tensor) -> Tensor:
     for t in range(len(x)):
         h = torch.tanh(h + (x[t:] * 0.5).sum(0))
     return h
+
+
+def read_before_it_grows(x: Tensor) -> Tensor:
+    """The equal calls begin with a read in front of the loop, and end with that of the last step."""
+    sequence = x[:1]
+    read = torch.softmax(sequence @ x[0], 0) @ sequence
+    for t in range(1, len(x)):
+        sequence = torch.cat([sequence, torch.tanh(read)[None]])
+        read = torch.softmax(sequence @ x[t], 0) @ sequence
+    return read
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -75,6 +86,14 @@ def test_every_size_at_every_step_is_the_one_recorded(program: Callable[..., obj
     check(calls, loop)
     assert f"grows by {slope}" in describe_growth(calls, loop)
     assert "test_sizes.py:" in describe_growth(calls, loop)
+
+
+def test_steps_begin_where_the_fewest_values_are_handed_on() -> None:
+    """The sequence alone, rather than it and what is about to be appended."""
+    calls = growing_calls(read_before_it_grows)
+    (loop,), _ = find_growing(calls)
+    assert count_irregular(loop.window, *calls.reads(loop.window)) == (0, 1)
+    assert loop.window.trips >= T - 1
 
 
 def test_sizes_that_do_not_grow_by_the_same_amount_are_noted_with_their_line() -> None:

@@ -17,6 +17,7 @@ from fxsolve.structure.slots import PeriodicWindow
 
 MIN_STEPS = 4
 MANY_SHAPES = 64
+_MOST_STARTS = 4
 
 
 class AffineSize(NamedTuple):
@@ -95,8 +96,9 @@ def find_growing(calls: Calls) -> tuple[list[Growing], list[str]]:
     for run in find_runs(calls.labels, MIN_STEPS, MIN_CALLS):
         if not _changes(calls, run) or any("buffer" in node.meta for node in calls.nodes[run.start : run.stop]):
             continue
-        growing = next((g for w in _windows(run) if (g := _growing(calls, w)) is not None), None)
-        if growing is None and _always_grows(calls, _windows(run)[0]):
+        windows = _windows(calls, run)
+        growing = next((g for w in windows if (g := _growing(calls, w)) is not None), None)
+        if growing is None and _always_grows(calls, windows[0]):
             where = calls.nodes[run.start].meta.get("source", "an unknown line")
             notes.append(
                 f"{run.trips} steps at {where} were not rolled: shapes change at every step, and not by the same amount"
@@ -139,12 +141,34 @@ def _entries(node: fx.Node) -> int:
     return sum(math.prod(shape) for shape in shapes_of(node) if shape is not None)
 
 
-def _windows(run: PeriodicRun) -> list[PeriodicWindow]:
-    """Windows of the run, those with most steps first; the first steps may differ from the others."""
-    trips = [run.trips - peeled for peeled in range(MAX_PEELED + 1) if run.trips - peeled >= MIN_STEPS]
-    return [PeriodicWindow(run.stop - count * run.period, run.period, count) for count in trips] + [
-        PeriodicWindow(run.start, run.period, count) for count in trips
-    ]
+def _windows(calls: Calls, run: PeriodicRun) -> list[PeriodicWindow]:
+    """Windows of the run, those with most steps first; the first steps may differ from the others.
+
+    Of windows with as many steps, first those between whose steps the fewest values are handed on: a step that begins
+    in the middle of a network hands on what it has come to, which is then no sequence that is only appended to.
+    """
+    crossing = _crossing(calls, run)
+    windows: list[PeriodicWindow] = []
+    for trips in range(run.trips, max(run.trips - MAX_PEELED, MIN_STEPS) - 1, -1):
+        starts = range(run.start, run.stop - trips * run.period + 1)
+        ranked = sorted(starts, key=lambda start: (crossing[(start - run.stop) % run.period], -start))
+        windows += [PeriodicWindow(start, run.period, trips) for start in ranked[:_MOST_STARTS]]
+    return windows
+
+
+def _crossing(calls: Calls, run: PeriodicRun) -> IntArray:
+    """How many calls of a step later ones read, where steps begin so many calls behind the end of the run (period,)."""
+    low = run.stop - 2 * run.period
+    readers = np.repeat(np.arange(low, run.stop), np.diff(calls.slots[low : run.stop + 1]))
+    read = calls.sources[calls.slots[low] : calls.slots[run.stop]] - low
+    inside = (read >= 0) & (read < run.period)
+    distance: IntArray = np.zeros(run.period, np.int64)
+    np.maximum.at(distance, read[inside], (readers - low - read)[inside])
+    first = np.arange(run.period) + 1
+    edges: IntArray = np.zeros(2 * run.period + 2, np.int64)
+    np.add.at(edges, first, 1)
+    np.add.at(edges, first + np.minimum(distance, run.period), -1)
+    return np.cumsum(edges)[: 2 * run.period].reshape(2, run.period).sum(0)
 
 
 def shapes_of(node: fx.Node) -> tuple[tuple[int, ...] | None, ...]:
