@@ -52,9 +52,16 @@ def _overwrite(p: Padder, pieces: list[PaddedValue], growing: int, dim: int) -> 
     start += p.valid(buffer.dims[dim])
     for piece in pieces[growing + 1 :]:
         stop = start + p.valid(piece.dims[dim])
-        made = p.emit(aten.slice_scatter.default, made, piece.node, dim, start, stop)
+        made = _written(p, made, piece.node, dim, start, stop)
         start = stop
     return made
+
+
+def _written(p: Padder, buffer: fx.Node, piece: fx.Node, dim: int, start: int, stop: int) -> fx.Node:
+    """The buffer with a piece at start <= i < stop: all steps may write one entry at once, but no range."""
+    if piece.meta["spec"].shape[dim] > 1:
+        return p.emit(aten.slice_scatter.default, buffer, piece, dim, start, stop)
+    return p.emit(aten.select_scatter.default, buffer, p.emit(aten.squeeze.dim, piece, dim), dim, start)
 
 
 def pad_filled(p: Padder, call: Call) -> PaddedValue:
