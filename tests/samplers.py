@@ -1,6 +1,7 @@
 """Samplers as people write them, small: one step reads the whole canvas and draws one entry of it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -37,19 +38,21 @@ class Fused(Attention):
 
 
 class Transformer(nn.Module):
-    def __init__(self, attention: type[Attention], tokens: int = 7, width: int = 8, length: int = 10) -> None:
+    def __init__(
+        self, attention: type[Attention], tokens: int = 7, width: int = 8, length: int = 10, layers: int = 2
+    ) -> None:
         super().__init__()
         self.words, self.places = nn.Embedding(tokens, width), nn.Embedding(length, width)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
-        self.mixers = nn.ModuleList(attention(width, 2, length) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 * layers))
+        self.mixers = nn.ModuleList(attention(width, 2, length) for _ in range(layers))
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)) for _ in range(2)
+            nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)) for _ in range(layers)
         )
         self.head = nn.Linear(width, tokens, bias=False)
 
     def forward(self, words: Tensor) -> Tensor:
         x = self.words(words) + self.places(torch.arange(words.shape[1]))
-        for k in range(2):
+        for k in range(len(self.mixers)):
             x = x + self.mixers[k](self.norms[2 * k](x))
             x = x + self.layers[k](self.norms[2 * k + 1](x))
         return self.head(x)
@@ -190,6 +193,100 @@ def running(size: int = 8) -> Sampler:
     return sample, (torch.randn(B, size),)
 
 
+Write = Callable[[Tensor, Tensor, int], Tensor]
+# The ways to replace column i of x by y, (B, 1), without writing into x.
+WRITES: dict[str, Write] = {
+    "joined": lambda x, y, i: torch.cat([x[:, :i], y, x[:, i + 1 :]], 1),
+    "where": lambda x, y, i: torch.where(torch.arange(x.shape[1]) == i, y, x),
+    "index_copy": lambda x, y, i: x.index_copy(1, torch.tensor([i]), y),
+    "scatter": lambda x, y, i: x.scatter(1, torch.full((B, 1), i), y),
+    "index_put": lambda x, y, i: x.index_put((torch.arange(B), torch.tensor(i)), y[:, 0]),
+    "clone": lambda x, y, i: x.clone().slice_scatter(y, 1, i, i + 1),
+}
+
+
+def small_made(size: int) -> nn.Module:
+    places = torch.arange(size)
+    return nn.Sequential(Masked(places[:, None] >= places), nn.Tanh(), Masked(places[:, None] > places)).eval()
+
+
+def columns(write: Write, size: int = 6) -> Sampler:
+    net = small_made(size)
+
+    def sample(noise: Tensor) -> Tensor:
+        x = torch.zeros_like(noise)
+        for i in range(size):
+            x = write(x, net(x)[:, i : i + 1] + noise[:, i : i + 1], i)
+        return x
+
+    return sample, (torch.randn(B, size),)
+
+
+def listed(size: int = 6) -> Sampler:
+    """Columns are items of a list, which is joined at every step."""
+    net = small_made(size)
+
+    def sample(noise: Tensor) -> Tensor:
+        items = list(torch.zeros_like(noise).split(1, 1))
+        for i in range(size):
+            items[i] = net(torch.cat(items, 1))[:, i : i + 1] + noise[:, i : i + 1]
+        return torch.cat(items, 1)
+
+    return sample, (torch.randn(B, size),)
+
+
+def filled_up(size: int = 6) -> Sampler:
+    """What was not drawn yet is filled up with zeros."""
+    net = small_made(size)
+
+    def sample(noise: Tensor) -> Tensor:
+        items: list[Tensor] = []
+        for i in range(size):
+            drawn = net(torch.cat([*items, torch.zeros(B, size - i)], 1))[:, i : i + 1]
+            items.append(drawn + noise[:, i : i + 1])
+        return torch.cat(items, 1)
+
+    return sample, (torch.randn(B, size),)
+
+
+def padded(x: Tensor, y: Tensor) -> Tensor:
+    x = F.pad(x, (0, 1))
+    x[:, -1] = y
+    return x
+
+
+def zeros_written(x: Tensor, y: Tensor) -> Tensor:
+    x = torch.cat([x, x.new_zeros(B, 1)], 1)
+    x[:, -1:] = y[:, None]
+    return x
+
+
+def grown(grow: Callable[[Tensor, Tensor], Tensor], length: int = 6) -> Sampler:
+    net = Transformer(Attention, length=length, layers=1).eval()
+
+    def sample(first: Tensor) -> Tensor:
+        words = first[:, None]
+        for _ in range(1, length):
+            words = grow(words, net(words)[:, -1].argmax(-1))
+        return words
+
+    return sample, (torch.tensor([1, 2]),)
+
+
+def in_slices(length: int = 6) -> Sampler:
+    """The network sees what was drawn of a canvas, the rest is not there."""
+    net = Transformer(Attention, length=length, layers=1).eval()
+
+    def sample(first: Tensor) -> Tensor:
+        words = torch.zeros(B, length, dtype=torch.long)
+        words[:, 0] = first
+        for t in range(1, length):
+            words[:, t] = torch.multinomial(net(words[:, :t])[:, -1].softmax(-1), 1)[:, 0]
+        return words
+
+    return sample, (torch.tensor([1, 2]),)
+
+
 SAMPLERS: dict[str, Callable[[], Sampler]] = {
     "words, mask written out": lambda: words(Attention, length=6),
     "words, fused attention": lambda: words(Fused),
@@ -198,4 +295,10 @@ SAMPLERS: dict[str, Callable[[], Sampler]] = {
     "pixels, drawn as a whole": whole_draws,
     "made, random degrees": made,
     "running sum": running,
+    **{f"columns, {name}": partial(columns, write) for name, write in WRITES.items()},
+    "columns of a list": listed,
+    "columns, filled up": filled_up,
+    "words, padded": lambda: grown(padded),
+    "words, zeros written": lambda: grown(zeros_written),
+    "words in slices": in_slices,
 }

@@ -23,6 +23,9 @@ from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
+from fxsolve.rewrite.recorded.one_entry import write_entries
+from fxsolve.rewrite.recorded.one_piece import write_pieces
+from fxsolve.rewrite.recorded.overwritten import join_overwritten
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
 
@@ -41,7 +44,14 @@ class Partition:
 
 # In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
 # a graph or a system that computes the same; tests look at what stands between any two.
-GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (drop_idle_writes, choose_masked, read_unbound, join_growth)
+GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (
+    drop_idle_writes,
+    choose_masked,
+    write_pieces,
+    join_overwritten,
+    read_unbound,
+    join_growth,
+)
 Passes = tuple[Callable[[System], System], ...]
 SYSTEM_PASSES: Passes = (*REWRITES, lift_loops, prune)
 ROUNDED_PASSES: Passes = (*ROUNDED, lift_loops, prune)
@@ -60,12 +70,13 @@ def partition(program: Program, passes: Passes = SYSTEM_PASSES) -> Partition:
 def _partition(program: Program, passes: Passes) -> Partition:
     pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
     settled = settle_writes(pinned, program)
-    found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, settled.graph))
+    written = write_entries(settled.graph, program)
+    found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, written.graph))
     nests = nested_system(found.graph, found.calls, found.rolling.loops, find_inside)
     rolled = reduce(lambda made, step: step(made), passes, nests.system)
     system = split_blocks(rolled, owners_of(program.module.graph))
     verify_system(system)
-    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), settled.rested)
+    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), (*settled.rested, *written.rested))
 
 
 def find_inside(graph: fx.Graph) -> tuple[fx.Graph, Calls, tuple[Rolled, ...], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Entries that a loop overwrites whole are not read."""
+"""Entries that a loop overwrites whole are not read, and copies of what nothing writes into are not made."""
 
 import torch
 from torch import fx
@@ -26,3 +26,14 @@ def simplify_copies(opened: OpenRepeat) -> None:
                 same = new.meta["spec"].shape == shape
                 wide = cast if same else stand_in(opened.graph, node, aten.expand.default, (cast, list(shape)))
             opened.replace(node, wide)
+
+
+def drop_clones(opened: OpenRepeat) -> None:
+    """A clone is what it was made of, unless a step returns it: that must not share the memory of anything else.
+
+    One of a given layout is kept: calls may read it as it lies in memory.
+    """
+    returned = {*opened.steps.values(), *opened.lasts.values(), *opened.feeds.values()}
+    for node in opened.computed():
+        if node.target is aten.clone.default and not node.kwargs and node not in returned:
+            opened.replace(node, node.all_input_nodes[0])

@@ -18,6 +18,7 @@ from fxsolve.loops.rolling.signature import read_calls
 from fxsolve.rewrite.blocks.names import owners_of
 from fxsolve.rewrite.blocks.split import split_blocks
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
+from fxsolve.rewrite.recorded.one_entry import write_entries
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from tests.goldens import without_paths
 
@@ -34,6 +35,8 @@ def after_each(program: Program) -> Iterator[tuple[str, System]]:
     yield "pin_layouts", flat_system(graph)
     graph = settle_writes(graph, program).graph
     yield "settle_writes", flat_system(graph)
+    graph = write_entries(graph, program).graph
+    yield "write_entries", flat_system(graph)
     for step in GRAPH_PASSES:
         graph = step(graph)
         yield step.__name__, flat_system(graph)

@@ -116,6 +116,36 @@ def filled_and_read_whole(x: Tensor) -> Any:
     return y
 
 
+def copied_and_filled(x: Tensor) -> Any:
+    y = torch.zeros(T, N)
+    for t in range(T):
+        y = y.clone()
+        y[t] = torch.tanh(x[t] + y.sum(0))
+    return y
+
+
+def filled_where_it_is_the_step(x: Tensor) -> Any:
+    y = torch.zeros(T, N)
+    for t in range(T):
+        y = torch.where(torch.arange(T)[:, None] == t, torch.tanh(x[t] + y.sum(0)), y)
+    return y
+
+
+def filled_by_joining(x: Tensor) -> Any:
+    y = torch.zeros(T, N)
+    for t in range(T):
+        y = torch.cat([y[:t], torch.tanh(x[t : t + 1] + y.sum(0)), y[t + 1 :]])
+    return y
+
+
+def added_and_written(x: Tensor) -> Any:
+    y = x[:1]
+    for t in range(T):
+        y = torch.cat([y, torch.zeros(1, N)])
+        y[-1] = torch.tanh(x[t] + y.sum(0))
+    return y
+
+
 def filled_and_read_by_rows(x: Tensor) -> Any:
     y = torch.zeros(T + 1, N)
     for t in range(T):

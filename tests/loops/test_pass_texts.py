@@ -23,7 +23,7 @@ from fxsolve.loops.nesting.lift import lift_loops
 from fxsolve.loops.nesting.nests import nested_system
 from fxsolve.loops.partition import GRAPH_PASSES, SYSTEM_PASSES, find_inside
 from fxsolve.loops.rolling.extract import extract
-from fxsolve.rewrite.copies import simplify_copies
+from fxsolve.rewrite.copies import drop_clones, simplify_copies
 from fxsolve.rewrite.joint import split_passes
 from fxsolve.rewrite.lags import unit_lags
 from fxsolve.rewrite.merge import flatten_buffers, merge_selections
@@ -33,6 +33,9 @@ from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
+from fxsolve.rewrite.recorded.one_entry import write_entries
+from fxsolve.rewrite.recorded.one_piece import write_pieces
+from fxsolve.rewrite.recorded.overwritten import join_overwritten
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
 from fxsolve.rewrite.restrict import restrict
@@ -177,6 +180,7 @@ def _blended(program: Program) -> Systems:
 
 EDITS: tuple[Edit, ...] = (
     simplify_copies,
+    drop_clones,
     flatten_buffers,
     merge_selections,
     lift_slices,
@@ -203,6 +207,12 @@ CASES = [
          partial(_on_flat_graph, lambda program: drop_idle_writes(program.module.graph))),
     Case("choose_masked", small.set_where_it_is_low, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: choose_masked(program.module.graph))),
+    Case("write_entries", small.filled_where_it_is_the_step, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: write_entries(program.module.graph, program).graph)),
+    Case("write_pieces", small.filled_by_joining, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: write_pieces(program.module.graph))),
+    Case("join_overwritten", small.added_and_written, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: join_overwritten(program.module.graph))),
     Case("read_unbound", small.written_while_read, (SEQUENCE,), partial(_on_graph, read_unbound)),
     Case("join_growth", small.grown_and_read_at_its_end, (SEQUENCE,), partial(_on_graph, join_growth)),
     Case("chain_lists", small.a_list_joined_at_every_step, (SEQUENCE,), partial(_on_flat_graph, _chained)),
@@ -210,12 +220,13 @@ CASES = [
     Case("pad_window", small.grown_and_read_whole, (SEQUENCE,), _flat_and_rolled),
     Case("nested_system", small.layers_over_time, (SEQUENCE,), _nested),
     _edit(0, small.overwritten_whole, SEQUENCE),
-    _edit(1, small.pixels, numbers(N, 3, 3)),
+    _edit(1, small.copied_and_filled, SEQUENCE),
     _edit(2, small.pixels, numbers(N, 3, 3)),
-    _edit(3, small.steps_of_an_input, SEQUENCE),
-    _edit(4, small.filled_and_read_whole, SEQUENCE),
-    _edit(5, small.filled_and_read_by_rows, SEQUENCE),
-    _edit(6, small.two_steps_back, SEQUENCE),
+    _edit(3, small.pixels, numbers(N, 3, 3)),
+    _edit(4, small.steps_of_an_input, SEQUENCE),
+    _edit(5, small.filled_and_read_whole, SEQUENCE),
+    _edit(6, small.filled_and_read_by_rows, SEQUENCE),
+    _edit(7, small.two_steps_back, SEQUENCE),
     Case("simplify", small.pixels, (numbers(N, 3, 3),), partial(_on_system, _rolled, simplify)),
     Case("prune", small.an_output_that_is_not_wanted, (SEQUENCE,), partial(_on_system, _rolled, prune)),
     Case("hoist_invariants", small.the_same_at_every_step, (SEQUENCE, WEIGHT),
@@ -249,7 +260,8 @@ def test_a_pass_does_to_its_program_what_is_kept(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "program", [small.overwritten_whole, small.filled_and_read_whole, small.filled_and_read_by_rows]
+    "program",
+    [small.overwritten_whole, small.copied_and_filled, small.filled_and_read_whole, small.filled_and_read_by_rows],
 )
 def test_edits_of_repeats_give_one_by_one_what_they_give_together(program: Callable[..., Any]) -> None:
     system = _rolled(_captured(program, (SEQUENCE,)))

@@ -1,0 +1,193 @@
+"""Joins that differ from a tensor in one entry are that tensor with the entry written.
+
+    cat([x[:, :k], y, x[:, k + 1 :]], 1)  =  x with entry k replaced,
+    stack([a, b, d])                      =  stack([a, b, c]) with entry 2 replaced,
+
+where a list, items of which are replaced one by one, is joined again at every step, or is filled up with zeros. The
+values are the same, bit for bit.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import fx
+
+from fxsolve.ir.builder import add_call
+from fxsolve.ir.calls import arguments, is_join, join_dim
+from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.ops.access import ConstantFill, Made
+from fxsolve.ops.call import bind
+from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.operators import OpOverload
+
+aten = torch.ops.aten
+
+_MIN_JOINS = 3
+
+
+class _Stretch(NamedTuple):
+    """Entries from `start` on, along the dimension of a join, of a tensor; or one constant, for which that is None."""
+
+    source: Hashable
+    start: int | None
+    width: int
+
+    def at(self, k: int) -> tuple[Hashable, int | None]:
+        return self.source, None if self.start is None else self.start + k
+
+
+@dataclass(frozen=True)
+class _PieceWrite:
+    """`join` is `base` with entry `place` replaced by entry `index` of `source`."""
+
+    join: fx.Node
+    base: fx.Node
+    place: int
+    source: fx.Node
+    index: int
+
+
+def write_pieces(graph: fx.Graph) -> fx.Graph:
+    """A copy of `graph` with `select_scatter` in the place of such joins; the graph itself if there are none."""
+    found = _find(graph)
+    if not found:
+        return graph
+    copies: dict[fx.Node, fx.Node] = {}
+    copied = Graph()
+    copied.output(copied.graph_copy(graph, copies))
+    for one in found:
+        node = copies[one.join]
+        made = _put(copied, node, copies[one.base], copies[one.source], one)
+        if made.meta["spec"] == node.meta["spec"]:
+            node.replace_all_uses_with(made)
+            copied.erase_node(node)
+            copies[one.join] = made
+            _erase_fills(copied, [copies[piece] for piece in one.join.all_input_nodes])
+        else:
+            copied.erase_node(made)
+    return copied
+
+
+def _erase_fills(graph: fx.Graph, pieces: list[fx.Node]) -> None:
+    """Constants that nothing joins any more would make of each step another one."""
+    for piece in pieces:
+        if not piece.users and _filled_with(piece) is not None:
+            graph.erase_node(piece)
+
+
+def _put(graph: fx.Graph, node: fx.Node, base: fx.Node, source: fx.Node, write: _PieceWrite) -> fx.Node:
+    dim = join_dim(write.join)
+    with graph.inserting_before(node):
+        is_list = write.join.target is aten.stack.default
+        value = source if is_list else add_call(graph, aten.select.int, (source, dim, write.index), like=node)
+        return add_call(graph, aten.select_scatter.default, (base, value, dim, write.place), like=node)
+
+
+def _find(graph: fx.Graph) -> list[_PieceWrite]:
+    """The writes, of joins of one form all but the first: steps of a loop are left alike, or all written anew."""
+    forms: dict[Hashable, list[fx.Node]] = defaultdict(list)
+    for node in graph.nodes:
+        if is_join(node) and _is_alike(node):
+            forms[_key(node)].append(node)
+    found: list[_PieceWrite] = []
+    for joins in forms.values():
+        writes = list(_writes(joins)) if len(joins) >= _MIN_JOINS else []
+        found += writes if len(writes) >= len(joins) - 1 else []
+    return found
+
+
+def _writes(joins: list[fx.Node]) -> Iterator[_PieceWrite]:
+    for before, node in zip([None, *joins], joins, strict=False):
+        differences = (_difference(node, base, runs) for base, runs in _bases(node, before))
+        yield from islice((write for write in differences if write is not None), 1)
+
+
+def _is_alike(join: fx.Node) -> bool:
+    """Whether all pieces have the type of their join."""
+    return all(piece.meta["spec"].dtype == join.meta["spec"].dtype for piece in join.all_input_nodes)
+
+
+def _key(join: fx.Node) -> tuple[object, int, TensorSpec]:
+    return join.target, join_dim(join), join.meta["spec"]
+
+
+def _bases(join: fx.Node, before: fx.Node | None) -> Iterator[tuple[fx.Node, list[_Stretch]]]:
+    """The tensors of the form of a join of which it has slices, and the join before; with what stands in them."""
+    (_, dim, form), pieces = _key(join), [_part(piece, join) for piece in join.all_input_nodes]
+    sources = dict.fromkeys(source for source, _ in pieces if source.meta["spec"][::2] == form[::2])
+    yield from ((source, [_run(source, 0, form.shape[dim])]) for source in sources)
+    if before is not None:
+        yield before, _runs(before)
+
+
+def _difference(join: fx.Node, base: fx.Node, old: list[_Stretch]) -> _PieceWrite | None:
+    """How a join differs from a tensor, if only in one entry."""
+    width, new = join.meta["spec"].shape[join_dim(join)], _runs(join)
+    front = _equal(_entries(old), _entries(new))
+    back = _equal(_backwards(old), _backwards(new)) if front < width else 0
+    if width == 1 or front + back != width - 1:
+        return None
+    source, index = next(entry for k, entry in enumerate(_entries(new)) if k == front)
+    if not isinstance(source, fx.Node) or index is None:
+        return None
+    return _PieceWrite(join, base, front, source, index)
+
+
+def _equal(one: Iterator[object], other: Iterator[object]) -> int:
+    """How many of the first items are equal."""
+    count = 0
+    for a, b in zip(one, other, strict=True):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def _entries(runs: list[_Stretch]) -> Iterator[tuple[Hashable, int | None]]:
+    return (run.at(k) for run in runs for k in range(run.width))
+
+
+def _backwards(runs: list[_Stretch]) -> Iterator[tuple[Hashable, int | None]]:
+    return (run.at(k) for run in reversed(runs) for k in reversed(range(run.width)))
+
+
+def _runs(join: fx.Node) -> list[_Stretch]:
+    """What stands along the dimension of a join."""
+    pieces: list[fx.Node] = list(join.args[0])  # pyright: ignore[reportArgumentType]
+    if join.target is aten.stack.default:
+        return [_run(piece, 0, 1) for piece in pieces]
+    dim, rank = join_dim(join), len(join.meta["spec"].shape)
+    wide = [piece for piece in pieces if len(piece.meta["spec"].shape) == rank]  # one of no entries may be a vector
+    return [_run(*_part(piece, join), piece.meta["spec"].shape[dim]) for piece in wide]
+
+
+def _part(piece: fx.Node, join: fx.Node) -> tuple[fx.Node, int]:
+    """What a piece is a slice of along the dimension of its join, and from which entry on; itself if it is none."""
+    if piece.target is not aten.slice.Tensor or join.target is aten.stack.default:
+        return piece, 0
+    tensor, dim, start, _, step = arguments(piece, None, 0, None, None, 1)
+    shape = tensor.meta["spec"].shape
+    if dim % len(shape) != join_dim(join) or step != 1 or not isinstance(start, int):
+        return piece, 0
+    return tensor, range(shape[join_dim(join)])[slice(start, None)].start
+
+
+def _run(source: fx.Node, start: int, width: int) -> _Stretch:
+    number = _filled_with(source)
+    return _Stretch(source, start, width) if number is None else _Stretch(("constant", repr(number)), None, width)
+
+
+def _filled_with(node: fx.Node) -> object:
+    """The number in all entries of a tensor that is filled with one, None for others."""
+    if not isinstance(node.target, OpOverload) or not isinstance(
+        fact_of(node.target, FACTS).access, (ConstantFill, Made)
+    ):
+        return None
+    call = bind(node.target, node.args, node.kwargs, None)
+    known = {"zeros": 0, "ones": 1, "full": call["fill_value"]}
+    return next((number for name, number in known.items() if name in call.name), None)
