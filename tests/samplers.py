@@ -274,14 +274,16 @@ def grown(grow: Callable[[Tensor, Tensor], Tensor], length: int = 6) -> Sampler:
 
 
 def in_slices(length: int = 6) -> Sampler:
-    """The network sees what was drawn of a canvas, the rest is not there."""
+    """The network sees what was drawn of a canvas; of its last logits, in place, the largest are left."""
     net = Transformer(Attention, length=length, layers=1).eval()
 
     def sample(first: Tensor) -> Tensor:
         words = torch.zeros(B, length, dtype=torch.long)
         words[:, 0] = first
         for t in range(1, length):
-            words[:, t] = torch.multinomial(net(words[:, :t])[:, -1].softmax(-1), 1)[:, 0]
+            logits = net(words[:, :t])[:, -1]
+            logits[logits < logits.topk(3)[0][:, -1:]] = -torch.inf
+            words[:, t] = torch.multinomial(logits.softmax(-1), 1)[:, 0]
         return words
 
     return sample, (torch.tensor([1, 2]),)

@@ -26,6 +26,7 @@ from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
 from fxsolve.rewrite.recorded.one_entry import write_entries
 from fxsolve.rewrite.recorded.one_piece import write_pieces
 from fxsolve.rewrite.recorded.overwritten import join_overwritten
+from fxsolve.rewrite.recorded.read_back import read_back
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
 
@@ -49,6 +50,7 @@ GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (
     choose_masked,
     write_pieces,
     join_overwritten,
+    read_back,
     read_unbound,
     join_growth,
 )

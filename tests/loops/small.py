@@ -146,6 +146,15 @@ def added_and_written(x: Tensor) -> Any:
     return y
 
 
+def written_to_be_read(x: Tensor) -> Any:
+    h = x[0]
+    for _ in range(T):
+        entry = torch.tanh(x * h)[-1]
+        entry[entry < 0] = 0.5
+        h = torch.sin(entry)
+    return h
+
+
 def filled_and_read_by_rows(x: Tensor) -> Any:
     y = torch.zeros(T + 1, N)
     for t in range(T):

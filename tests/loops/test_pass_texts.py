@@ -36,6 +36,7 @@ from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
 from fxsolve.rewrite.recorded.one_entry import write_entries
 from fxsolve.rewrite.recorded.one_piece import write_pieces
 from fxsolve.rewrite.recorded.overwritten import join_overwritten
+from fxsolve.rewrite.recorded.read_back import read_back
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
 from fxsolve.rewrite.restrict import restrict
@@ -213,6 +214,8 @@ CASES = [
          partial(_on_flat_graph, lambda program: write_pieces(program.module.graph))),
     Case("join_overwritten", small.added_and_written, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: join_overwritten(program.module.graph))),
+    Case("read_back", small.written_to_be_read, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: read_back(program.module.graph))),
     Case("read_unbound", small.written_while_read, (SEQUENCE,), partial(_on_graph, read_unbound)),
     Case("join_growth", small.grown_and_read_at_its_end, (SEQUENCE,), partial(_on_graph, join_growth)),
     Case("chain_lists", small.a_list_joined_at_every_step, (SEQUENCE,), partial(_on_flat_graph, _chained)),

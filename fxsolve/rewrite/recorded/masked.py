@@ -9,6 +9,7 @@ import math
 import torch
 from torch import fx
 
+from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import arguments
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.ir.tensor_spec import TensorSpec
@@ -31,7 +32,10 @@ def choose_masked(graph: fx.Graph) -> fx.Graph:
 
 
 def _is_choice(node: fx.Node) -> bool:
-    """Whether a call writes one value where a mask is true; the result lies in memory as the choice will."""
+    """Whether a call writes one value where a mask is true, and it does not matter how the result lies in memory.
+
+    What is put into an entry of another tensor is copied.
+    """
     if node.target is not aten.index_put.default:
         return False
     base, indices, value, adds = arguments(node, None, None, None, False)
@@ -39,7 +43,11 @@ def _is_choice(node: fx.Node) -> bool:
         return False
     x, mask, one = (argument.meta["spec"] for argument in (base, indices[0], value))
     is_whole = mask.dtype == torch.bool and mask.shape == x.shape and math.prod(one.shape) == 1
-    return is_whole and is_contiguous(x) and is_contiguous(mask)
+    return is_whole and is_contiguous(mask) and (is_contiguous(x) or all(_puts(user, node) for user in node.users))
+
+
+def _puts(user: fx.Node, value: fx.Node) -> bool:
+    return user.target is aten.select_scatter.default and user.args[0] is not value
 
 
 def _choice(graph: fx.Graph, node: fx.Node) -> fx.Node:
@@ -48,8 +56,5 @@ def _choice(graph: fx.Graph, node: fx.Node) -> fx.Node:
     spec: TensorSpec = value.meta["spec"]
     with graph.inserting_before(node):
         if spec.shape:
-            value = graph.call_function(aten.view.default, (value, []))
-            value.meta.update({**node.meta, "spec": spec._replace(shape=(), stride=())})
-        chosen = graph.call_function(aten.where.self, (mask, value, base))
-    chosen.meta.update(node.meta)
-    return chosen
+            value = add_call(graph, aten.view.default, (value, []), like=node)
+        return add_call(graph, aten.where.self, (mask, value, base), like=node)
