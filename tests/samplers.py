@@ -103,6 +103,17 @@ def wave(length: int = 20) -> Sampler:
     return sample, (torch.randn(B, 1, length),)
 
 
+def wave_grown(length: int = 10) -> Sampler:
+    net = Wave().eval()
+
+    def sample(x: Tensor) -> Tensor:
+        for _ in range(length):
+            x = torch.cat([x, torch.tanh(net(x)[:, :1, -1:])], 2)
+        return x
+
+    return sample, (torch.randn(B, 1, 1),)
+
+
 class Down(nn.Module):
     """Shifted convolutions, over what is above or to the left, at two scales, with a skip between them."""
 
@@ -293,6 +304,7 @@ SAMPLERS: dict[str, Callable[[], Sampler]] = {
     "words, mask written out": lambda: words(Attention, length=6),
     "words, fused attention": lambda: words(Fused),
     "wave": wave,
+    "wave, grown": wave_grown,
     "pixels at two scales": pixels,
     "pixels, drawn as a whole": whole_draws,
     "made, random degrees": made,

@@ -12,7 +12,7 @@ from fxsolve.ir.bodies import add_placeholder
 from fxsolve.ir.builder import add_call
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.loops.growing.sizes import AffineSize
-from fxsolve.loops.padding import products, reductions
+from fxsolve.loops.padding import products, reductions, windows
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, plain
 from fxsolve.ops.call import Call, bind
 from tests.loops.small import numbers
@@ -34,7 +34,7 @@ def padded(rule: Rule, target: Any, *args: Any, x: Tensor = X, rows: int = 0) ->
     others = {id(one): add_placeholder(graph, "other", spec_of(one)) for one in args if isinstance(one, Tensor)}
     nodes = tuple(valid if arg == "x" and isinstance(arg, str) else others.get(id(arg), arg) for arg in args)
     call = add_call(graph, target, nodes)
-    padder = Padder(graph, {SIZE.slope: WIDE}, STEP, call=call)
+    padder = Padder(graph, {SIZE.slope: WIDE}, STEP, call=call, sizes=(_sizes(call, rows),))
     dims = tuple((SIZE,) if k == rows else plain(n) for k, n in enumerate(x.shape))
     padder.values[valid] = STEP, PaddedValue(wide, dims)
     made = rule(padder, bind(target, call.args, call.kwargs, call.meta["spec"]))
@@ -46,13 +46,20 @@ def padded(rule: Rule, target: Any, *args: Any, x: Tensor = X, rows: int = 0) ->
     return [_valid(one, result.dims) for one, result in zip(found, results, strict=True)]
 
 
+def _sizes(call: fx.Node, rows: int) -> tuple[AffineSize, ...] | None:
+    """Those of a result of the rank of what grows, which grows along the same dimension."""
+    shape = getattr(call.meta["spec"], "shape", ())
+    return tuple(AffineSize(n - STEP, 1) if k == rows else AffineSize(n, 0) for k, n in enumerate(shape)) or None
+
+
 def _parts(graph: fx.Graph, made: fx.Node, dims: list[Dims]) -> list[PaddedValue]:
     return [PaddedValue(add_call(graph, operator.getitem, (made, k)), one) for k, one in enumerate(dims)]
 
 
 def _valid(result: Tensor, dims: Dims) -> Tensor:
     for dim, factors in enumerate(dims):
-        result = result.narrow(dim, 0, VALID) if factors == (SIZE,) else result
+        sizes = [one for one in factors if isinstance(one, AffineSize)]
+        result = result.narrow(dim, 0, sizes[0].at(STEP)) if sizes else result
     return result
 
 
@@ -116,6 +123,29 @@ def test_softmax_and_sums_so_far(dim: int) -> None:
     same(reductions.pad_softmax, aten._softmax.default, "x", dim, False)
     same(reductions.pad_softmax, aten.logsumexp.default, "x", [dim])
     same(reductions.pad_cumulative, aten.cumsum.default, "x", dim)
+
+
+LINE, KERNEL = numbers(1, N, VALID), numbers(2, N, 2)
+
+
+@pytest.mark.parametrize("pads", [[2, 0], [0, 2], [1, 1], [1, -1], [2, 0, 1, 1]], ids=str)
+def test_entries_added_at_the_ends(pads: list[int]) -> None:
+    same(windows.pad_ends, aten.constant_pad_nd.default, "x", pads, 0.5, x=LINE, rows=2)
+
+
+@pytest.mark.parametrize(("padding", "dilation"), [(0, 1), (1, 1), (2, 2)])
+def test_windows_of_valid_entries(padding: int, dilation: int) -> None:
+    given = (KERNEL, numbers(2), [1], [padding], [dilation], False, [0], 1)
+    same(windows.pad_convolution, aten.convolution.default, "x", *given, x=LINE, rows=2)
+
+
+def test_windows_at_every_second_entry_have_no_rule() -> None:
+    given = (KERNEL, None, [2], [1], [1], False, [0], 1)
+    with pytest.raises(NoRuleError, match="takes a growing dimension in strides"):
+        padded(windows.pad_convolution, aten.convolution.default, "x", *given, x=LINE, rows=2)
+    given = (KERNEL, None, [1], [1], [1], False, [0], 1)
+    with pytest.raises(NoRuleError, match="convolves channels or samples that grow"):
+        padded(windows.pad_convolution, aten.convolution.default, "x", *given, x=LINE.mT.contiguous().mT, rows=0)
 
 
 def test_each_row_is_normalised_alone() -> None:

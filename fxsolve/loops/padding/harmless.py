@@ -44,6 +44,10 @@ def _keeps_harmless(call: Call, values: list[PaddedValue]) -> bool:
             return call.fact.finite and _is_floating(call)
         case access.Product() | access.LayerNorm() | access.Softmax() | access.Made() | access.ConstantFill():
             return True
+        case access.Convolution():
+            return True
+        case access.Rearranged():
+            return _is_floating(call)
         case access.SameEntries() | access.Reshaped() | access.Permuted() | access.Expanded() | access.Joined():
             return _keeps_type(call, values)
     return False

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
-from fxsolve.loops.padding import joins, products, reductions, views
+from fxsolve.loops.padding import joins, products, reductions, views, windows
 from fxsolve.loops.padding.harmless import makes_harmless
 from fxsolve.loops.padding.joins import broadcast
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder
@@ -80,4 +80,6 @@ _RULES: Mapping[type, Rule] = {
     access.Gathered: products.pad_gathered,
     access.Indexed: products.pad_indexed,
     access.Attention: products.pad_attention,
+    access.Rearranged: windows.pad_ends,
+    access.Convolution: windows.pad_convolution,
 }

@@ -124,10 +124,17 @@ def _pad_range(p: Padder, call: Call) -> PaddedValue:
     size = growing_factor(new)
     growing_factor(x.dims[dim])  # not folded
     if size is None:
-        return PaddedValue(p.emit(aten.slice.Tensor, x.node, dim, start, stop), dims)
+        return PaddedValue(_cut(p, x.node, dim, start, stop), dims)
     limit, have = p.limits[size.slope], p.width(x.dims[dim])
     cut = p.emit(aten.slice.Tensor, x.node, dim, start, min(start + limit, have))
     return PaddedValue(pad_to(p, cut, dim, min(limit, have - start), limit), dims)
+
+
+def _cut(p: Padder, node: fx.Node, dim: int, start: int, stop: int) -> fx.Node:
+    """A range of entries: all steps may take one entry at once, but no wider range that moves with the step."""
+    if stop - start > 1:
+        return p.emit(aten.slice.Tensor, node, dim, start, stop)
+    return p.emit(aten.unsqueeze.default, p.emit(aten.select.int, node, dim, start), dim)
 
 
 def pad_to(p: Padder, node: fx.Node, dim: int, width: int, limit: int) -> fx.Node:
