@@ -28,6 +28,7 @@ from fxsolve.torch_compat.operators import OpOverload
 aten = torch.ops.aten
 
 _MIN_JOINS = 3
+_MOST_PIECES = 3  # what is in front of an entry, the entry, and what is behind it
 
 
 class _Stretch(NamedTuple):
@@ -102,9 +103,17 @@ def _find(graph: fx.Graph) -> list[_PieceWrite]:
 
 
 def _writes(joins: list[fx.Node]) -> Iterator[_PieceWrite]:
-    for before, node in zip([None, *joins], joins, strict=False):
-        differences = (_difference(node, base, runs) for base, runs in _bases(node, before))
+    """Those of joins of one form."""
+    known: dict[fx.Node, _Stretch] = {}  # the pieces of a list are those of the list before
+    latest: tuple[fx.Node, list[_Stretch]] | None = None
+    for join in joins:
+        pieces: list[fx.Node] = list(join.args[0])  # pyright: ignore[reportArgumentType]
+        known.update((piece, _stretch(piece, join)) for piece in pieces if piece not in known)
+        line = [known[piece] for piece in pieces]
+        bases = [*_sliced(join, line), *([latest] if latest is not None else [])]
+        differences = (_difference(join, line, base, old) for base, old in bases)
         yield from islice((write for write in differences if write is not None), 1)
+        latest = join, line
 
 
 def _is_alike(join: fx.Node) -> bool:
@@ -116,32 +125,36 @@ def _key(join: fx.Node) -> tuple[object, int, TensorSpec]:
     return join.target, join_dim(join), join.meta["spec"]
 
 
-def _bases(join: fx.Node, before: fx.Node | None) -> Iterator[tuple[fx.Node, list[_Stretch]]]:
-    """The tensors of the form of a join of which it has slices, and the join before; with what stands in them."""
-    (_, dim, form), pieces = _key(join), [_part(piece, join) for piece in join.all_input_nodes]
-    sources = dict.fromkeys(source for source, _ in pieces if source.meta["spec"][::2] == form[::2])
-    yield from ((source, [_run(source, 0, form.shape[dim])]) for source in sources)
-    if before is not None:
-        yield before, _runs(before)
+def _sliced(join: fx.Node, line: list[_Stretch]) -> Iterator[tuple[fx.Node, list[_Stretch]]]:
+    """The tensors of the form of a join of which it has slices, with what stands in them."""
+    if len(line) > _MOST_PIECES:
+        return
+    _, dim, form = _key(join)
+    for piece in dict.fromkeys(_part(piece, join)[0] for piece in join.all_input_nodes):
+        if piece.meta["spec"][::2] == form[::2]:
+            yield piece, [_run(piece, 0, form.shape[dim])]
 
 
-def _difference(join: fx.Node, base: fx.Node, old: list[_Stretch]) -> _PieceWrite | None:
+def _difference(join: fx.Node, new: list[_Stretch], base: fx.Node, old: list[_Stretch]) -> _PieceWrite | None:
     """How a join differs from a tensor, if only in one entry."""
-    width, new = join.meta["spec"].shape[join_dim(join)], _runs(join)
-    front = _equal(_entries(old), _entries(new))
-    back = _equal(_backwards(old), _backwards(new)) if front < width else 0
-    if width == 1 or front + back != width - 1:
+    same = _equal(iter(old), iter(new))
+    start = sum(run.width for run in new[:same])
+    left, given = new[same:], old[same:]
+    width = sum(run.width for run in left)
+    front = _equal(_entries(given), _entries(left))
+    back = _equal(_backwards(given), _backwards(left)) if front < width else 0
+    if join.meta["spec"].shape[join_dim(join)] == 1 or front + back != width - 1:
         return None
-    source, index = next(entry for k, entry in enumerate(_entries(new)) if k == front)
+    source, index = next(entry for k, entry in enumerate(_entries(left)) if k == front)
     if not isinstance(source, fx.Node) or index is None:
         return None
-    return _PieceWrite(join, base, front, source, index)
+    return _PieceWrite(join, base, start + front, source, index)
 
 
 def _equal(one: Iterator[object], other: Iterator[object]) -> int:
     """How many of the first items are equal."""
     count = 0
-    for a, b in zip(one, other, strict=True):
+    for a, b in zip(one, other, strict=False):
         if a != b:
             break
         count += 1
@@ -156,14 +169,14 @@ def _backwards(runs: list[_Stretch]) -> Iterator[tuple[Hashable, int | None]]:
     return (run.at(k) for run in reversed(runs) for k in reversed(range(run.width)))
 
 
-def _runs(join: fx.Node) -> list[_Stretch]:
-    """What stands along the dimension of a join."""
-    pieces: list[fx.Node] = list(join.args[0])  # pyright: ignore[reportArgumentType]
+def _stretch(piece: fx.Node, join: fx.Node) -> _Stretch:
+    """What a piece holds along the dimension of its join."""
+    shape, whole = piece.meta["spec"].shape, join.meta["spec"].shape
     if join.target is aten.stack.default:
-        return [_run(piece, 0, 1) for piece in pieces]
-    dim, rank = join_dim(join), len(join.meta["spec"].shape)
-    wide = [piece for piece in pieces if len(piece.meta["spec"].shape) == rank]  # one of no entries may be a vector
-    return [_run(*_part(piece, join), piece.meta["spec"].shape[dim]) for piece in wide]
+        return _run(piece, 0, 1)
+    if len(shape) != len(whole):
+        return _run(piece, 0, 0)  # one of no entries may be a vector
+    return _run(*_part(piece, join), shape[join_dim(join)])
 
 
 def _part(piece: fx.Node, join: fx.Node) -> tuple[fx.Node, int]:
