@@ -13,6 +13,8 @@ from fxsolve.lower.numbers import WithTensors, of_tensors, with_tensors
 
 aten = torch.ops.aten
 
+_MOST_ENTRIES = 64  # of a window that moves along a tensor
+
 
 class TakeEntry(torch.autograd.Function):
     """x.select(dim, i) for a 0-d index tensor; batched over i alone it is one index_select of the shared x."""
@@ -48,7 +50,15 @@ def tables_to_tensors(opened: OpenRepeat) -> None:
         if isinstance(read, Table):
             # A function that takes one of its numbers as a tensor takes them all so.
             for user in [one for one in table.users if not isinstance(one.target, WithTensors)]:
-                _rewrite(opened.graph, table, read, user)
+                if not _ends_window(opened, table, user):
+                    _rewrite(opened.graph, table, read, user)
+
+
+def _ends_window(opened: OpenRepeat, table: fx.Node, user: fx.Node) -> bool:
+    """Whether a call takes a window that another table begins."""
+    if user.target is not aten.slice.Tensor or user.args[2] is table:
+        return False
+    return isinstance(opened.reads.get(user.args[2]), Table)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _rewrite(graph: fx.Graph, table: fx.Node, read: Table, user: fx.Node) -> None:
@@ -95,12 +105,22 @@ def _take(graph: fx.Graph, x: Any, dim: Any, index: fx.Node, read: Table) -> fx.
 
 
 def _take_window(graph: fx.Graph, table: fx.Node, read: Table, user: fx.Node) -> fx.Node:
-    """x.narrow(dim, start_t, 1) as an entry; wider windows have no batched form yet."""
+    """x.narrow(dim, start_t, width) as its entries, stacked."""
     x, dim, start = user.args[:3]
     assert isinstance(x, fx.Node) and isinstance(dim, int)
     dim %= len(x.meta["spec"].shape)
-    if start is not table or user.meta["spec"].shape[dim] != 1:
-        raise PartitionError(
-            f"a window that moves with the step, at {user.meta.get('source')}, is wider than one entry"
-        )
-    return graph.call_function(aten.unsqueeze.default, (_take(graph, x, dim, table, read), dim))
+    width = user.meta["spec"].shape[dim]
+    if start is not table or width > _MOST_ENTRIES:
+        where = user.meta.get("source")
+        raise PartitionError(f"a window that moves with the step, at {where}, is wider than {_MOST_ENTRIES} entries")
+    entries = [_take(graph, x, dim, *_later(graph, table, read, k)) for k in range(width)]
+    if width == 1:
+        return graph.call_function(aten.unsqueeze.default, (entries[0], dim))
+    return graph.call_function(aten.stack.default, (entries, dim))
+
+
+def _later(graph: fx.Graph, table: fx.Node, read: Table, k: int) -> tuple[fx.Node, Table]:
+    """The numbers k further."""
+    if not k:
+        return table, read
+    return graph.call_function(aten.add.Tensor, (table, k)), Table(tuple(value + k for value in read.values))

@@ -5,7 +5,8 @@ loop; if it is the row of d steps before, it holds the result of that step, whic
 
     y[t] = f(x[t], y[t - 1])    and    y_t = f(x_t, y_{t-1}), stacked
 
-are the same equations, and a step that looks at the row that it is about to write reads no other step.
+are the same equations, and a step that looks at the row that it is about to write reads no other step. A window of rows
+that moves with the step, y[t - p : t], is a stack of them.
 """
 
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
-from fxsolve.ir.builder import BlockBuilder
+from fxsolve.ir.builder import BlockBuilder, add_call
+from fxsolve.ir.calls import arguments
 from fxsolve.ir.spec import Block, Invariant, Lag, Prefix, Read, Slices, Table
 from fxsolve.ir.strides import stacked
 from fxsolve.ir.tables import as_range
 
 aten = torch.ops.aten
+
+_MOST_ROWS = 16  # of a window: each is handed from step to step by itself
 
 
 def read_rows(opened: OpenRepeat) -> tuple[list[Block], list[Block]]:
@@ -47,6 +51,9 @@ class _Rows:
 
     def replace(self) -> None:
         """Read every row from where it was made, if that is the same for all steps."""
+        for node, rows in list(self._windows()):
+            if all(_distance(one, self.read.index) is not None for one in rows):
+                self.opened.replace(node, self._stacked(node, rows))
         for node, rows in list(self._selections()):
             distance = _distance(rows, self.read.index)
             if distance is not None:
@@ -63,6 +70,25 @@ class _Rows:
             table = self.opened.reads.get(index) if isinstance(index, fx.Node) else Table((index,) * self.opened.length)  # pyright: ignore
             if isinstance(table, Table):
                 yield node, tuple(int(row) % shape[self.read.dim] for row in table.values)
+
+    def _windows(self) -> Iterator[tuple[fx.Node, list[tuple[int, ...]]]]:
+        """The calls that take a few rows of the buffer that move with the step, and which each is at each step."""
+        size = self.buffer.meta["spec"].shape[self.read.dim]
+        for node in self.buffer.users:
+            firsts = _moving_starts(self.opened, node, self.read.dim)
+            if firsts is not None:
+                width = node.meta["spec"].shape[self.read.dim]
+                yield node, [tuple(int(row) % size + k for row in firsts) for k in range(width)]
+
+    def _stacked(self, node: fx.Node, rows: list[tuple[int, ...]]) -> fx.Node:
+        """The rows of a window one by one, each at its place."""
+        tables = [self.opened.add_read(f"{node.name}_row", Table(one), None) for one in rows]
+        graph, dim = self.opened.graph, self.read.dim
+        with graph.inserting_before(node):
+            taken = [add_call(graph, aten.select.int, (self.buffer, dim, table), like=node) for table in tables]
+            if len(taken) == 1:
+                return add_call(graph, aten.unsqueeze.default, (taken[0], dim), like=node)
+            return add_call(graph, aten.stack.default, (taken, dim), like=node)
 
     def _found(self, node: fx.Node, rows: tuple[int, ...]) -> fx.Node:
         """Rows as they were before the loop."""
@@ -88,6 +114,16 @@ class _Rows:
             like = self.opened.feeds[self.buffer]
             self.before.outputs[name] = self.before.stand_in(like, aten.select.int, buffer, self.read.dim, row)
         return name
+
+
+def _moving_starts(opened: OpenRepeat, node: fx.Node, dim: int) -> tuple[int | float, ...] | None:
+    """Where at each step a slice of a few rows begins, if a call is one that moves with the step."""
+    if node.target is not aten.slice.Tensor:
+        return None
+    _, own, start, _, step = arguments(node, None, 0, None, None, 1)
+    shape, table = node.meta["spec"].shape, opened.reads.get(start)
+    is_few = own % len(shape) == dim and step == 1 and shape[dim] <= _MOST_ROWS
+    return table.values if is_few and isinstance(table, Table) else None
 
 
 def _distance(rows: tuple[int, ...], written: tuple[int, ...]) -> int | None:

@@ -40,7 +40,7 @@ def column_of_a_whole_vector_kept(z: Tensor, w: Tensor):
     return x
 
 
-@row(SEQUENCE, "5: invariant, prefix, table")
+@row(SEQUENCE, "5: invariant, lag 1, table")
 def slice_written(x: Tensor):
     y = torch.zeros_like(x)
     for t in range(1, T):
@@ -63,6 +63,15 @@ def pixels_written(x: Tensor):
     for i in range(3):
         for j in range(4):
             y[:, :, i, j] = torch.tanh(y.sum((2, 3)) + x[:, :, i, j])
+    return y
+
+
+@row(tensors((B, T + 3)), "6: lag 1, slices, stacked", affine=1)
+def read_by_windows(x: Tensor):
+    """An autoregressive filter of the last three entries."""
+    y = torch.zeros_like(x)
+    for t in range(3, T + 3):
+        y[:, t] = x[:, t] + y[:, t - 3 : t].flip(1) @ x.new_tensor([0.5, -0.3, 0.1])
     return y
 
 
