@@ -75,7 +75,9 @@ class RowBuffer:
 
     def _selected(self, user: fx.Node, base: fx.Node) -> Rows | None:
         shape = base.meta["spec"].shape
-        is_row = user.target is aten.select.int and int(user.args[1]) % len(shape) == self.dim  # pyright: ignore
+        if user.target is not aten.select.int or not isinstance(user.args[1], int):
+            return None
+        is_row = user.args[1] % len(shape) == self.dim
         return _rows(self.opened, user.args[2], shape[self.dim]) if is_row else None
 
     def lasts(self) -> list[str]:
@@ -150,8 +152,8 @@ def _write_of(opened: OpenRepeat, node: fx.Node) -> tuple[fx.Node, int, RowWrite
 
 
 def _checked(opened: OpenRepeat, node: fx.Node, base, value, dim, index, added: fx.Node | None = None):
-    if not isinstance(base, fx.Node) or not isinstance(value, fx.Node):
-        return None
+    if not isinstance(base, fx.Node) or not isinstance(value, fx.Node) or isinstance(dim, fx.Node):
+        return None  # along a dimension that changes with the step, there are no rows
     spec, like, dim = node.meta["spec"], base.meta["spec"], int(dim) % len(node.meta["spec"].shape)
     rows = _rows(opened, index, spec.shape[dim])
     is_alike = like.shape == spec.shape and like.dtype == spec.dtype == value.meta["spec"].dtype

@@ -64,7 +64,8 @@ class _Rows:
         """The calls that select a row of the buffer, and which at each step."""
         shape = self.buffer.meta["spec"].shape
         for node in self.buffer.users:
-            if node.target is not aten.select.int or int(node.args[1]) % len(shape) != self.read.dim:  # pyright: ignore
+            dim = node.args[1] if node.target is aten.select.int else None
+            if not isinstance(dim, int) or dim % len(shape) != self.read.dim:
                 continue
             index = node.args[2]
             table = self.opened.reads.get(index) if isinstance(index, fx.Node) else Table((index,) * self.opened.length)  # pyright: ignore
@@ -121,6 +122,8 @@ def _moving_starts(opened: OpenRepeat, node: fx.Node, dim: int) -> tuple[int | f
     if node.target is not aten.slice.Tensor:
         return None
     _, own, start, _, step = arguments(node, None, 0, None, None, 1)
+    if isinstance(own, fx.Node):
+        return None  # along a dimension that changes with the step
     shape, table = node.meta["spec"].shape, opened.reads.get(start)
     is_few = own % len(shape) == dim and step == 1 and shape[dim] <= _MOST_ROWS
     return table.values if is_few and isinstance(table, Table) else None
