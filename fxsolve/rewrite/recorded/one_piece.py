@@ -93,7 +93,7 @@ def _find(graph: fx.Graph) -> list[_PieceWrite]:
     """The writes, of joins of one form all but the first: steps of a loop are left alike, or all written anew."""
     forms: dict[Hashable, list[fx.Node]] = defaultdict(list)
     for node in graph.nodes:
-        if is_join(node) and _is_alike(node):
+        if is_join(node) and not any(isinstance(one, fx.Node) for one in node.args[1:]) and _is_alike(node):
             forms[_key(node)].append(node)
     found: list[_PieceWrite] = []
     for joins in forms.values():

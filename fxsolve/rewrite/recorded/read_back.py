@@ -33,8 +33,8 @@ def read_back(graph: fx.Graph) -> fx.Graph:
 
 def _readers(write: fx.Node) -> list[fx.Node]:
     """What reads the entry that a call has written, if nothing reads any other entry of its result."""
-    if write.target is not aten.select_scatter.default:
-        return []
+    if write.target is not aten.select_scatter.default or any(isinstance(one, fx.Node) for one in write.args[2:]):
+        return []  # it may be at a place that changes with the loop around
     _, value, dim, index = write.args
     shape, form = write.meta["spec"].shape, value.meta["spec"]  # pyright: ignore
     live = [user for user in write.users if user.users or not is_view(user)]
@@ -48,7 +48,7 @@ def _place(user: fx.Node, shape: tuple[int, ...]) -> tuple[int, int] | None:
     if user.target is not aten.select.int:
         return None
     _, dim, index = arguments(user)
-    return (dim % len(shape), index % shape[dim]) if isinstance(index, int) else None
+    return (dim % len(shape), index % shape[dim]) if isinstance(dim, int) and isinstance(index, int) else None
 
 
 def _is_alike(reader: fx.Node, write: fx.Node) -> bool:
