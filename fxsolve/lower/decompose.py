@@ -6,15 +6,25 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.errors import PartitionError
 from fxsolve.ops.access import SameEntries
 from fxsolve.ops.facts import FACTS, fact_of
-from fxsolve.torch_compat.operators import OpOverload, decompositions, has_batching_rule
+from fxsolve.torch_compat.operators import OpOverload, decompositions, has_batching_rule, lstm_layer
 
 aten = torch.ops.aten
 
 
 def _copied(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(dtype=x.dtype, device=x.device).expand(x.shape)
+
+
+def _lstm_layer(x: Tensor, *args: Any) -> tuple[Tensor, ...]:
+    """A layer of an LSTM, but for the workspace that the backward pass of the operator reads."""
+    *weights, h, c, reverse, _, _, _, _, has_biases, _, _, is_trained = args
+    if is_trained:
+        raise PartitionError("an LSTM whose gradients are wanted keeps what only its own backward pass reads")
+    y, (h_end, c_end) = lstm_layer(x, (h.view(h.shape[-2:]), c.view(c.shape[-2:])), weights, has_biases, reverse)
+    return y, h_end.view(h.shape), c_end.view(c.shape), x.new_empty(0)
 
 
 def decompose(graph: fx.Graph) -> None:
@@ -39,6 +49,8 @@ def parts_of(target: OpOverload) -> Callable[..., Any] | None:
     """A function that gives the results of an operator by others."""
     if target is aten.copy.default or target is aten.fill.Tensor:  # which torch takes apart into `copy`
         return _copied
+    if target is aten.mkldnn_rnn_layer.default:
+        return _lstm_layer
     if fact_of(target, FACTS).access == SameEntries():
         return aten.clone.default
     if target is aten.multilabel_margin_loss_forward.default:

@@ -13,6 +13,7 @@ with relied_on():
     from torch._C import _dispatch_has_kernel_for_dispatch_key as has_kernel
     from torch._C import _nn as _functions  # pyright: ignore[reportAttributeAccessIssue]
     from torch._decomp import decomposition_table
+    from torch._decomp.decompositions import one_layer_lstm
     from torch._functorch.predispatch import lazy_load_decompositions as load_rules
     from torch._ops import HigherOrderOperator, OpOverload
 
@@ -31,6 +32,8 @@ can_decompose: Callable[[OpOverload], bool] = lookup(OpOverload, "_can_decompose
 functions_of_layers: ModuleType = _functions
 # How torch itself writes an operator by others.
 decompositions: Mapping[OpOverload, Callable[..., Any]] = decomposition_table
+# (x, (h, c), weights and biases, has_biases, reverse) -> y, (h, c)
+lstm_layer: Callable[..., Any] = one_layer_lstm
 
 
 def once_each(function: Callable[[OpOverload], _Known]) -> Callable[[OpOverload], _Known]:

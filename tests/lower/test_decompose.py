@@ -20,7 +20,6 @@ from fxsolve.torch_compat.trees import pytree
 aten = torch.ops.aten
 # Whole layers, whose kernels have no parts; products whose result has another dtype; a result of unknown size.
 UNKNOWN = {
-    "aten.mkldnn_rnn_layer.default",
     "aten._native_multi_head_attention.default",
     "aten._transformer_encoder_layer_fwd.default",
     "aten.bmm.dtype",
