@@ -195,3 +195,24 @@ def test_any_order_of_reading_and_writing_keeps_the_values(written: list[int], o
     with torch.no_grad():
         for _ in range(2):
             assert torch.equal(fast(x), program(x))
+
+
+def rows_and_columns_in_turn(x: Tensor) -> Tensor:
+    y, z = x[:6].outer(x[:6]), x[:6].outer(x[6:])
+    for t in range(T):
+        y[t // 2] = torch.tanh(x[t] + z.select(t % 2, t // 2) + y.sum(t % 2))
+    return y
+
+
+def rows_and_columns_written_in_turn(x: Tensor) -> Tensor:
+    y = x[:6].outer(x[:6])
+    for t in range(T):
+        y.select(t % 2, t // 2).copy_(torch.tanh(x[t] + x[:6]))
+    return y
+
+
+@pytest.mark.parametrize("program", [rows_and_columns_in_turn, rows_and_columns_written_in_turn])
+def test_a_step_goes_along_the_same_dimensions_as_the_others(program: Callable[[Tensor], Tensor]) -> None:
+    x = torch.randn(T, dtype=torch.float64)
+    assert_same(program, x)
+    assert loop_of(program, x).length == T // 2

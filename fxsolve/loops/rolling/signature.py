@@ -12,6 +12,7 @@ from torch import fx
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.structure.periods import IntArray
 from fxsolve.structure.slots import PeriodicWindow, Value
+from fxsolve.torch_compat.operators import OpOverload, once_each, schema_of
 
 _TENSOR = "tensor"
 _INT = "int"
@@ -133,8 +134,11 @@ class _CallReader:
         args = tuple([_template(argument, read, self.numbers) for argument in node.args])
         options = _template(node.kwargs, read, self.numbers) if node.kwargs else ()
         specs = tuple([self._form(source.meta["spec"]) for source in read])
+        # Dimensions are no numbers that may change with the step: a body that is batched has them once for all steps.
+        places = _dims_of(node.target) if isinstance(node.target, OpOverload) else ()
+        dims = tuple([node.args[k] for k in places if k < len(node.args)])
         # An operator is the same object wherever it is called. A loop lies in the forward or in the backward pass.
-        key = (id(node.target), args, options, specs, self._form(node.meta["spec"]), "backward" in node.meta)
+        key = (id(node.target), args, dims, options, specs, self._form(node.meta["spec"]), "backward" in node.meta)
         self.labels.append(self.label_of.setdefault(key, len(self.label_of)))
         for source in read:
             call, output = self.values[source]
@@ -165,6 +169,12 @@ class _CallReader:
             numbers=tuple(self.numbers),
             values=self.values,
         )
+
+
+@once_each
+def _dims_of(target: OpOverload) -> tuple[int, ...]:
+    """The places of the arguments that name dimensions."""
+    return tuple(k for k, one in enumerate(schema_of(target).arguments) if one.name.startswith("dim"))
 
 
 def _described(spec: Any, describe: Callable[[TensorSpec], Hashable]) -> Hashable:
