@@ -135,7 +135,11 @@ def _buffer_of(opened: OpenRepeat, placeholder: fx.Node, read: Lag, last: fx.Nod
         last, dim, write = found
         writes.insert(0, write)
         dims.add(dim)
-    return RowBuffer(opened, placeholder, read, dims.pop(), tuple(writes)) if len(dims) == 1 else None
+    inner = {placeholder, *(one.node for one in writes[:-1]), *(one.added for one in writes)}
+    is_handed_on = not inner.isdisjoint((*opened.steps.values(), *opened.lasts.values(), *opened.feeds.values()))
+    return (
+        RowBuffer(opened, placeholder, read, dims.pop(), tuple(writes)) if len(dims) == 1 and not is_handed_on else None
+    )
 
 
 def _write_of(opened: OpenRepeat, node: fx.Node) -> tuple[fx.Node, int, RowWrite] | None:
