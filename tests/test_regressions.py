@@ -562,3 +562,44 @@ def test_a_result_that_is_a_buffer_with_gradients_of_its_own_is_left_to_the_orig
             return alias.mul_(0.5).add_(steps(self.layer(x), x[0]))
 
     assert "with gradients of its own" in same(Kept, lambda: (torch.randn(8, 3),), grad=True).reason
+
+
+def _behind_an_empty_vector(x: Tensor) -> Tensor:
+    seen = x[:, :1]
+    for k in range(1, 9):
+        seen = torch.cat([torch.empty(0), seen, torch.zeros(2, 1)], 1)
+        seen[:, -1] = torch.tanh(seen.sum(1)) + x[:, k]
+    return seen
+
+
+def _around_an_empty_vector(x: Tensor) -> Tensor:
+    z = torch.zeros(2, 9)
+    for k in range(9):
+        new = torch.tanh(z.sum(1, keepdim=True)) + x[:, k : k + 1]
+        z = torch.cat([z[:, :k], torch.empty(0), new, z[:, k + 1 :]], 1)
+    return z
+
+
+@pytest.mark.parametrize("program", [_behind_an_empty_vector, _around_an_empty_vector])
+def test_an_empty_vector_among_tensors_that_are_joined_is_nothing(program: Callable[[Tensor], Tensor]) -> None:
+    x = torch.randn(2, 9)
+    fast = fxsolve.compile(program, (x,), schedule="gs", backend="eager")
+    assert torch.allclose(fast(x), program(x))
+    assert fast.report().status == "emitted"
+    assert "loop0" in str(fast.schedule)
+
+
+def test_entries_of_rows_that_are_joined_inside_a_loop_of_rows() -> None:
+    def fill(x: Tensor) -> Tensor:
+        z = torch.zeros(2, 4, 4)
+        for i in range(4):
+            for j in range(4):
+                new = torch.tanh(z.sum((1, 2), keepdim=True)) + x[:, i + j, None, None]
+                row = torch.cat([z[:, i : i + 1, :j], new, z[:, i : i + 1, j + 1 :]], 2)
+                z = torch.cat([z[:, :i], row, z[:, i + 1 :]], 1)
+        return z
+
+    x = torch.randn(2, 8)
+    fast = fxsolve.compile(fill, (x,), schedule="gs", backend="eager")
+    assert torch.allclose(fast(x), fill(x))
+    assert fast.report().status == "emitted"

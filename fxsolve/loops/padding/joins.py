@@ -16,8 +16,9 @@ def pad_joined(p: Padder, call: Call) -> PaddedValue:
     pieces = [p.value(piece) for piece in call["tensors"]]
     made = p.result_dims()
     dim = call["dim"] % len(made)
-    if len(made) > len(pieces[0].dims):
+    if call.name == "stack":
         return _stacked(p, call, pieces, dim)
+    pieces = [piece for piece in pieces if len(piece.dims) == len(made)]  # others are empty vectors
     growing = [k for k, piece in enumerate(pieces) if growing_factor(piece.dims[dim]) is not None]
     dims = (*pieces[0].dims[:dim], made[dim], *pieces[0].dims[dim + 1 :])
     for piece in pieces:

@@ -31,6 +31,8 @@ def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | Pa
     """The call `node` for buffers. NoRuleError if it has no rule, or one that does not cover its arguments."""
     if not isinstance(node.target, OpOverload):
         raise NoRuleError("has no rule for a dimension that grows")
+    if any(one.meta["spec"] is None for one in node.all_input_nodes):
+        raise NoRuleError("takes a number that changes with the loop around")
     call = bind(node.target, node.args, node.kwargs, node.meta["spec"], facts)
     if type(call.fact.access) not in _RULES:
         raise NoRuleError("has no rule for a dimension that grows")

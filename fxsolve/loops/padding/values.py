@@ -98,6 +98,8 @@ class Padder:
         if node in self.values:
             step, value = self.values[node]
             return value if step == self.step else value.later(self.step - step)
+        if node.meta["spec"] is None:
+            return PaddedValue(node, (), harmless=True)  # a number, of the loop around
         return PaddedValue(node, tuple(map(plain, node.meta["spec"].shape)), harmless=True)
 
     def width(self, dim: Dim) -> int:

@@ -109,7 +109,7 @@ def _writes(joins: list[fx.Node]) -> Iterator[_PieceWrite]:
     for join in joins:
         pieces: list[fx.Node] = list(join.args[0])  # pyright: ignore[reportArgumentType]
         known.update((piece, _stretch(piece, join)) for piece in pieces if piece not in known)
-        line = [known[piece] for piece in pieces]
+        line = [known[piece] for piece in pieces if known[piece].width]
         bases = [*_sliced(join, line), *([latest] if latest is not None else [])]
         differences = (_difference(join, line, base, old) for base, old in bases)
         yield from islice((write for write in differences if write is not None), 1)

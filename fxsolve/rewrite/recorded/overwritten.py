@@ -77,7 +77,8 @@ def _pieces(added: fx.Node, dim: int) -> list[fx.Node]:
     """What a tensor is joined of along a dimension but for the last piece, or the padding at the end."""
     if added.target is aten.cat.default and join_dim(added) == dim:
         pieces: list[fx.Node] = list(added.args[0])  # pyright: ignore[reportArgumentType]
-        return pieces[:-1]
+        rank = len(added.meta["spec"].shape)
+        return [piece for piece in pieces[:-1] if len(piece.meta["spec"].shape) == rank]  # others are empty vectors
     if added.target is not aten.constant_pad_nd.default:
         return []
     padded, pads, *_ = added.args
