@@ -82,11 +82,13 @@ class Wiring:
 class Progress:
     """What is kept between sweeps, of the blocks from number `first` on: the others are final.
 
-    `prepared` are weights, `sums` those over the first `columns` of all features, `results` those of the last sweep.
+    `prepared` are weights, `sums` those over the first `columns` of all features; `totals`, over all of them, and
+    `results` are those of the last sweep.
     """
 
     prepared: list[Tensor]
     sums: list[Tensor]
+    totals: list[Tensor] = field(default_factory=list)
     results: list[Tensor] = field(default_factory=list)
     columns: int = 0
     first: int = 0
@@ -131,9 +133,9 @@ class Alike(nn.Module):
         progress.drop_before(sum(one < level for one in wiring.levels))
         behind = wiring.operands + 2 * len(wiring.sums)
         stacks = (torch.stack([values[number] for number in row[progress.first :]]) for row in wiring.stacks)
-        sums = self._sums(values, level, progress) if wiring.sums else []
+        progress.totals = self._sums(values, level, progress) if wiring.sums else []
         count = len(wiring.levels) - progress.first
-        return list(self.after(count, *sums, *stacks, *progress.prepared[behind:]))
+        return list(self.after(count, *progress.totals, *stacks, *progress.prepared[behind:]))
 
     def _sums(self, values: Sequence[Tensor], level: int, progress: Progress) -> list[Tensor]:
         wiring, start = self.wiring, progress.columns

@@ -173,6 +173,7 @@ def _sweep_together(
     made = module.sweep(values, level, kept)
     before = kept.results or [torch.zeros_like(one) for one in made]
     kept.results = made
+    yield from zip(kept.totals, kept.totals, strict=True)  # NaN in them, 0 * inf, need not reach the results
     for stack, old, numbers in zip(made, before, wiring.results, strict=True):
         yield stack, old
         for number, value in zip(numbers[kept.first :], stack.unbind(), strict=True):

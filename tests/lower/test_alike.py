@@ -213,3 +213,28 @@ def test_what_is_no_number_reaches_what_it_reaches_in_the_network() -> None:
     assert expected[:, :5].isfinite().all()
     assert not expected.isfinite().all()
     assert fast.report().runs[0].status == "finished sequentially"
+
+
+def test_what_is_no_number_reaches_no_other_layer_where_layers_swallow_it() -> None:
+    class Counts(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x > 0).to(x.dtype) - 0.5
+
+    def layer(width: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(width, 8), Counts(), nn.Linear(8, 3))
+
+    class Reciprocal(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(1 / x)
+
+    model, x = Stack(lambda width: Reciprocal(layer(width))), torch.randn(4, 5)
+    fast = compiled(model)
+    with torch.no_grad():
+        fast(x)
+        assert fast.report().status == "emitted"  # the first sweep divides by zeros
+        assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-12)
+    assert fast.report().runs[0].status == "finished sequentially"
