@@ -18,11 +18,18 @@ def _copied(x: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return source.to(dtype=x.dtype, device=x.device).expand(x.shape)
 
 
+_MOST_STEPS = 32  # of an LSTM within a step: each takes about twenty calls
+
+
 def _lstm_layer(x: Tensor, *args: Any) -> tuple[Tensor, ...]:
     """A layer of an LSTM, but for the workspace that the backward pass of the operator reads."""
     *weights, h, c, reverse, _, _, _, _, has_biases, _, _, is_trained = args
     if is_trained:
         raise PartitionError("an LSTM whose gradients are wanted keeps what only its own backward pass reads")
+    if len(x) > _MOST_STEPS:
+        raise PartitionError(
+            f"it runs an LSTM over {len(x)} steps, more than {_MOST_STEPS}, which would be written out"
+        )
     y, (h_end, c_end) = lstm_layer(x, (h.view(h.shape[-2:]), c.view(c.shape[-2:])), weights, has_biases, reverse)
     return y, h_end.view(h.shape), c_end.view(c.shape), x.new_empty(0)
 
