@@ -16,7 +16,6 @@ WHOLE = {
     "transformer layer": ("_transformer_encoder_layer_fwd",),
     "one-hot": ("scatter",),
     "gru": ("stack",),
-    "lstm": ("mkldnn_rnn_layer",),
     "running sum": ("cumsum",),
 }
 
