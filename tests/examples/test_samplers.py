@@ -129,7 +129,7 @@ def test_weights_are_kept_from_one_call_to_the_next(tmp_path: Path) -> None:
     ("script", "size"),
     [
         pytest.param("gpt_sampling.py", ("--tokens", "16"), marks=pytest.mark.slow),
-        ("wavenet_sampling.py", ("--steps", "32")),
+        pytest.param("wavenet_sampling.py", ("--steps", "32"), marks=pytest.mark.slow),
         pytest.param("pixelcnn_sampling.py", ("--side", "4"), marks=pytest.mark.slow),
         pytest.param("pixelcnn_sampling.py", ("--side", "4", "--colour"), marks=pytest.mark.slow),
     ],

@@ -12,7 +12,7 @@ from fxsolve.solvers.affine_scan import scan_dense, scan_diagonal
 from fxsolve.solvers.scan_kernels import scan_dense_kernel, scan_diagonal_kernel
 
 FLOAT, DOUBLE = torch.float32, torch.float64
-LENGTHS = [1, 2, 5, 17]
+LENGTHS = [1, 5, 17]
 # NumPy, which the interpreter computes with, warns.
 overflows = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -41,7 +41,7 @@ def assert_close(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [FLOAT, DOUBLE])
-@pytest.mark.parametrize("N", [1, 5, 130])
+@pytest.mark.parametrize("N", [1, 130])
 @pytest.mark.parametrize("T", LENGTHS)
 def test_the_diagonal_kernel_gives_the_scan(T: int, N: int, dtype: torch.dtype) -> None:
     a, b = examples(T, N, None, dtype)
