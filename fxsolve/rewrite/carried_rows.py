@@ -14,9 +14,9 @@ from torch import fx
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ir.builder import BlockBuilder, add_call
 from fxsolve.ir.spec import Block, Invariant, Lag, Read, Slices
-from fxsolve.ir.strides import stacked
 from fxsolve.ir.tables import as_range
 from fxsolve.rewrite.row_buffers import RowBuffer, Rows, RowWrite, find_row_buffers
+from fxsolve.rewrite.stacked_rows import stack_rows
 
 aten = torch.ops.aten
 
@@ -63,15 +63,10 @@ def _put_together(buffer: RowBuffer, name: str, values: Sequence[fx.Node], after
     """The buffer behind the loop: what it was in front of it, and the rows of all steps."""
     whole = after.read(buffer.read.initial[0], buffer.placeholder.meta["spec"])
     for k in buffer.order() or ():
-        rows_name, places = f"{name}_rows{k}", as_range(buffer.writes[k].rows)
+        places = as_range(buffer.writes[k].rows)
         assert places is not None
-        buffer.opened.steps[rows_name] = values[k]
-        rows = after.read(rows_name, stacked(values[k].meta["spec"], buffer.opened.length))
-        if places.step < 0:
-            rows, places = after.call(aten.flip.default, rows, [0]), places[::-1]
-        turned = after.call(aten.movedim.int, rows, 0, buffer.dim)
-        span = (places.start, places[-1] + 1, places.step)
-        whole = after.call(aten.slice_scatter.default, whole, turned, buffer.dim, *span)
+        written = stack_rows(buffer.opened, after, f"{name}_rows{k}", values[k], places, buffer.dim)
+        whole = after.call(aten.slice_scatter.default, whole, *written)
     after.outputs[name] = whole
 
 

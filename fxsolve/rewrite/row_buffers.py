@@ -136,10 +136,8 @@ def _buffer_of(opened: OpenRepeat, placeholder: fx.Node, read: Lag, last: fx.Nod
         writes.insert(0, write)
         dims.add(dim)
     inner = {placeholder, *(one.node for one in writes[:-1]), *(one.added for one in writes)}
-    is_handed_on = not inner.isdisjoint((*opened.steps.values(), *opened.lasts.values(), *opened.feeds.values()))
-    return (
-        RowBuffer(opened, placeholder, read, dims.pop(), tuple(writes)) if len(dims) == 1 and not is_handed_on else None
-    )
+    is_own = inner.isdisjoint((*opened.steps.values(), *opened.lasts.values(), *opened.feeds.values()))
+    return RowBuffer(opened, placeholder, read, dims.pop(), tuple(writes)) if len(dims) == 1 and is_own else None
 
 
 def _write_of(opened: OpenRepeat, node: fx.Node) -> tuple[fx.Node, int, RowWrite] | None:

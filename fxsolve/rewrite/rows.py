@@ -19,8 +19,8 @@ from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ir.builder import BlockBuilder, add_call
 from fxsolve.ir.calls import arguments
 from fxsolve.ir.spec import Block, Invariant, Lag, Prefix, Read, Slices, Table
-from fxsolve.ir.strides import stacked
 from fxsolve.ir.tables import as_range
+from fxsolve.rewrite.stacked_rows import stack_rows
 
 aten = torch.ops.aten
 
@@ -143,14 +143,8 @@ def _stack(opened: OpenRepeat, placeholder: fx.Node, read: Prefix, after: BlockB
     counted, value = as_range(read.index), opened.feeds[placeholder]
     if counted is None:
         return
-    rows_spec = stacked(value.meta["spec"], opened.length)
-    places = counted if counted.step > 0 else counted[::-1]
     for name in [name for name, node in opened.finals.items() if node is placeholder]:
         del opened.finals[name]
-        opened.steps[f"{name}_rows"] = value
-        buffer, rows = after.read(read.initial, placeholder.meta["spec"]), after.read(f"{name}_rows", rows_spec)
-        rows = rows if places is counted else after.call(aten.flip.default, rows, [0])
-        turned = after.call(aten.movedim.int, rows, 0, read.dim)
-        end = places[-1] + 1
-        arguments = (buffer, turned, read.dim, places.start, end, places.step)
-        after.outputs[name] = after.stand_in(placeholder, aten.slice_scatter.default, *arguments)
+        buffer = after.read(read.initial, placeholder.meta["spec"])
+        written = stack_rows(opened, after, f"{name}_rows", value, counted, read.dim)
+        after.outputs[name] = after.stand_in(placeholder, aten.slice_scatter.default, buffer, *written)
