@@ -49,3 +49,18 @@ def test_where_gradients_are_wanted_they_run_in_order() -> None:
     ours, own = (torch.autograd.grad(one(x).square().sum(), list(model.parameters())) for one in (fast, model))
     torch.testing.assert_close(ours, own)
     assert "keeps what only its own backward pass reads" in " ".join(fast.report().notes)
+
+
+@torch.no_grad()
+def test_an_lstm_over_many_steps_is_not_written_out() -> None:
+    lstm = nn.LSTM(N, N)
+
+    def program(x: Tensor) -> Tensor:
+        for _ in range(6):
+            x = x + torch.tanh(lstm(x)[0])
+        return x
+
+    fast = fxsolve.compile(program, backend="eager", schedule="jacobi")
+    x = torch.randn(40, B, N)
+    torch.testing.assert_close(fast(x), program(x))
+    assert "an LSTM over 40 steps, more than 32" in " ".join(fast.report().notes)
