@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from fxsolve.ir.spec import System, inputs_of, outputs_of
 from fxsolve.structure.quotient import levels_of
@@ -126,9 +127,20 @@ def _matrix(panels: Panels) -> Iterator[str]:
     for target, sources in enumerate(panels.reads):
         y = panels.row(target) - panels.step / 2
         yield _rectangle(panels.matrix + panels.cell * target, y, panels.cell, panels.step, _BOX)
-        for source in sources:
-            x = panels.matrix + panels.cell * source
-            yield _rectangle(x, y, panels.cell, panels.step, colour_of(panels.span(source, target)))
+        for first, many, colour in _runs(panels, target, sources):
+            yield _rectangle(panels.matrix + panels.cell * first, y, panels.cell * many, panels.step, colour)
+
+
+def _runs(panels: Panels, target: int, sources: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+    """The first of neighbours that are read over spans of one colour, how many they are, and the colour."""
+
+    def alike(pair: tuple[int, int]) -> tuple[int, str]:
+        place, source = pair
+        return source - place, colour_of(panels.span(source, target))
+
+    for (_, colour), run in groupby(enumerate(sources), alike):
+        (_, first), *others = run
+        yield first, 1 + len(others), colour
 
 
 def _names(panels: Panels) -> Iterator[str]:
@@ -138,17 +150,24 @@ def _names(panels: Panels) -> Iterator[str]:
 
 
 def _arcs(panels: Panels) -> Iterator[str]:
-    """Half an ellipse for each skip, the longest below."""
+    """Half an ellipse for each skip; those of one colour are one path, the longest below."""
     pairs = [(source, target) for target, sources in enumerate(panels.reads) for source in sources]
-    for source, target in sorted(pairs, key=lambda pair: pair[0] - pair[1]):
-        span = panels.span(source, target)
-        if span > 1:
-            x, start, end = panels.arcs, panels.row(source), panels.row(target)
-            half = (end - start) / 2
-            points = f"M{x:.1f} {start:.1f}A{min(half, _DEEPEST):.1f} {half:.1f} 0 0 0 {x:.1f} {end:.1f}"
-            yield f'<path d="{points}" fill="none" stroke="{colour_of(span)}" stroke-width="1" opacity="0.7"/>'
+    paths: dict[str, list[str]] = {}
+    for source, target in pairs:
+        if (span := panels.span(source, target)) > 1:
+            paths.setdefault(colour_of(span), []).append(_arc(panels, source, target))
+    for _, colour in reversed(SPANS):
+        if colour in paths:
+            points = "".join(paths[colour])
+            yield f'<path d="{points}" fill="none" stroke="{colour}" stroke-width="1" opacity="0.7"/>'
     for block in range(len(panels.names)):
         yield f'<circle cx="{panels.arcs:.1f}" cy="{panels.row(block):.1f}" r="{panels.step / 6:.1f}" fill="{INK}"/>'
+
+
+def _arc(panels: Panels, source: int, target: int) -> str:
+    x, start, end = panels.arcs, panels.row(source), panels.row(target)
+    half = (end - start) / 2
+    return f"M{x:g} {start:g}A{min(half, _DEEPEST):g} {half:g} 0 0 0 {x:g} {end:g}"
 
 
 def _legend(panels: Panels) -> Iterator[str]:
