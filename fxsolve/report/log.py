@@ -17,7 +17,7 @@ from typing import TextIO, TypeGuard
 
 from fxsolve.errors import InputError
 from fxsolve.report.data import ReportData
-from fxsolve.report.units import digits, time_text
+from fxsolve.report.units import digits, places, time_text
 
 LOGGER = logging.getLogger("fxsolve")
 LONG = 2.0  # seconds of a first call after which nobody should have to guess
@@ -44,7 +44,7 @@ def summary(report: ReportData, seconds: float | None = None) -> str:
     what = f"fxsolve: {report.program}({_short(report.signature)})"
     took = "" if seconds is None else f" in {time_text(seconds)}"
     if report.status == "left alone":
-        return f"{what}: left alone{took.replace(' in', ' after')}: {report.reason}"
+        return f"{what}: left alone{took.replace(' in', ' after')}: {places(report.reason)}"
     return f"{what}: {report.schedule}{took}{_gain(report)}"
 
 

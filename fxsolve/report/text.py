@@ -19,7 +19,7 @@ from fxsolve.report.printed import plain_text, print_on
 from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
 from fxsolve.report.tables_text import candidates_table, runs_table, stages_table
-from fxsolve.report.units import count, digits, place, time_text
+from fxsolve.report.units import count, digits, place, places, time_text
 
 
 def report_text(report: ReportData, ascii: bool = False, width: int = 80) -> str:
@@ -74,8 +74,8 @@ def _status(report: ReportData, overflow: OverflowMethod) -> Text:
     """One unbroken line where it may run over, so that `left alone: REASON` can be searched for."""
     if report.status == "left alone":
         style, is_whole = "yellow", overflow == "ignore"
-        return Text(f"left alone: {report.reason}", style=style, no_wrap=is_whole, overflow=overflow)
-    return Text(f"emitted{f': {report.reason}' if report.reason else ''}", style="green")
+        return Text(f"left alone: {places(report.reason)}", style=style, no_wrap=is_whole, overflow=overflow)
+    return Text(f"emitted{f': {places(report.reason)}' if report.reason else ''}", style="green")
 
 
 def _facts(report: ReportData) -> Table:
@@ -181,7 +181,7 @@ def _cost(loop: LoopReport) -> str:
 def once(notes: tuple[str, ...]) -> Iterator[str]:
     """Notes that differ in the numbers of names alone, as those of equal layers do, once, with how many there are."""
     alike: dict[str, list[str]] = {}
-    for note in notes:
+    for note in map(places, notes):
         alike.setdefault(re.sub(r"(?<=[a-z_])\d+", "", note), []).append(note)
     for first, *others in alike.values():
         yield f"{first} (and {count(len(others), 'note')} like it)" if others else first

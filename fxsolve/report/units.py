@@ -1,8 +1,10 @@
 """Numbers and places as a person reads them."""
 
 import math
+import re
 from pathlib import Path
 
+_SOURCE = re.compile(r"[^\s()]+\.py:\d+")
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
 
@@ -40,3 +42,8 @@ def place(source: str) -> str:
     if "site-packages" in path.parts:
         return str(Path(*path.parts[path.parts.index("site-packages") + 1 :]))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else source
+
+
+def places(sentence: str) -> str:
+    """`sentence` with every "file:line" in it as `place` gives it."""
+    return _SOURCE.sub(lambda found: place(found[0]), sentence)

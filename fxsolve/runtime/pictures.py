@@ -29,7 +29,8 @@ def draw(runtime: Answering) -> Drawing:
     latest, report = runtime.latest, runtime.report()
     if latest is None or latest.entry.system is None:
         raise InputError(f"there is nothing to draw: {report.reason or 'no equations are known'}")
-    why = f" (left alone: {report.reason})" if report.status == "left alone" else ""
+    reason, _, _ = report.reason.partition("; ")  # the report has the notes behind it
+    why = f" (left alone: {reason})" if report.status == "left alone" else ""
     return Drawing(latest.entry.system, f"{report.schedule}{why}")
 
 

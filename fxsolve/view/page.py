@@ -15,7 +15,7 @@ from fxsolve.report.most import shown_loops
 from fxsolve.report.source import loop_line
 from fxsolve.report.structure_text import structure_rows
 from fxsolve.report.text import once, report_text
-from fxsolve.report.units import count, digits, place, time_text
+from fxsolve.report.units import count, digits, place, places, time_text
 from fxsolve.view.convergence import convergence
 from fxsolve.view.costs import timelines
 from fxsolve.view.details import MOST_EQUATIONS, MOST_LINES, equation_sections
@@ -86,6 +86,7 @@ def to_page(report: ReportData, drawing: Drawing | None, code: str) -> str:
     values = {
         "report": report,
         "rest": shown.rest,
+        "reason": places(report.reason),
         "facts": tuple(_facts(report)),
         "loops": tuple(_loop(loop, report) for loop in report.loops),
         "timelines": timelines(report),

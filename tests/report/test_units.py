@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fxsolve.report.units import count, digits, place, span, time_text
+from fxsolve.report.units import count, digits, place, places, span, time_text
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_a_place_below_the_current_folder_is_said_from_there(tmp_path: Path, mon
     assert place("/elsewhere/gru.py:31") == "/elsewhere/gru.py:31"
     assert place("gru.py:31") == "gru.py:31"
     assert place(f"{tmp_path}/.venv/lib/python3.11/site-packages/flows/maf.py:9") == "flows/maf.py:9"
+
+
+def test_places_in_a_sentence_are_seen_from_the_current_folder() -> None:
+    here, package = Path.cwd() / "model.py", "/usr/lib/python3/site-packages/timm/net.py"
+    assert places(f"steps at {here}:3, and ({package}:7)") == "steps at model.py:3, and (timm/net.py:7)"
+    assert places("no path, 3:4") == "no path, 3:4"
