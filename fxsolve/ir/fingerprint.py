@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from torch import fx
 
 from fxsolve.ir.nested import loops_inside
-from fxsolve.ir.spec import Equation, Repeat, System
+from fxsolve.ir.spec import Equation, Repeat, System, Table
 from fxsolve.torch_compat.operators import OpOverload
 
 Fingerprint = tuple[tuple[str, str], ...]  # the name of each equation, and a digest of what it computes
@@ -38,12 +38,29 @@ def _parts(equation: Equation) -> Iterator[str]:
         yield from _parts(inner)
 
 
+def step_digest(repeat: Repeat) -> str:
+    """Of what a step computes and of how its reads change with it, whatever they are called; with its source lines.
+
+    Steps of equal digests are batched to equal calls.
+    """
+    kinds = (repr(read) if isinstance(read, Table) else type(read).__name__ for read in repeat.reads)
+    sources = (repr(node.meta.get("source")) for node in repeat.body.graph.nodes)
+    return _digest(iter((str(repeat.length), *kinds, *_ops(repeat.body), *sources)))
+
+
 def _ops(body: fx.GraphModule) -> Iterator[str]:
+    number = {node: k for k, node in enumerate(body.graph.nodes)}
     for node in body.graph.nodes:
-        # Of an op with its overload; of what Python has, without an address.
-        named = isinstance(node.target, str | OpOverload)
-        target = str(node.target) if named else getattr(node.target, "__name__", type(node.target).__name__)
-        yield repr((node.op, target, node.args, node.kwargs, node.meta.get("spec")))
+        target = "" if node.op == "placeholder" else _named(node.target)
+        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda one: f"%{number[one]}")  # pyright: ignore
+        yield repr((node.op, target, args, kwargs, node.meta.get("spec")))
+
+
+def _named(target: object) -> str:
+    """Of an op with its overload; of what Python has, without an address."""
+    if isinstance(target, str | OpOverload):
+        return str(target)
+    return f"{type(target).__module__}.{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}"
 
 
 def _digest(parts: Iterator[str] | Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, fx
 from fxsolve.capture.together import Together, Undo
 from fxsolve.errors import PartitionError
 from fxsolve.ir.bodies import open_repeat
+from fxsolve.ir.fingerprint import step_digest
 from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.reads import has_carry, read_order, takes_numbers
 from fxsolve.ir.spec import Invariant, Prefix, Read, Repeat, Table
@@ -21,7 +24,7 @@ from fxsolve.lower.decompose import decompose
 from fxsolve.lower.entries import tables_to_tensors
 from fxsolve.lower.trace import check_rules, trace
 from fxsolve.torch_compat.batches import FakeTensorMode
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 aten = torch.ops.aten
 
@@ -37,7 +40,23 @@ def batch(repeat: Repeat, steps: int) -> fx.GraphModule:
     """
     if len(repeat.body.graph.nodes) > MAX_CALLS:
         raise PartitionError(f"{repeat.name}: a step has {len(repeat.body.graph.nodes)} ops, more than {MAX_CALLS}")
-    return batch_step(repeat, steps, tensor_body(repeat), f"{repeat.name}_sweep")
+    if loops_inside(repeat):
+        return batch_step(repeat, steps, tensor_body(repeat), f"{repeat.name}_sweep")
+    return _with_names(_sweep(_Asked(step_digest(repeat), steps, repeat)), repeat, f"{repeat.name}_sweep")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The steps that are to be batched, and how many; steps of equal digests are equal."""
+
+    digest: str
+    steps: int
+    repeat: Repeat = field(compare=False)
+
+
+@lru_cache(maxsize=64)  # proofs, prices and emission ask for the same one, and layers have equal steps
+def _sweep(asked: _Asked) -> fx.Graph:
+    return _batched(asked.repeat, asked.steps, tensor_body(asked.repeat), None)
 
 
 def check_plain(repeat: Repeat) -> None:
@@ -62,6 +81,10 @@ def batch_step(
 
     The calls that `alone` makes, the same function unless it batches something itself, must have batching rules.
     """
+    return _with_names(_batched(repeat, steps, body, alone), repeat, name)
+
+
+def _batched(repeat: Repeat, steps: int, body: Callable[..., Any], alone: Callable[..., Any] | None) -> fx.Graph:
     order = read_order(repeat.reads)
     shared = [isinstance(repeat.reads[j], (Invariant, Prefix)) for j in order]
     if all(shared):
@@ -81,15 +104,15 @@ def batch_step(
     drop_unit_factors(module.graph)
     join_bias(module.graph)
     module.graph.eliminate_dead_code()
-    names = [node.name for node in repeat.body.graph.find_nodes(op="placeholder")]
-    return _with_names(module.graph, [names[j] for j in order], name)
+    return module.graph
 
 
-def _with_names(graph: fx.Graph, names: list[str], class_name: str) -> fx.GraphModule:
+def _with_names(graph: fx.Graph, repeat: Repeat, class_name: str) -> fx.GraphModule:
     """The graph with its placeholders called as in the body."""
+    names = [node.name for node in repeat.body.graph.find_nodes(op="placeholder")]
     renamed = Graph()
     copied: dict[fx.Node, fx.Node] = {}
-    fresh = iter(names)
+    fresh = iter([names[j] for j in read_order(repeat.reads)])
     for node in graph.nodes:
         if node.op == "placeholder":
             copied[node] = renamed.placeholder(next(fresh))
@@ -98,7 +121,7 @@ def _with_names(graph: fx.Graph, names: list[str], class_name: str) -> fx.GraphM
             renamed.output(fx.map_arg(node.args[0], lambda source: copied[source]))
         else:
             copied[node] = renamed.node_copy(node, lambda source: copied[source])
-    return fx.GraphModule({}, renamed, class_name=class_name)
+    return lazy_module(renamed, class_name)
 
 
 def tensor_body(repeat: Repeat) -> fx.GraphModule:
@@ -116,7 +139,7 @@ def tensor_body(repeat: Repeat) -> fx.GraphModule:
     for node in opened.graph.nodes:
         if isinstance(node.target, Nested):
             node.target = _inside(node.target)
-    return fx.GraphModule({}, opened.graph)
+    return lazy_module(opened.graph, opened.name)
 
 
 def is_short(repeat: Repeat) -> bool:

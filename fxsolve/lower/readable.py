@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from fxsolve.solvers.rnn_layer import rnn_layer, rnn_layer_backward
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 from fxsolve.torch_compat.operators import OpOverload, functions_of_layers, operator_name_of, schema_of
 
 
@@ -25,7 +25,7 @@ def readable_copy(body: fx.GraphModule) -> fx.GraphModule:
     """`readable` of the calls of a body, which itself stays as it is."""
     graph = Graph()
     graph.output(graph.graph_copy(body.graph, {}))
-    return readable(fx.GraphModule({}, graph))
+    return readable(lazy_module(graph, "readable"))
 
 
 def readable_target(target: Any) -> Any:

@@ -16,6 +16,7 @@ from fxsolve.ir.nested import Nested
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.lower.attention import is_folded
 from fxsolve.torch_compat.dispatch import LightMode
+from fxsolve.torch_compat.graphs import lazy_module
 from fxsolve.torch_compat.operators import has_batching_rule
 from fxsolve.torch_compat.trees import pytree
 
@@ -85,7 +86,7 @@ def trace(function: Callable[..., Any], inputs: Sequence[Tensor]) -> fx.GraphMod
     with writer:
         outputs = run(*inputs)
     writer.graph.output(tuple(map(writer.node_of, outputs)))
-    return fx.GraphModule({}, writer.graph)
+    return lazy_module(writer.graph, "traced")
 
 
 class _Rules(LightMode):

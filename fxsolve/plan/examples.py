@@ -10,7 +10,7 @@ from fxsolve.ir.meta import empty_like_spec
 from fxsolve.ir.spec import Repeat
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.domains.entries import Entries, unknown
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 MOST_LABELS = 2**24  # entries of all values of a body together
 
@@ -31,7 +31,7 @@ def with_examples(body: fx.GraphModule) -> fx.GraphModule:
             continue
         copied[node] = graph.node_copy(node, lambda source: copied[source])
         copied[node].meta["val"] = empty_like_spec(node.meta.get("spec"))
-    return fx.GraphModule({}, graph)
+    return lazy_module(graph, "labelled")
 
 
 def along(ranks: Tensor, shape: Any, dim: int) -> Tensor:
