@@ -11,7 +11,7 @@ from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.methods.levels import Levels
 from fxsolve.plan.proofs import CAUSAL, STOPS, UNKNOWN, Proofs, first_obstacle
-from fxsolve.plan.schedule import Schedule, map_parts, name_of, parts_of, text_of
+from fxsolve.plan.schedule import Schedule, map_parts, name_of, parts_by_repeat, text_of
 from fxsolve.plan.structural import Known
 
 ASKED = "asked for"
@@ -36,10 +36,12 @@ def legalize_unproved(system: System, schedule: Schedule, structural: Known, bac
     """
     known = {repeat.name: structural for repeat in system.repeats}
     proofs = [Proofs(one, known.get(one.name, UNKNOWN), backend) for one in every_repeat(system)]
-    judged = [_judge(one, parts_of(schedule, one.repeat.name)) for one in proofs]
+    parts = parts_by_repeat(schedule)
+    judged = [_judge(one, parts.get(one.repeat.name, ())) for one in proofs]
     settled = {one.repeat.name: one.method for one in judged if one.method is not None and one.obstacle is None}
     safe = legalize(map_parts(schedule, lambda part: _filled(part, settled)), [o.repeat for o in judged if o.obstacle])
-    choices = tuple(_choice(one, parts_of(safe, one.repeat.name)) for one in judged)
+    parts = parts_by_repeat(safe)
+    choices = tuple(_choice(one, parts.get(one.repeat.name, ())) for one in judged)
     notes = tuple(f"{one.repeat.name} runs in order: {one.obstacle}" for one in judged if one.obstacle is not None)
     return Decision(safe, choices, notes)
 

@@ -1,7 +1,7 @@
 """Schedules: in which order the equations of a system are solved, as nested values; `str` gives their text form."""
 
 from abc import ABC
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import ClassVar
@@ -136,15 +136,16 @@ def name_of(leaf: Apply | Part) -> str:
 
 def parts_of(schedule: Schedule, repeat: str) -> tuple[Part, ...]:
     """The leaves that solve a repeat, in order; none where it runs in order inside the steps of another."""
-    match schedule:
-        case GaussSeidel(children):
-            return tuple(part for child in children for part in parts_of(child, repeat))
-        case Apply() | BlockMethod():
-            return ()
-    steps = steps_of(schedule)
-    if steps.repeat == repeat:
-        return (schedule,)
-    return tuple(part for child in steps.inside for part in parts_of(child, repeat))
+    return parts_by_repeat(schedule).get(repeat, ())
+
+
+def parts_by_repeat(schedule: Schedule) -> Mapping[str, tuple[Part, ...]]:
+    """`parts_of` for every repeat that has any."""
+    found: dict[str, list[Part]] = {}
+    for leaf in all_leaves(schedule):
+        if not isinstance(leaf, Apply):
+            found.setdefault(steps_of(leaf).repeat, []).append(leaf)
+    return {repeat: tuple(parts) for repeat, parts in found.items()}
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

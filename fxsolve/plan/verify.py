@@ -16,7 +16,7 @@ from fxsolve.plan.schedule import (
     block_methods,
     leaves,
     name_of,
-    parts_of,
+    parts_by_repeat,
     runs_in_order,
 )
 from fxsolve.solvers.stop import Stop
@@ -45,8 +45,9 @@ def verify_schedule(schedule: Schedule, system: System) -> None:
             raise ScheduleError(f"the schedule solves {done} of {_length(equations[name])} steps of {name}")
     for method in block_methods(schedule):
         _check_blocks(method)
+    parts = parts_by_repeat(schedule)
     for repeat in system.repeats:
-        _check_parts(repeat, parts_of(schedule, repeat.name))
+        _check_parts(repeat, parts.get(repeat.name, ()))
 
 
 def _check_blocks(method: BlockMethod) -> None:
@@ -101,8 +102,9 @@ def _check_inside(leaf: Apply | Part, equation: Equation) -> None:
             raise ScheduleError(f"{name} is no loop in the steps of {equation.name}; these are {', '.join(repeats)}")
         reached[name] = _advance(child, repeats[name], reached[name])
         _check_inside(child, repeats[name])
+    own = parts_by_repeat(GaussSeidel(steps.inside))
     for name, inner in repeats.items():
-        parts = parts_of(GaussSeidel(steps.inside), name)
+        parts = own.get(name, ())
         if parts and reached[name] < inner.length:
             raise ScheduleError(f"the schedule solves {reached[name]} of {inner.length} steps of {name}")
         _check_parts(inner, parts)

@@ -8,29 +8,30 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ir.text import count_ops
 from fxsolve.ir.until import Until
 from fxsolve.plan import decision
-from fxsolve.plan.decision import Decision
+from fxsolve.plan.decision import Choice, Decision
 from fxsolve.plan.depth import longest_chain
 from fxsolve.plan.facts import find_facts
+from fxsolve.plan.method import Part
 from fxsolve.plan.methods.sums import Sum
-from fxsolve.plan.schedule import parts_of
+from fxsolve.plan.schedule import parts_by_repeat
 from fxsolve.report.data import CandidateReport, LoopReport
 from fxsolve.report.reads import argument_names, describe_reads
 
 
 def loop_reports(system: System, decided: Decision) -> tuple[LoopReport, ...]:
     """One row for each repeat of the system, and behind it those of the repeats inside its steps."""
-    return tuple(row for repeat in system.repeats for row in _rows(repeat, decided, ""))
+    choices, parts = {choice.repeat: choice for choice in decided.choices}, parts_by_repeat(decided.schedule)
+
+    def rows(repeat: Repeat, outer: str) -> Iterator[LoopReport]:
+        yield _row(repeat, choices[repeat.name], parts.get(repeat.name, ()), outer)
+        for inner in loops_inside(repeat):
+            yield from rows(inner, repeat.name)
+
+    return tuple(row for repeat in system.repeats for row in rows(repeat, ""))
 
 
-def _rows(repeat: Repeat, decided: Decision, outer: str) -> Iterator[LoopReport]:
-    yield _row(repeat, decided, outer)
-    for inner in loops_inside(repeat):
-        yield from _rows(inner, decided, repeat.name)
-
-
-def _row(repeat: Repeat, decided: Decision, outer: str) -> LoopReport:
-    choice = next(choice for choice in decided.choices if choice.repeat == repeat.name)
-    facts, parts = find_facts(repeat), parts_of(decided.schedule, repeat.name)
+def _row(repeat: Repeat, choice: Choice, parts: tuple[Part, ...], outer: str) -> LoopReport:
+    facts = find_facts(repeat)
     return LoopReport(
         name=repeat.name,
         source=repeat.source,

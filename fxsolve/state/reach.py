@@ -1,6 +1,7 @@
 """What a program can reach besides its arguments: its modules, and the places where Python keeps state."""
 
 import functools
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType
@@ -43,11 +44,11 @@ def find_reach(program: Any, arguments: tuple[Any, ...] = ()) -> Reach:
     modules: dict[str, nn.Module] = {}
     places: list[Place] = []
     others: list[Any] = []
-    pending: list[tuple[str, Any]] = [("", program), *((f"argument_{k}", item) for k, item in enumerate(arguments))]
+    pending = deque[tuple[str, Any]]([("", program), *((f"argument_{k}", item) for k, item in enumerate(arguments))])
     called = {id(value) for _, value in pending}
     seen: set[int] = set()
     while pending:
-        name, value = pending.pop(0)
+        name, value = pending.popleft()
         if id(value) in seen:
             continue
         seen.add(id(value))
