@@ -17,6 +17,9 @@ from fxsolve.report.progress import progress
 from fxsolve.report.race import Timing, in_turn
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
+from fxsolve.state.reach import find_reach
+from fxsolve.state.rewind import rewinder_of
+from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.trees import pytree
 
 
@@ -42,9 +45,10 @@ def bench_subject(subject: Subject, settings: BenchSettings = DEFAULT) -> Benchm
     """All forms of the program that give its results, the fastest first.
 
     One whose results differ by more than rounding and its stop tests allow takes no part. Medians are of calls in turn,
-    so that what else the machine does meets all alike.
+    so that what else the machine does meets all alike. The program and the generators of random numbers are left as
+    they were.
     """
-    with _threads(settings.threads):
+    with as_found(subject), _threads(settings.threads):
         made = list(forms_of(subject, settings.backend, settings.seconds))
         forms = [one for one in made if isinstance(one, TimedForm)]
         with progress(f"timing {len(forms)} forms of {subject.name} in turn"):
@@ -94,6 +98,22 @@ def _judged(form: TimedForm, timing: Timing[Agreement], proved: Sequence[Certifi
         residual=max((one.residual for one in proved), default=None),
         bound=max(bounds, default=None),
     )
+
+
+@contextmanager
+def as_found(subject: Subject) -> Iterator[None]:
+    """Put back, at the end, what the program keeps, and the generators that it draws from."""
+    leaves = pytree.tree_leaves((subject.args, dict(subject.kwargs)))
+    others = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+    rewind, kept = rewinder_of(subject.model, leaves), take_snapshot(find_reach(subject.model, others))
+    values = [(tensor, tensor.detach().clone()) for tensor in subject.state()]
+    try:
+        yield
+    finally:
+        kept.restore()
+        for tensor, value in values:
+            tensor.data.copy_(value)
+        rewind()
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """`fxsolve bench`: every form of a program that is right, timed in turn; a form that is wrong takes no part."""
 
+import copy
 import io
 import itertools
 import json
+import random
 import re
 import signal
 import sys
@@ -193,6 +195,35 @@ def test_torch_compile_takes_part_where_it_finishes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(forms_module, "by_torch", peers.by_torch)
     found = bench_subject(Subject(torch.tanh, (torch.ones(3),), {}), BenchSettings(2, 1, 30.0, "eager"))
     assert TORCH in {one.name for one in found.contenders}
+
+
+class Counting(Cell):
+    """Counts its calls, keeps what it saw, and draws random numbers from torch and from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.seen = 0, []
+        self.generator = torch.Generator().manual_seed(3)
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.seen.append(self.calls)
+        self.mean.mul_(0.9).add_(x.mean((0, 1)))
+        return super().forward(x) + torch.rand(4) + torch.rand(4, generator=self.generator)
+
+
+def test_the_program_and_the_generators_are_left_as_they_were() -> None:
+    model, x = Counting(), torch.randn(8, 2, 4)
+    model(x).sum().backward()
+    before = (copy.deepcopy(model.state_dict()), torch.get_rng_state(), model.generator.get_state())
+    gradient, random_before = model.cell.weight.grad, random.getstate()
+    bench_subject(Subject(model, (x,), {}), EAGER)
+    after = (model.state_dict(), torch.get_rng_state(), model.generator.get_state())
+    assert (model.calls, model.seen) == (1, [1])
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert model.cell.weight.grad is gradient
+    assert random.getstate() == random_before
 
 
 def test_threads_are_as_they_were() -> None:
