@@ -18,7 +18,7 @@ from fxsolve.capture.together import Together
 from fxsolve.lower import batch
 
 CHANGES = {
-    "collector": (paused_collector, gc.isenabled),
+    "collector": (paused_collector, gc.get_threshold),
     "compiler": (as_written, lambda: eval_frame._stance),
     "layers": (fast_paths, lambda: torch.overrides.has_torch_function),
     "log": (batch._without_log, lambda: list(logging.getLogger("torch._subclasses.fake_tensor").filters)),
@@ -26,8 +26,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_threads_that_overlap_leave_everything_as_it_was(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "active_count", lambda: 1)  # libraries may have started threads of their own
+def test_threads_that_overlap_leave_everything_as_it_was(name: str) -> None:
     change: Callable[[], AbstractContextManager[None]]
     change, state = CHANGES[name]
     before, inside = state(), threading.Event()
@@ -88,12 +87,30 @@ def test_layers_in_another_thread_are_told_of_its_modes() -> None:
     assert found == [True]
 
 
-def test_the_collector_runs_on_while_there_is_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    for count in (1, 2):
-        monkeypatch.setattr(threading, "active_count", lambda: count)  # noqa: B023
+def test_old_objects_are_not_walked_while_a_graph_grows_and_young_ones_of_all_threads_are_collected() -> None:
+    def full() -> int:
+        return gc.get_stats()[2]["collections"]
+
+    def drop_cycles() -> None:
+        for _ in range(60_000):
+            cycle: list[Any] = []
+            cycle.append(cycle)
+
+    with paused_collector():
+        before, young = full(), gc.get_stats()[0]["collections"]
+        run_in_thread(drop_cycles)
+        assert gc.get_stats()[0]["collections"] > young
+        assert full() == before
+
+
+def test_what_the_program_asks_of_the_collector_stays() -> None:
+    before = gc.get_threshold()
+    try:
         with paused_collector():
-            assert gc.isenabled() == (count > 1)
-        assert gc.isenabled()
+            gc.set_threshold(123, 4, 5)
+        assert gc.get_threshold() == (123, 4, 5)
+    finally:
+        gc.set_threshold(*before)
 
 
 def run_in_thread(work: Callable[[], Any]) -> None:
