@@ -45,16 +45,15 @@ def decide(
         return Situation(repeat, Values(named), structural, test, backend, stop, purse=paying, methods=methods)
 
     with torch.no_grad():
-        schedule, choices, seconds = _solve_once(system, dict(values), lambda *given: choose(situation(*given)))
+        schedule, choices = _solve_once(system, dict(values), lambda *given: choose(situation(*given)))
     every = tuple(one for choice in choices for one in choice.all())
-    return Decision(schedule, every, paying.notes(), seconds, paying.offers)
+    return Decision(schedule, every, paying.notes(), paying.offers)
 
 
-def _solve_once(system: System, named: dict[str, Tensor], chosen: Chosen) -> tuple[Schedule, list[Choice], float]:
-    """Solve all equations in order; the schedule, the choice for each repeat, and the seconds of all run in order."""
+def _solve_once(system: System, named: dict[str, Tensor], chosen: Chosen) -> tuple[Schedule, list[Choice]]:
+    """Solve all equations in order; the schedule, and the choice for each repeat."""
     leaves: list[Schedule] = []
     choices: list[Choice] = []
-    sequential = 0.0
     for equation in system.equations:
         if isinstance(equation, Block):
             # The calls as they are emitted: what a sweep hands over may be laid out in another way.
@@ -65,9 +64,8 @@ def _solve_once(system: System, named: dict[str, Tensor], chosen: Chosen) -> tup
         choice, run = chosen(equation, named)
         named.update(run.results)
         choices.append(choice)
-        sequential += choice.sequential_seconds
         leaves += choice.parts
-    return GaussSeidel(tuple(leaves)), choices, sequential
+    return GaussSeidel(tuple(leaves)), choices
 
 
 def example_values(program: Program) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from fxsolve.plan.method import Part, steps_of
+from fxsolve.plan.method import Part
 from fxsolve.plan.purse import Offer
 from fxsolve.plan.schedule import Schedule
 
@@ -47,17 +47,10 @@ class Choice:
         for inner in self.inside:
             yield from inner.all()
 
-    @property
-    def sequential_seconds(self) -> float:
-        """What the loop costs when it runs step by step, and those inside it too; 0 where this is not known."""
-        steps = sum(steps_of(part).stop - steps_of(part).start for part in self.parts)
-        gains = sum(inner.sequential_seconds - (inner.chosen.seconds or 0.0) for inner in self.inside)
-        return ((self.step_seconds or 0.0) + gains) * steps
-
 
 @dataclass(frozen=True)
 class Decision:
-    """A schedule for a whole system; `sequential_seconds` is what the loops cost when run step by step.
+    """A schedule for a whole system.
 
     `offers` are compilations that were not made, but may be later.
     """
@@ -65,5 +58,4 @@ class Decision:
     schedule: Schedule
     choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
-    sequential_seconds: float | None = None
     offers: tuple[Offer, ...] = ()

@@ -143,7 +143,7 @@ class Compilation:
         """What the user's schedule gives."""
         with plain_torch():
             made = self.maker.solve(parts, asked)
-        self._race(*made)
+        self._race(made[1])
         self.maker.note(asked.note)
         return made
 
@@ -165,7 +165,7 @@ class Compilation:
         try:
             with plain_torch():
                 self.made = self.maker.best(parts)
-            reason = self._race(*self.made)
+            reason = self._race(self.made[1])
         except LeftAloneError as error:
             reason = str(error)
         return self._verdict(reason), None if reason else self.made
@@ -212,11 +212,10 @@ class Compilation:
         if there and here > _MORE * there:
             raise LeftAloneError(f"it takes {here} sweeps here, of which {verdict.by} measured {there}")
 
-    def _race(self, decision: Decision, emitted: Emitted | Differentiable) -> str:
+    def _race(self, emitted: Emitted | Differentiable) -> str:
         """Time the module against the original; the reason to leave the program alone, "" where it is to be used."""
         maker = self.maker
-        expected = decision.sequential_seconds or 0.0
-        times = time_both(self.original, emitted, maker.captured, expected, self.rewind)
+        times = time_both(self.original, emitted, maker.captured, self.rewind)
         maker.report = replace(maker.report, original_seconds=times.original, emitted_seconds=times.emitted)
         if not maker.options.is_automatic:
             return ""

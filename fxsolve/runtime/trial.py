@@ -17,9 +17,9 @@ from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
 
 _TIMED_RUNS = 5
-_CHEAP_SECONDS = 0.05  # a program faster than this is timed several times, a slower one until it is clear
+_CHEAP_SECONDS = 0.05  # a program faster than this is timed twice at least, a slower one until it is clear
 _CLOSE = 1.5  # two times within this factor are taken again
-_CLEAR_GAIN = 3.0  # an expected gain of this factor needs no run of the original to confirm it
+_BRIEF = 1e-3  # as many seconds cost nothing beside all else that a first call does
 
 
 def run_example(emitted: Emitted | Differentiable, program: Program) -> tuple[tuple[Tensor, ...], float]:
@@ -83,25 +83,27 @@ def _run(original: Original, program: Program, attributes: Mapping[str, Tensor])
 
 @dataclass(frozen=True)
 class CallSeconds:
-    """Seconds of one call each; those of the original only where it was timed."""
+    """Seconds of one call each."""
 
-    original: float | None
+    original: float
     emitted: float
 
+    @property
+    def are_clear(self) -> bool:
+        """Whether another run of both would hardly change which of them is faster."""
+        return not self.emitted / _CLOSE < self.original < self.emitted * _CLOSE
 
-def race(original: Callable[[], float], emitted: Callable[[], float], expected: float) -> CallSeconds:
-    """Time the module, and the original too unless the `expected` seconds of the original already decide it.
+
+def race(original: Callable[[], float], emitted: Callable[[], float]) -> CallSeconds:
+    """Time the module and the original, in turn, until it is clear which is faster, and five times at most.
 
     Both functions run one of the two once and return the seconds that it took. Of several runs the shortest counts:
-    what else goes on in the machine only adds to it.
+    what else goes on in the machine only adds to it. What was expected of the original decides nothing.
     """
-    first = emitted()
-    expected = max(expected, first)
-    if expected > _CHEAP_SECONDS and expected > _CLEAR_GAIN * first:
-        return CallSeconds(None, first)
-    slow, fast = original(), emitted()
-    for _ in range(_TIMED_RUNS - 1):
-        if expected >= _CHEAP_SECONDS and not fast / _CLOSE < slow < fast * _CLOSE:
+    emitted()  # finds caches that are cold
+    found = CallSeconds(original(), emitted())
+    for turns in range(1, _TIMED_RUNS):
+        if found.are_clear and (turns > 1 or found.original > _CHEAP_SECONDS) and found.original > _BRIEF:
             break
-        slow, fast = min(slow, original()), min(fast, emitted())
-    return CallSeconds(slow, fast)
+        found = CallSeconds(min(found.original, original()), min(found.emitted, emitted()))
+    return found
