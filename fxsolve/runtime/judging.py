@@ -9,7 +9,7 @@ from torch import Tensor
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import LeftAloneError
-from fxsolve.runtime.contest import is_close
+from fxsolve.runtime.contest import is_close, may_take_turns
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.trial import CallSeconds, race, run_original, time_emitted
 from fxsolve.torch_compat.trees import pytree
@@ -44,7 +44,11 @@ def time_both(
     original: Original, emitted: Emitted | Differentiable, captured: Program, rewind: Callable[[], None]
 ) -> CallSeconds:
     """Seconds of both forms on the recorded call; `rewind` puts generators back."""
-    return race(lambda: _run_original(original, captured, rewind), lambda: time_emitted(emitted, captured, original))
+    return race(
+        lambda: _run_original(original, captured, rewind),
+        lambda: time_emitted(emitted, captured, original),
+        may_take_turns(captured),
+    )
 
 
 def _run_original(original: Original, captured: Program, rewind: Callable[[], None]) -> float:

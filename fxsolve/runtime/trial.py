@@ -16,7 +16,8 @@ from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import as_written, plain_torch
 from fxsolve.runtime.nodes import run
 
-_TIMED_RUNS = 5
+_RUNS = 5
+_RUNS_BEFORE_CALLS = 2  # where the user's own calls decide what is close
 _CHEAP_SECONDS = 0.05  # a program faster than this is timed twice at least, a slower one until it is clear
 _CLOSE = 1.5  # two times within this factor are taken again
 _BRIEF = 1e-3  # as many seconds cost nothing beside all else that a first call does
@@ -94,16 +95,22 @@ class CallSeconds:
         return not self.emitted / _CLOSE < self.original < self.emitted * _CLOSE
 
 
-def race(original: Callable[[], float], emitted: Callable[[], float]) -> CallSeconds:
-    """Time the module and the original, in turn, until it is clear which is faster, and five times at most.
+def race(original: Callable[[], float], emitted: Callable[[], float], calls_decide: bool) -> CallSeconds:
+    """Time the module and the original, in turn, until it is clear which is faster or `calls_decide` what is not.
 
     Both functions run one of the two once and return the seconds that it took. Of several runs the shortest counts:
     what else goes on in the machine only adds to it. What was expected of the original decides nothing.
     """
     emitted()  # finds caches that are cold
     found = CallSeconds(original(), emitted())
-    for turns in range(1, _TIMED_RUNS):
-        if found.are_clear and (turns > 1 or found.original > _CHEAP_SECONDS) and found.original > _BRIEF:
+    for turns in range(1, _RUNS):
+        if found.original > _BRIEF and _is_enough(found, turns, calls_decide):
             break
         found = CallSeconds(min(found.original, original()), min(found.emitted, emitted()))
     return found
+
+
+def _is_enough(found: CallSeconds, turns: int, calls_decide: bool) -> bool:
+    if calls_decide and turns >= _RUNS_BEFORE_CALLS:
+        return True
+    return found.are_clear and (turns > 1 or found.original > _CHEAP_SECONDS)

@@ -34,7 +34,7 @@ def played(*seconds: float) -> tuple[Callable[[], float], list[float]]:
 def test_of_several_cheap_runs_the_shortest_count() -> None:
     original, slow = played(0.009, 0.008, 0.01, 0.02, 0.009)
     emitted, fast = played(0.04, 0.009, 0.008, 0.007, 0.006, 0.02)
-    found = race(original, emitted)
+    found = race(original, emitted, calls_decide=False)
     assert (found.original, found.emitted) == (0.008, 0.006)
     assert (len(slow), len(fast)) == (5, 6)
 
@@ -43,15 +43,23 @@ def test_of_several_cheap_runs_the_shortest_count() -> None:
 def test_what_is_clear_is_not_run_again_unless_that_costs_nothing(unit: float, turns: int) -> None:
     original, slow = played(*[3 * unit] * turns)
     emitted, fast = played(*[unit] * (turns + 1))
-    found = race(original, emitted)
+    found = race(original, emitted, calls_decide=False)
     assert (found.original, found.emitted) == (3 * unit, unit)
+    assert (len(slow), len(fast)) == (turns, turns + 1)
+
+
+@pytest.mark.parametrize(("calls_decide", "turns"), [(True, 2), (False, 5)])
+def test_what_is_close_is_left_to_the_calls_to_come(calls_decide: bool, turns: int) -> None:
+    original, slow = played(*[0.1] * turns)
+    emitted, fast = played(*[0.1] * (turns + 1))
+    race(original, emitted, calls_decide)
     assert (len(slow), len(fast)) == (turns, turns + 1)
 
 
 def test_the_original_is_timed_whatever_was_expected_of_it() -> None:
     original, slow = played(0.2)
     emitted, _ = played(1.0, 1.0)
-    found = race(original, emitted)
+    found = race(original, emitted, calls_decide=False)
     assert (found.original, found.emitted, len(slow)) == (0.2, 1.0, 1)
 
 
