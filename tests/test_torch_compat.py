@@ -27,7 +27,7 @@ OF_NAMED_TUPLES = {"_replace", "_fields", "_make", "_asdict"}
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__")
+    return name.startswith("_") and not name.startswith("__") and name != "_"
 
 
 def private_imports(tree: ast.AST) -> Iterator[tuple[int, str, str]]:

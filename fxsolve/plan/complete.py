@@ -23,7 +23,7 @@ def complete(schedule: Schedule, system: System) -> Schedule:
         return schedule
     order = {equation.name: number for number, equation in enumerate(system.equations)}
     children = schedule.children if isinstance(schedule, GaussSeidel) else (schedule,)
-    completed = [item for child in children for item in _insert(child, missing, order)]
+    completed = [item for child in children for item in _put_in(child, missing, order)]
     return GaussSeidel((*completed, *map(sequential, missing)))
 
 
@@ -58,10 +58,10 @@ def names(schedule: Schedule) -> Iterator[str]:
             yield steps_of(schedule).repeat
 
 
-def _insert(schedule: Schedule, missing: list[Equation], order: dict[str, int]) -> Iterator[Schedule]:
+def _put_in(schedule: Schedule, missing: list[Equation], order: dict[str, int]) -> Iterator[Schedule]:
     """`schedule`, after the missing equations that precede it; these are removed from `missing`."""
     if isinstance(schedule, GaussSeidel):
-        yield GaussSeidel(tuple(item for child in schedule.children for item in _insert(child, missing, order)))
+        yield GaussSeidel(tuple(item for child in schedule.children for item in _put_in(child, missing, order)))
         return
     first = next(names(schedule))
     while missing and order[missing[0].name] < order[first]:

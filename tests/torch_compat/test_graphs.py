@@ -3,7 +3,7 @@
 import torch
 from torch import fx
 
-from fxsolve.torch_compat.graphs import LazyGraphModule, update_arguments
+from fxsolve.torch_compat.graphs import Graph, LazyGraphModule, update_arguments
 
 aten = torch.ops.aten
 
@@ -32,3 +32,33 @@ def test_arguments_are_set_with_their_uses() -> None:
     assert (add.args, add.kwargs) == ((other, other), {"alpha": 3})
     assert (list(x.users), list(other.users)) == ([], [add])
     assert made.output_node().args == (add,)
+
+
+def test_calls_get_the_names_and_the_places_that_every_graph_gives_them() -> None:
+    def fill(made: fx.Graph) -> fx.Graph:
+        last = made.create_node("placeholder", "x")
+        calls = (
+            ("add", aten.add.Tensor),
+            ("sum", aten.sum.default),
+            ("add_1", aten.add.Tensor),
+            ("conv2d", aten.add.Tensor),
+        )
+        for name, target in 3 * (
+            *calls,
+            ("add", aten.mul.Tensor),
+            ("add_7", aten.add.Tensor),
+            ("mul", aten.mul.Tensor),
+        ):
+            last = made.create_node("call_function", target, (last,), {}, name)
+        with made.inserting_before(last):
+            made.create_node("call_function", aten.add.Tensor, (), {}, "add")
+        made.erase_node(last)
+        return made
+
+    ours, theirs = fill(Graph()), fill(fx.Graph())
+    assert [node.name for node in ours.nodes] == [node.name for node in theirs.nodes]
+    assert len(ours.nodes) == len(theirs.nodes)
+    for target in (aten.add.Tensor, aten.sum.default, aten.mul.Tensor):
+        found, wanted = (made.find_nodes(op="call_function", target=target) for made in (ours, theirs))
+        assert [node.name for node in found] == [node.name for node in wanted]
+    ours.lint()
