@@ -38,11 +38,11 @@ class Account:
         if variant.lasts is not None:
             variant.lasts -= seconds
 
-    def lose(self, variant: Variant | None) -> None:
-        """Compiled steps may have answered a call faster."""
+    def lose(self, variant: Variant | None, calls: int = 1) -> None:
+        """Compiled steps may have answered so many calls faster."""
         prospect = variant.entry.prospect if variant is not None else None
-        if prospect is not None:
-            self.ledger.lose(prospect.graphs, prospect.saving)
+        if prospect is not None and calls:
+            self.ledger.lose(prospect.graphs, calls * prospect.saving)
 
     def is_due(self, group: Group) -> bool:
         """Whether calls that want the same compiled steps as such a call have lost as much as these would cost."""

@@ -13,6 +13,7 @@ from fxsolve.runtime.cache import EntryInfo, Variant
 from fxsolve.runtime.calls import Runtime
 from fxsolve.runtime.entries import Options
 from fxsolve.runtime.guard_keys import is_observed
+from fxsolve.runtime.patience import Patience
 from fxsolve.torch_compat.trees import pytree
 
 Inside = Callable[[nn.Module], tuple[nn.Module, Runtime]]
@@ -30,6 +31,7 @@ class AroundRuntime:
     def __init__(self, program: nn.Module, options: Options, inside: Inside) -> None:
         self.program = program
         self.options = options
+        self.patience = Patience(options.max_entries)  # the compiled module inside has one that may rest
         self._inside = inside
         self._compile()
 

@@ -44,7 +44,7 @@ class Runtime:
         self.options = options
         self._cache = Cache(options.max_entries)
         self._attempts = Attempts(program, self._cache, options.verify)
-        self._patience = Patience(options.max_entries)
+        self.patience = Patience(options.max_entries)
         self._families = Families()
         self._siblings = Siblings()
         shapes = options.dynamic_shapes
@@ -66,19 +66,17 @@ class Runtime:
         return self._attempts.latest
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One call of the program."""
-        if self._patience.is_resting():  # first: nothing else is done then
-            self._account.lose(self.latest)
-            return self.program(*args, **kwargs)
+        """One call of the program, which is not resting."""
         if is_observed():
             return self.program(*args, **kwargs)
+        self._account.lose(self.latest, self.patience.rested())
         began = seconds_now()
         original = Original(self.program, args, kwargs)
         call = self._read(original)
         reading = seconds_now() - began
         if isinstance(call, str):
             if self._reader.sees_communication():
-                self._patience.rest()
+                self.patience.rest()
             return self._told(self._run_alone(call, "", original))
         group = self._cache.find(call.key)
         known = group.recordings if group is not None else 0
@@ -122,7 +120,7 @@ class Runtime:
         """The result by what is known of such calls; `MISS` where that is not enough."""
         if group is None or (group.usual is not None and group.usual.is_over):
             return MISS
-        self._patience.found()
+        self.patience.found()
         result = take_turn(self._attempts, self._cache, group, call, original, began)
         return result if result is MISS else self._told(result)
 
@@ -130,7 +128,7 @@ class Runtime:
         """A call took so long, of which it was read in `reading` seconds."""
         if group is not None and (usual := group.usual) is not None:
             self._account.ran(usual, seconds)
-            self._patience.answered(usual.entry.ready is None, reading > _DEAR * seconds)
+            self.patience.answered(usual.entry.ready is None, reading > _DEAR * seconds)
 
     def _buy(self, group: Group, call: CallKey, original: Original) -> None:
         """Compile the steps of what mostly answers such calls."""
@@ -151,7 +149,7 @@ class Runtime:
         if group is not None and group.usual is not None and group.usual.is_over:
             self._cache.forget(call.key)
             return self._built(call, None, original)
-        if group is None and (reason := self._patience.why_unseen(call)):
+        if group is None and (reason := self.patience.why_unseen(call)):
             return self._told(self._run_alone(reason, describe_call(call), original))
         if group is None and (reason := self._account.why_not_record()):
             return self._run_alone(reason, describe_call(call), original)
@@ -160,9 +158,9 @@ class Runtime:
             report = Report(name_of(self.program), "left alone", reason, describe_call(call))
             self._cache.add(call.key, Variant(Entry(report), lasts=self._account.ledger.recording))
             return result
-        if reason := self._patience.why_lost():
+        if reason := self.patience.why_lost():
             result = self._run_alone(reason, describe_call(call), original)
-            self._patience.ran()
+            self.patience.ran()
             return result
         return self._built(call, group, original)
 
@@ -176,7 +174,7 @@ class Runtime:
 
         began = seconds_now()
         # A number that was read, and is another one now, may be one that a loop stops on.
-        follows = group is not None or self._patience.is_undecided(call)
+        follows = group is not None or self.patience.is_undecided(call)
         variants = group.variants if group is not None else ()
         earlier = tuple(one.entry.folded for one in variants if one.entry.folded is not None)
         given = (self.program, original.args, original.kwargs, self.options, relatives, call.state.live, learn)
@@ -188,10 +186,10 @@ class Runtime:
         except FxSolveError:  # an option does not fit the program
             raise
         except Exception:
-            self._patience.lost()
+            self.patience.lost()
             raise
         self._account.ledger.work(seconds_now() - began)
-        self._patience.recorded(entry)
+        self.patience.recorded(entry)
         self._siblings.add(filed, (original.args, original.kwargs), entry)
         if self._is_for_later(entry, call, original, is_known=bool(earlier)):
             self._attempts.show(Variant(entry))
@@ -214,8 +212,8 @@ class Runtime:
     def _is_for_later(self, entry: Entry, call: CallKey, original: Original, is_known: bool) -> bool:
         """Whether such calls are to be recorded again, as if this one had not been."""
         if entry.refusal is not None:
-            return self._patience.is_for_now(entry, call, self._read(original))
-        return entry.is_undecided and self._patience.is_shown_later(call, is_known)
+            return self.patience.is_for_now(entry, call, self._read(original))
+        return entry.is_undecided and self.patience.is_shown_later(call, is_known)
 
     def _keep(self, entry: Entry, filed: CallKey, group: Group | None, signature: str) -> None:
         """Answer the calls that read as `filed` by this entry."""
@@ -225,7 +223,7 @@ class Runtime:
             cause = f"{group.read_at} read another value" if group.read_at else "a tensor that a proof used changed"
             entry = noted(entry, f"recorded again: {cause}")
             group.misses += 1
-        self._patience.kept(entry, filed, group is None, self._reader.is_unchanged)
+        self.patience.kept(entry, filed, group is None, self._reader.is_unchanged)
         variant = variant_of(entry)
         self._attempts.show(variant)
         self._cache.add(filed.key, variant)

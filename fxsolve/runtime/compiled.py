@@ -60,7 +60,12 @@ class Compiled:
             if torch.compiler.is_dynamo_compiling() and not is_exporting():
                 return run_between_graphs(self, args, kwargs)
             return self._runtime.program(*args, **kwargs)
-        return self._runtime.call(args, kwargs)
+        runtime = self._runtime
+        # Here, not in a call of its own: of a small layer that would be a tenth.
+        if runtime.patience.resting > 0:
+            runtime.patience.resting -= 1
+            return runtime.program(*args, **kwargs)
+        return runtime.call(args, kwargs)
 
     def report(self) -> Report:
         """What was found, chosen and measured for the latest call; certificates are of the recorded inputs."""

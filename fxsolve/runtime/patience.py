@@ -10,17 +10,23 @@ _MAX_LOST = 4  # recordings in a row that errors of the program end
 _MAX_UNDECIDED = 4  # recordings of one signature that show no loop, where values are read
 _MAX_REFUSED = 2  # recordings in a row that cannot be made, each of a call that changes the program
 _ALONE = 8  # calls in a row that are left alone, of which much was to look at them
-_PATIENCE = 8  # calls that are left alone until one more in a row is not looked at; at most 4 times as many are not
+_PATIENCE = 8  # calls that are left alone until one more in a row is not looked at
+_REST = 32  # calls in a row that are not looked at, at most
+_LONG_REST = 256  # where the signature is known, and it was answered by the original all the time
 
 
 class Patience:
-    """Counts the recordings of a program that came to nothing; `most` signatures are kept."""
+    """Counts the recordings of a program that came to nothing; `most` signatures are kept.
+
+    As many of the next calls as are `resting` are not even looked at.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._newest_key: HashedState | None = None
         self._unused = 0
-        self._resting = 0
+        self.resting = 0
+        self._granted = 0
         self._alone = 0
         self._communicates = ""  # why the newest recording ended, if it came to that
         self._refused: tuple[str, ...] = ()  # why the newest calls, which changed the program, were not recorded
@@ -30,16 +36,14 @@ class Patience:
         # A program that changes what is watched, and is left alone, will most likely do so at every call.
         self._restless_step = max(1, most // 4)
 
-    def is_resting(self) -> bool:
-        """Whether the next call is not even looked at."""
-        if self._resting == 0:
-            return False
-        self._resting -= 1
-        return True
-
-    def rest(self) -> None:
+    def rest(self, calls: int = _REST) -> None:
         """Look at none of the next calls: what sharded parameters change, for one, takes time to look at."""
-        self._resting = 4 * _PATIENCE
+        self.resting = self._granted = calls
+
+    def rested(self) -> int:
+        """How many calls were not looked at since this was asked last."""
+        calls, self._granted = self._granted - self.resting, self.resting
+        return calls
 
     def answered(self, is_alone: bool, is_dear: bool) -> None:
         """A known signature; whether it `is_alone`, left to the original, and looking at the call was `is_dear`.
@@ -48,7 +52,7 @@ class Patience:
         """
         self._alone = self._alone + 1 if is_alone and is_dear else 0
         if self._alone >= _ALONE:
-            self._resting = min(self._alone, 4 * _PATIENCE)
+            self.rest(min(self._alone, _LONG_REST))
 
     def found(self) -> None:
         """A signature was seen again."""
@@ -86,7 +90,7 @@ class Patience:
         self._newest_key = call.key
         # Looking at what it changed takes time: the longer this goes on, the more calls are not looked at.
         self._unused += 1
-        self._resting = min((self._unused - self._most) // _PATIENCE, 4 * _PATIENCE)
+        self.rest(min((self._unused - self._most) // _PATIENCE, _REST))
         return self._communicates or changes
 
     def why_lost(self) -> str:
