@@ -27,7 +27,9 @@ class Choice:
     """The decision for one repeat, with the facts it rests on.
 
     `parts` are the schedule's leaves for the repeat. `depth` bounds the longest chain of steps that read one another,
-    where the pattern of their reads was worked out. `inside` are the choices for the loops that each step runs.
+    where the pattern of their reads was worked out. `inside` are the choices for the loops that each step runs. It is
+    `by_sweeps` where it rests on how many sweeps or steps were needed until nothing changed: other weights may need
+    others.
     """
 
     repeat: str
@@ -40,6 +42,7 @@ class Choice:
     sweeps: int | None = None
     depth: int | None = None
     inside: tuple["Choice", ...] = ()
+    by_sweeps: bool = False
 
     def all(self) -> Iterator["Choice"]:
         """This choice, and behind it those of all loops inside."""

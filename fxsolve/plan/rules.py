@@ -34,7 +34,7 @@ from fxsolve.ir.reads import has_carry, is_autonomous
 from fxsolve.ir.spec import Repeat, Stacked
 from fxsolve.plan.complete import in_order, in_order_around
 from fxsolve.plan.decision import Candidate, Choice
-from fxsolve.plan.method import whole
+from fxsolve.plan.method import Iterative, whole
 from fxsolve.plan.methods.fixed_point import FixedPoint
 from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
@@ -119,7 +119,7 @@ def _choose_fixed_point(situation: Situation) -> tuple[Choice, ProbeRun]:
     chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", reason)
     # A loop that settles is solved exactly, bit for bit, by stopping there: compiled steps would round otherwise.
     settles = run.sweeps <= repeat.length // 2
-    choice = Choice(repeat.name, parts, chosen, step_seconds=step, sweeps=run.sweeps)
+    choice = Choice(repeat.name, parts, chosen, step_seconds=step, sweeps=run.sweeps, by_sweeps=True)
     return (choice, run) if settles else _or_fused(situation, choice, step, run)
 
 
@@ -134,7 +134,7 @@ def _choose_endless(situation: Situation, step: float, asking: ProbeRun) -> tupl
     reason = f"every step is the same map, and {needed}"
     chosen = Candidate(text_of(parts), "eager", run.seconds, "measured", reason)
     asked = Candidate(str(FixedPoint(whole(repeat))), "eager", asking.seconds, "measured", "it asks after each step")
-    choice = Choice(repeat.name, parts, chosen, () if is_free else (asked,), step_seconds=step)
+    choice = Choice(repeat.name, parts, chosen, () if is_free else (asked,), step_seconds=step, by_sweeps=True)
     return _or_fused(situation, replace(choice, sweeps=asking.sweeps if is_free else None), step, run)
 
 
@@ -144,7 +144,8 @@ def _or_fused(situation: Situation, choice: Choice, step: float, run: ProbeRun) 
     for trial in fused:
         if trial.sweeps is not None and trial.seconds * MARGIN < run.seconds:
             rejected = (choice.chosen, *choice.rejected)
-            return Choice(choice.repeat, trial.parts, trial.candidate, rejected, step_seconds=step), run
+            compiled = Choice(choice.repeat, trial.parts, trial.candidate, rejected, step_seconds=step)
+            return replace(compiled, by_sweeps=choice.by_sweeps), run
     return replace(choice, rejected=(*choice.rejected, *(trial.candidate for trial in fused))), run
 
 
@@ -180,6 +181,7 @@ def _choose_sum(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
 def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, ProbeRun]:
     repeat, causality = situation.repeat, situation.proofs.causality
     trials = _trials(situation, step)
+    by_sweeps = any(map(_is_by_sweeps, trials))
     finished = [trial for trial in trials if trial.sweeps is not None]
     rejected = [trial.candidate for trial in trials if trial.sweeps is None]
     best = min(finished, key=lambda trial: trial.seconds, default=None)
@@ -189,7 +191,7 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Probe
     if best is None or best.seconds * MARGIN > step * repeat.length:
         others = (*(trial.candidate for trial in finished), *rejected)
         choice, run = _sequential(situation, step, others)
-        return replace(choice, causal=causality.found, depth=causality.depth), run
+        return replace(choice, causal=causality.found, depth=causality.depth, by_sweeps=by_sweeps), run
     others = (_derived(repeat, step), *(trial.candidate for trial in finished if trial is not best), *rejected)
     choice = Choice(
         repeat.name,
@@ -201,8 +203,13 @@ def _choose_recurrence(situation: Situation, step: float) -> tuple[Choice, Probe
         best.sweep,
         best.sweeps or None,
         causality.depth,
+        by_sweeps=by_sweeps,
     )
     return choice, run_parts(repeat, situation.values, best.parts, situation.stop)
+
+
+def _is_by_sweeps(trial: Trial) -> bool:
+    return isinstance(trial.parts[0], Iterative) and trial.candidate.basis != "not tried"
 
 
 def _trials(situation: Situation, step: float) -> tuple[Trial, ...]:

@@ -10,8 +10,10 @@ from fxsolve.plan.budget import Budget
 from fxsolve.plan.purse import Purse
 from fxsolve.plan.rent import Rent
 from fxsolve.runtime.cache import Group, Variant
-from fxsolve.runtime.entries import Options
+from fxsolve.runtime.entries import Entry, Options
 from fxsolve.state.processes import in_group
+
+_FEW = 50  # times as long as a decision took, calls run until it costs little to decide anew
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,22 @@ class Account:
         """Why a new signature is not recorded yet; what the user asks for by name is."""
         return self.ledger.why_not_record() if self._is_automatic() else ""
 
-    def ran(self, variant: Variant, seconds: float) -> None:
-        """A call was answered by a variant, in so many seconds; as written, it may have taken longer."""
-        self.lose(variant)
-        self.ledger.run(max(seconds, variant.report.original_seconds or 0.0))
+    def ran(self, variant: Variant, seconds: float, calls: int = 1) -> None:
+        """Calls were answered by a variant, each in so many seconds; as written, they may have taken longer."""
+        self.lose(variant, calls)
+        self.ledger.run(calls * max(seconds, variant.report.original_seconds or 0.0))
         if variant.lasts is not None:
-            variant.lasts -= seconds
+            variant.lasts -= calls * seconds
+
+    def holds(self, entry: Entry, seconds: float, before: float | None) -> float | None:
+        """For how many seconds of calls it is not asked again whether to leave a program alone.
+
+        That is twice as long as `before`: to spend the `seconds` of a decision again costs a fiftieth of what calls
+        take, and less and less. A group of processes, whose clocks differ, asks once.
+        """
+        if not (entry.by_sweeps and seconds and self._is_automatic()):
+            return None
+        return max(_FEW * seconds, 2 * (before or 0.0))
 
     def lose(self, variant: Variant | None, calls: int = 1) -> None:
         """Compiled steps may have answered so many calls faster."""

@@ -44,8 +44,8 @@ class EntryInfo:
 class Variant:
     """One recording of a signature, and how often it answered a call after the first.
 
-    In a `contest`, the original answers every second one. Where nothing was recorded, the signature `lasts` for so many
-    seconds of calls.
+    In a `contest`, the original answers every second one. Where nothing was recorded, or what was decided may be
+    otherwise with other weights, the signature `lasts` for so many seconds of calls.
     """
 
     entry: Entry
@@ -55,7 +55,7 @@ class Variant:
 
     @property
     def is_over(self) -> bool:
-        """Whether its calls have taken as long as a recording would."""
+        """Whether its calls have taken so long that another recording costs little beside them."""
         return self.lasts is not None and self.lasts < 0
 
     @property
@@ -73,7 +73,7 @@ class Variant:
 
 def variant_of(entry: Entry, calls: int = 0) -> Variant:
     """What answers by an entry, and how often it did before."""
-    return Variant(entry, calls, Contest() if entry.is_close else None)
+    return Variant(entry, calls, Contest() if entry.is_close else None, entry.holds if entry.ready is None else None)
 
 
 @dataclass

@@ -27,7 +27,7 @@ from fxsolve.runtime.planned import planned
 from fxsolve.runtime.purchase import buy
 from fxsolve.runtime.rehearsal import Rehearsal
 from fxsolve.runtime.relatives import Relatives
-from fxsolve.runtime.remembering import remember_purchase
+from fxsolve.runtime.remembering import forget, remember_purchase
 from fxsolve.runtime.siblings import Siblings
 from fxsolve.runtime.telling import Telling
 from fxsolve.runtime.turns import take_turn
@@ -69,7 +69,6 @@ class Runtime:
         """One call of the program, which is not resting."""
         if is_observed():
             return self.program(*args, **kwargs)
-        self._account.lose(self.latest, self.patience.rested())
         began = seconds_now()
         original = Original(self.program, args, kwargs)
         call = self._read(original)
@@ -127,7 +126,7 @@ class Runtime:
     def _count(self, group: Group | None, seconds: float, reading: float) -> None:
         """A call took so long, of which it was read in `reading` seconds."""
         if group is not None and (usual := group.usual) is not None:
-            self._account.ran(usual, seconds)
+            self._account.ran(usual, seconds, 1 + self.patience.rested())
             self.patience.answered(usual.entry.ready is None, reading > _DEAR * seconds)
 
     def _buy(self, group: Group, call: CallKey, original: Original) -> None:
@@ -148,7 +147,8 @@ class Runtime:
         group = self._cache.find(call.key)
         if group is not None and group.usual is not None and group.usual.is_over:
             self._cache.forget(call.key)
-            return self._built(call, None, original)
+            forget(group.usual.entry)  # what was left alone may be solved in fewer sweeps by now
+            return self._built(call, None, original, group.usual.entry.holds)
         if group is None and (reason := self.patience.why_unseen(call)):
             return self._told(self._run_alone(reason, describe_call(call), original))
         if group is None and (reason := self._account.why_not_record()):
@@ -164,7 +164,7 @@ class Runtime:
             return result
         return self._built(call, group, original)
 
-    def _built(self, call: CallKey, group: Group | None, original: Original) -> Any:
+    def _built(self, call: CallKey, group: Group | None, original: Original, held: float | None = None) -> Any:
         relatives = Relatives(self._families.find(call), self._rehearsal) if group is None else Relatives()
         filed = call
 
@@ -188,7 +188,9 @@ class Runtime:
         except Exception:
             self.patience.lost()
             raise
-        self._account.ledger.work(seconds_now() - began)
+        took = seconds_now() - began
+        self._account.ledger.work(took)
+        entry = replace(entry, holds=self._account.holds(entry, took, held))
         self.patience.recorded(entry)
         self._siblings.add(filed, (original.args, original.kwargs), entry)
         if self._is_for_later(entry, call, original, is_known=bool(earlier)):

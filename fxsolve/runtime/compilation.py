@@ -59,6 +59,7 @@ class Compilation:
     settled: Decided | None = None
     is_close: bool = False
     may_decide: bool = False
+    by_sweeps: bool = False
 
     def entry(self) -> Entry:
         """What is to answer such calls."""
@@ -85,7 +86,8 @@ class Compilation:
         nothing = {"schedule": "original", "certificates": (), "traces": ()}
         report = replace(self.maker.report, status="left alone", reason=reason, **nothing)
         system = self.parts.system if self.parts is not None else None
-        return Entry(report, prospect=self._prospect(), system=system, settled=self.settled)
+        entry = Entry(report, prospect=self._prospect(), system=system, settled=self.settled)
+        return replace(entry, by_sweeps=self.by_sweeps)
 
     def _prospect(self) -> Prospect | None:
         """What compiled steps are predicted to save later."""
@@ -110,7 +112,7 @@ class Compilation:
         entry = Entry(self.maker.report, ready, decision, kept, prospect=self._prospect(), is_close=self.is_close)
         stops = folded(captured) if any(one.until is not None for one in repeats) else None
         entry = replace(entry, folded=stops, system=parts.system, settled=self.settled)
-        return replace(entry, may_decide=self.may_decide)
+        return replace(entry, may_decide=self.may_decide, by_sweeps=self.by_sweeps)
 
     def _asked(self, parts: Partition) -> Verdict:
         """What the user asks for; of a plan, what it decides about this system. Raises for what is left alone."""
@@ -165,6 +167,7 @@ class Compilation:
         try:
             with plain_torch():
                 self.made = self.maker.best(parts)
+            self.by_sweeps = any(choice.by_sweeps for choice in self.made[0].choices)
             reason = self._race(self.made[1])
         except LeftAloneError as error:
             reason = str(error)
@@ -175,13 +178,16 @@ class Compilation:
         prospect, report = self._prospect(), self.maker.report
         gain, price = (prospect.saving, prospect.price) if prospect is not None else (0.0, 0.0)
         sweeps = sweeps_of(report.certificates)
-        measured = Measured(report.original_seconds, report.emitted_seconds, gain, price, self.is_close, sweeps)
+        measured = Measured(
+            report.original_seconds, report.emitted_seconds, gain, price, self.is_close, sweeps, self.by_sweeps
+        )
         schedule = str(self.made[0].schedule) if self.made is not None else ""
         return Verdict(schedule, self.maker.tolerance, reason, measured=measured)
 
     def _adopted(self, parts: Partition, verdict: Verdict) -> Made | None:
         """What was decided elsewhere, checked on what this process has recorded; None for the original."""
         found = verdict.measured or Measured()
+        self.by_sweeps = found.by_sweeps
         self.maker.report = replace(self.maker.report, original_seconds=found.original, emitted_seconds=found.emitted)
         if verdict.reason and not found.gain:
             return None

@@ -59,7 +59,8 @@ class Entry:
     `is_undecided` that no loop was found, but that there may be one where the program reads other values. `folded` is
     kept of a program with loops that stop on a value, and `prospect` of one that compiled steps may make faster. Where
     it `is_close` which form is faster, calls decide, and where they `may_decide`, they do so again later. `system` is
-    there wherever loops were looked for, and `settled` where it was decided how to solve them.
+    there wherever loops were looked for, and `settled` where it was decided how to solve them; where that was
+    `by_sweeps`, to leave the program alone is right for so many seconds of calls as it `holds`.
     """
 
     report: Report
@@ -75,3 +76,5 @@ class Entry:
     may_decide: bool = False
     system: System | None = None
     settled: Decided | None = None
+    by_sweeps: bool = False
+    holds: float | None = None

@@ -12,7 +12,13 @@ def remember(entry: Entry) -> None:
     if entry.settled is None or entry.prospect is not None:
         return
     sweeps = sweeps_of(report.certificates)
-    measured = Measured(report.original_seconds, report.emitted_seconds, is_close=entry.is_close, sweeps=sweeps)
+    measured = Measured(
+        report.original_seconds,
+        report.emitted_seconds,
+        is_close=entry.is_close,
+        sweeps=sweeps,
+        by_sweeps=entry.by_sweeps,
+    )
     reason = report.reason if entry.ready is None else ""
     schedule = str(entry.decision.schedule) if entry.ready is not None and entry.decision is not None else ""
     entry.settled.source.publish(Verdict(schedule, entry.settled.tolerance, reason, measured=measured))
@@ -30,7 +36,9 @@ def remember_purchase(before: Entry, bought: Entry) -> None:
     gain = then - now if now is not None and then is not None else prospect.saving
     reason = before.report.reason if before.ready is None else ""
     price, sweeps = _AGAIN * prospect.price, sweeps_of(before.report.certificates)
-    measured = Measured(before.report.original_seconds, then, max(gain, 0.0), price, before.is_close, sweeps)
+    measured = Measured(
+        before.report.original_seconds, then, max(gain, 0.0), price, before.is_close, sweeps, before.by_sweeps
+    )
     verdict = Verdict(str(prospect.schedule), before.settled.tolerance, reason, measured=measured)
     before.settled.source.publish(verdict)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fxsolve.economy.clock import seconds_now
 from fxsolve.runtime.attempts import MISS, Attempts, noted
-from fxsolve.runtime.cache import Cache, Group, Variant
+from fxsolve.runtime.cache import Cache, Group, Variant, variant_of
 from fxsolve.runtime.contest import AGAIN, FAR_AHEAD, Contest
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.guard_keys import CallKey
@@ -68,6 +68,6 @@ def _settle(group: Group, variant: Variant, contest: Contest) -> None:
         reason = f"sequential is best here: in these calls, the emitted module takes {fast / slow:.2f} times as long"
         nothing = {"schedule": "original", "certificates": (), "traces": ()}
         report = replace(report, status="left alone", reason=reason, **nothing)
-        lost = Variant(replace(entry, report=report, ready=None), variant.calls)
+        lost = variant_of(replace(entry, report=report, ready=None), variant.calls)
         group.retire(lost)
         remember(lost.entry)

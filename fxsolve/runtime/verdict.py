@@ -18,7 +18,8 @@ class Measured:
     """Seconds of one call of the original and of the emitted module, and what compiled steps are predicted to give.
 
     They save `gain` seconds a call, and cost `price`; both are 0 where nothing is left to be bought. Where it
-    `is_close`, calls to come are to decide which form is faster. The recorded run took so many `sweeps`, of all loops.
+    `is_close`, calls to come are to decide which form is faster. The recorded run took so many `sweeps`, of all loops;
+    where it was decided `by_sweeps`, whatever form is the faster one, other weights may change that.
     """
 
     original: float | None = None
@@ -27,6 +28,7 @@ class Measured:
     price: float = 0.0
     is_close: bool = False
     sweeps: int = 0
+    by_sweeps: bool = False
 
 
 def sweeps_of(certificates: Iterable[Certificate]) -> int:
@@ -70,7 +72,9 @@ def read_verdict(data: Any) -> Verdict:
     if not (schedule or reason):
         raise ValueError("nothing is decided")
     sweeps = int(_number(measured.get("sweeps", 0)))
-    found = Measured(original, emitted, gain, price, measured.get("is_close") is True, sweeps)
+    found = Measured(
+        original, emitted, gain, price, measured.get("is_close") is True, sweeps, measured.get("by_sweeps") is True
+    )
     return Verdict(schedule, tolerance, reason, measured=found)
 
 
