@@ -1,13 +1,13 @@
 """Seconds that operations would take on a nominal machine: equal in every run, where a clock may decide nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import flop_registry
 
 from fxsolve.torch_compat.dispatch import TorchDispatchMode
+from fxsolve.torch_compat.operators import flop_rule
 
 # One thread of the CPU that the prices were measured on.
 _OP_SECONDS = 2e-6
@@ -33,7 +33,7 @@ class WorkCounter(TorchDispatchMode):
 
 
 def _flops(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> float:
-    count: Callable[..., Any] | None = flop_registry.get(func.overloadpacket)
+    count = flop_rule(func)
     return count(*args, **kwargs, out_val=result) if count is not None else 0
 
 

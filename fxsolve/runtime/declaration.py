@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,12 @@ from fxsolve.torch_compat.trees import pytree
 
 # The types of torch.export.Dim.AUTO, and of 2 * Dim("n"), have no public names.
 _Hint = type(Dim.AUTO)
-_Derived = type(Dim("n") + 1)
+
+
+@cache
+def _derived() -> type:
+    """Found late: making a `Dim` imports sympy."""
+    return type(Dim("n") + 1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def _read(part: Any) -> Shapes:
         return tuple(map(_read, part))
     if isinstance(part, str):
         return Size(part)
-    if isinstance(part, _Derived):
+    if isinstance(part, _derived()):
         root: Any = part
         offset = root.fn(0)
         low, high = _bounds(root.root.min, root.root.max)

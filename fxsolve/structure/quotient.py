@@ -8,8 +8,6 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import networkx as nx
-
 Node = TypeVar("Node", bound=Hashable)
 Reads = Sequence[Collection[int]]
 
@@ -49,6 +47,8 @@ def skips_of(reads: Reads) -> list[Skip]:
 
 def longest_path(reads: Mapping[Node, Iterable[Node]], costs: Mapping[Node, float]) -> float:
     """The largest sum of costs along one chain."""
+    import networkx as nx  # late: most programs have no use for it
+
     graph = nx.DiGraph()
     graph.add_nodes_from(reads)
     graph.add_edges_from((source, target) for target, sources in reads.items() for source in sources)
@@ -63,6 +63,8 @@ def waists(reads: Reads) -> list[int]:
 
     They are the dominators of what comes last (Lengauer and Tarjan 1979, as networkx has them).
     """
+    import networkx as nx  # late: most programs have no use for it
+
     start, end = -1, len(reads)
     readers = readers_of(reads)
     graph = nx.DiGraph([(start, end)] if not reads else [])

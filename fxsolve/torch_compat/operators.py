@@ -50,6 +50,13 @@ def once_each(function: Callable[[OpOverload], _Known]) -> Callable[[OpOverload]
     return tell
 
 
+def flop_rule(function: OpOverload) -> Callable[..., Any] | None:
+    """How torch counts what a product, convolution or attention multiplies and adds; None of other operators."""
+    from torch.utils.flop_counter import flop_registry  # late: it imports triton
+
+    return flop_registry.get(function.overloadpacket)
+
+
 @once_each
 def has_batching_rule(function: OpOverload) -> bool:
     """Whether vmap runs the operator for a whole batch; others it would run entry by entry."""

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import fx
-from torch.utils.flop_counter import flop_registry
 
 from fxsolve.ir.meta import empty_like_spec
 from fxsolve.ir.spec import Block
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.structure.grouping import CallGraph, Path
-from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.torch_compat.operators import OpOverload, flop_rule
 
 
 class BlockCalls:
@@ -62,12 +61,13 @@ class BlockCalls:
 
 def cost_of(node: fx.Node) -> int:
     """The multiplications and additions of a product, convolution or attention; 0 for any other call."""
-    if not isinstance(node.target, OpOverload) or node.target.overloadpacket not in flop_registry:
+    rule = flop_rule(node.target) if isinstance(node.target, OpOverload) else None
+    if rule is None:
         return 0
     if not all("spec" in source.meta for source in (node, *node.all_input_nodes)):
         return 0
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: empty_like_spec(source.meta["spec"]))
-    return flop_registry[node.target.overloadpacket](*args, **kwargs, out_val=empty_like_spec(node.meta["spec"]))
+    return rule(*args, **kwargs, out_val=empty_like_spec(node.meta["spec"]))
 
 
 def cost_of_body(body: fx.GraphModule) -> int:
