@@ -20,6 +20,7 @@ from fxsolve.rewrite.blocks.names import owners_of
 from fxsolve.rewrite.blocks.split import split_blocks
 from fxsolve.rewrite.pipeline import REWRITES, ROUNDED
 from fxsolve.rewrite.prune import prune
+from fxsolve.rewrite.recorded.added_rows import add_rows
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
@@ -29,6 +30,7 @@ from fxsolve.rewrite.recorded.overwritten import join_overwritten
 from fxsolve.rewrite.recorded.read_back import read_back
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
+from fxsolve.rewrite.recorded.undone_views import undo_views
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Partition:
 # In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
 # a graph or a system that computes the same; tests look at what stands between any two.
 GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (
+    undo_views,
     drop_idle_writes,
+    add_rows,
     choose_masked,
     write_pieces,
     join_overwritten,

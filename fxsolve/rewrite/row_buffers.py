@@ -97,16 +97,17 @@ class RowBuffer:
         return MadeBy(write, distance) if found == expected else None
 
     def order(self) -> tuple[int, ...] | None:
-        """The order in which the rows of all steps, put there write by write, are those that stand there in the end."""
-        if any(as_range(write.rows) is None for write in self.writes):
-            return None
+        """The order in which the rows of all steps, put there write by write, are those that stand there in the end.
+
+        Writes of which nothing is left are not among them.
+        """
         steps = zip(*(write.rows for write in self.writes), strict=True)
         latest = {row: k for rows in steps for k, row in enumerate(rows)}
+        left = [k for k, write in enumerate(self.writes) if any(latest[row] == k for row in write.rows)]
+        if any(as_range(self.writes[k].rows) is None for k in left):
+            return None
         sorter = TopologicalSorter(
-            {
-                k: {j for j, one in enumerate(self.writes) if j != k and any(latest[row] == k for row in one.rows)}
-                for k in range(len(self.writes))
-            }
+            {k: {j for j in left if j != k and any(latest[row] == k for row in self.writes[j].rows)} for k in left}
         )
         try:
             return tuple(sorter.static_order())

@@ -30,6 +30,7 @@ from fxsolve.rewrite.merge import flatten_buffers, merge_selections
 from fxsolve.rewrite.pipeline import hoist_invariants, rewrite, simplify, split
 from fxsolve.rewrite.prefix import find_prefixes
 from fxsolve.rewrite.prune import prune
+from fxsolve.rewrite.recorded.added_rows import add_rows
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
@@ -39,6 +40,7 @@ from fxsolve.rewrite.recorded.overwritten import join_overwritten
 from fxsolve.rewrite.recorded.read_back import read_back
 from fxsolve.rewrite.recorded.repeated import settle_writes
 from fxsolve.rewrite.recorded.unbound import read_unbound
+from fxsolve.rewrite.recorded.undone_views import undo_views
 from fxsolve.rewrite.restrict import restrict
 from fxsolve.rewrite.rows import read_rows
 from fxsolve.rewrite.slices import lift_slices
@@ -204,6 +206,10 @@ CASES = [
          partial(_on_flat_graph, lambda program: pin_layouts(program.module.graph, program.roles))),
     Case("settle_writes", small.masked_at_every_step, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: settle_writes(program.module.graph, program).graph)),
+    Case("undo_views", small.added_to_rows_of_a_view, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: undo_views(program.module.graph))),
+    Case("add_rows", small.rows_added_up, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: add_rows(program.module.graph))),
     Case("drop_idle_writes", small.added_to_its_own_rows, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: drop_idle_writes(program.module.graph))),
     Case("choose_masked", small.set_where_it_is_low, (SEQUENCE,),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
+from fxsolve.ir.spec import Lag
 from fxsolve.report.report import Report
 
 T, B, N, CALLS = 9, 2, 3, 3
@@ -40,6 +41,16 @@ class InColumns(Rowwise):
 class Added(Rowwise):
     def forward(self, x: Tensor) -> Tensor:
         y = self.first * 2
+        for t in range(T):
+            y[t + 1] += self.step(y[t].clone(), x[t])
+        return y
+
+
+class AddedInAView(Rowwise):
+    """The rows are those of what a layer makes of all steps, which is a view of its own rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(self.first)
         for t in range(T):
             y[t + 1] += self.step(y[t].clone(), x[t])
         return y
@@ -123,7 +134,7 @@ class WholeToo(Rowwise):
         return y
 
 
-ROWS = [Rowwise, InColumns, TwoBack, ReadTwice, Downwards, Copied, Fresh, FilledOnly]
+ROWS = [Rowwise, InColumns, Added, AddedInAView, TwoBack, ReadTwice, Downwards, Copied, Fresh, FilledOnly]
 
 
 def trained(kind: Callable[[], nn.Module], schedule: str) -> Report:
@@ -150,9 +161,20 @@ def test_their_backward_passes_are_solved_for_all_steps_at_once(kind: Callable[[
     assert {loop.chosen.schedule.partition("(")[0] for loop in report.loops} <= {"jacobi", "sum"}
 
 
-@pytest.mark.parametrize("kind", [*ROWS, Added, Overwritten, WholeToo])
+@pytest.mark.parametrize("kind", [*ROWS, Overwritten, WholeToo])
 def test_in_order_they_are_the_program(kind: Callable[[], nn.Module], doubles: None) -> None:
     trained(kind, "gs")
+
+
+@pytest.mark.parametrize("kind", [Added, AddedInAView])
+def test_rows_that_are_added_to_are_handed_on_one_by_one(kind: Callable[[], nn.Module]) -> None:
+    with torch.no_grad():
+        (loop,) = fxsolve.partition(fxsolve.capture(kind(), torch.randn(T, B, N))).system.repeats[-1:]
+    placeholders = loop.body.graph.find_nodes(op="placeholder")
+    shapes = [
+        node.meta["spec"].shape for node, read in zip(placeholders, loop.reads, strict=True) if isinstance(read, Lag)
+    ]
+    assert shapes == [(B, N)]
 
 
 def test_a_gradient_that_is_handed_on_between_two_writes_of_a_step_stays_a_buffer(doubles: None) -> None:

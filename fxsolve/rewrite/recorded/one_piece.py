@@ -77,7 +77,7 @@ def write_pieces(graph: fx.Graph) -> fx.Graph:
 def _erase_fills(graph: fx.Graph, pieces: list[fx.Node]) -> None:
     """Constants that nothing joins any more would make of each step another one."""
     for piece in pieces:
-        if not piece.users and _filled_with(piece) is not None:
+        if not piece.users and filled_with(piece) is not None:
             graph.erase_node(piece)
 
 
@@ -191,11 +191,11 @@ def _part(piece: fx.Node, join: fx.Node) -> tuple[fx.Node, int]:
 
 
 def _run(source: fx.Node, start: int, width: int) -> _Stretch:
-    number = _filled_with(source)
+    number = filled_with(source)
     return _Stretch(source, start, width) if number is None else _Stretch(("constant", repr(number)), None, width)
 
 
-def _filled_with(node: fx.Node) -> object:
+def filled_with(node: fx.Node) -> object:
     """The number in all entries of a tensor that is filled with one, None for others."""
     if not isinstance(node.target, OpOverload) or not isinstance(
         fact_of(node.target, FACTS).access, (ConstantFill, Made)
