@@ -25,10 +25,10 @@ from fxsolve.solvers.stop import Stop
 
 FUSED_CALLS = 200  # ops in one compiled call
 FUSED_STEPS = 12
-FEWER_STEPS = (4, 2, 1)
+LEAST_CHUNKS = 4  # compiled calls of a loop
 OVERHEAD_BOUND = 20e-6  # mean time of an op below which fusing pays
 MOST_GAIN = 8  # a solve that is faster than the steps by this factor is not compared with fused ones
-CALL_OPS = 6  # what a compiled call costs besides its steps, in ops that are not compiled
+CALL_OPS = 10  # what a compiled call costs besides its steps, in ops that are not compiled
 COMPILED_OPS = 1.2  # what it costs to compile an op, over 5,000 runs, in ops that are not compiled
 MEASUREMENTS = 3  # behind seconds of compilation, milliseconds that other programs may disturb less
 
@@ -119,10 +119,8 @@ def choose_unroll(length: int, calls: int, most: int, solves: int = 1) -> int:
     The more of them, the fewer calls; but what is left over of a short loop runs step by step, and uncompiled, and
     compiling takes longer. The loop is solved `solves` times in a run.
     """
-    full = min(FUSED_STEPS, max(1, FUSED_CALLS // calls))
-    if length < 4 * full:
-        return 0
-    numbers = [n for n in (full, *FEWER_STEPS) if n <= full and n * calls <= most]
+    full = min(FUSED_STEPS, max(1, FUSED_CALLS // calls), length // LEAST_CHUNKS)
+    numbers = [n for n in range(full, 0, -1) if n * calls <= most]
 
     def cost(unroll: int) -> float:
         first = _uncompiled(length, unroll)
