@@ -89,13 +89,15 @@ def find_slices(
         if dim is None or (last := starts[dim] + (length - 1) * (each // steps[dim])) >= shape[dim]:
             return None
         taken[dim] = (starts[dim], last + 1, each // steps[dim])
-    takes = [
-        (aten.slice.Tensor, (dim, *taken[dim])) if dim in taken else (aten.select.int, (dim, starts[dim]))
-        for dim in reversed(range(len(shape)))
-        if taken.get(dim) != (0, shape[dim], 1)
+    # Entries first, so that what is left of a row is a part of that row.
+    entries = [(aten.select.int, (dim, starts[dim])) for dim in reversed(range(len(shape))) if dim not in taken]
+    parts = [
+        (aten.slice.Tensor, (place, *taken[dim]))
+        for place, dim in enumerate(sorted(taken))
+        if taken[dim] != (0, shape[dim], 1)
     ]
     order = tuple(map(sorted(taken).index, taken))
-    return SliceChain(tuple(takes), order, tuple(dim for dim, length in enumerate(size) if length == 1))
+    return SliceChain((*entries, *parts), order, tuple(dim for dim, length in enumerate(size) if length == 1))
 
 
 def _read(graph: fx.Graph, node: fx.Node, base: fx.Node, slices: SliceChain) -> fx.Node:
