@@ -101,21 +101,24 @@ def _noted(decision: Decision, notes: tuple[str, ...]) -> Decision:
 
 def emit(program: Program, partition: Partition, decision: Decision, tolerance: float | None = None) -> Emitted:
     """The executable module of a decision."""
-    return emit_module(program, partition.system, decision.schedule, as_stop(tolerance))
+    return emit_module(program, partition.system, _plan(decision, tolerance))
 
 
 def emit_system(system: System, decision: Decision, tolerance: float | None = None) -> fx.GraphModule:
     """The module of a system that no program was recorded for: its inputs, in their order, -> its outputs."""
     verify_schedule(decision.schedule, system)
-    return module_of_system(system, Plan(decision.schedule, as_stop(tolerance)))
+    return module_of_system(system, _plan(decision, tolerance))
 
 
 def emit_passes(
     program: Program, partition: Partition, decision: Decision, tolerance: float | None = None
 ) -> EmittedPasses:
     """The executable modules of a decision about a program with a recorded backward pass."""
-    plan = Plan(decision.schedule, as_stop(tolerance))
-    return emit_module_passes(program, partition.system, plan)
+    return emit_module_passes(program, partition.system, _plan(decision, tolerance))
+
+
+def _plan(decision: Decision, tolerance: float | None) -> Plan:
+    return Plan(decision.schedule, as_stop(tolerance), decision.turned)
 
 
 def as_stop(tolerance: float | None) -> Stop | None:

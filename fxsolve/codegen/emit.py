@@ -13,11 +13,11 @@ from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.own_memory import give_own_memory
 from fxsolve.codegen.values import NoiseInput, ProgramEmission
 from fxsolve.ir.spec import System
-from fxsolve.plan.schedule import Schedule
+from fxsolve.ir.strides import order_in_memory
+from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.solvers.lazy import as_lazy
-from fxsolve.solvers.stop import Stop
 
 Flags = Mapping[str, tuple[bool, bool]]  # of named values: conjugated, negated
 
@@ -41,10 +41,10 @@ class Emitted:
         return sample_noise(self.noise, draws)
 
 
-def emit(program: Program, system: System, schedule: Schedule, stop: Stop | None = None) -> Emitted:
-    """The module that solves `system` in the order of `schedule`; `stop` is the test of methods that name none."""
-    verify_schedule(schedule, system)
-    return emit_program(program, system, len(program.example.outputs), Plan(schedule, stop))
+def emit(program: Program, system: System, plan: Plan) -> Emitted:
+    """The module that solves `system` as planned."""
+    verify_schedule(plan.schedule, system)
+    return emit_program(program, system, len(program.example.outputs), plan)
 
 
 def emit_program(program: Program, system: System, results: int, plan: Plan) -> Emitted:
@@ -60,6 +60,8 @@ def emit_program(program: Program, system: System, results: int, plan: Plan) -> 
     returned = names[: len(program.example.outputs) - (program.backward.results if program.backward else 0)]
     if plan.chooses_strides():
         _lay_out(emission, program, returned)
+    for number in plan.turned:
+        _turn(emission, returned[number], spec_of(program.example.outputs[number]))
     own = give_own_memory(emission, program, returned)
     if has_flags(program.module.graph):
         set_flags(emission, flags_of(own, program.example.outputs))
@@ -73,6 +75,16 @@ def _lay_out(emission: ProgramEmission, program: Program, results: tuple[str, ..
         node = emission.values[name]
         if node.op == "call_function" and node.target is not torch.ops.aten.contiguous.default:
             emission.values[name] = emission.call(torch.ops.aten.contiguous.default, node)
+
+
+def _turn(emission: ProgramEmission, name: str, spec: TensorSpec) -> None:
+    """Lay out a result without gaps, its dimensions in the order in which they lay in memory while recording."""
+    order = order_in_memory(spec)
+    turned = emission.call(torch.ops.aten.permute.default, emission.values[name], order)
+    packed = emission.call(torch.ops.aten.contiguous.default, turned)
+    emission.values[name] = emission.call(
+        torch.ops.aten.permute.default, packed, [order.index(k) for k in range(len(order))]
+    )
 
 
 def flags_of(names: Iterable[str], recorded: Iterable[Tensor]) -> Flags:

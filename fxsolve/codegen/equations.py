@@ -17,10 +17,14 @@ from fxsolve.solvers.stop import Stop
 
 @dataclass(frozen=True)
 class Plan:
-    """How equations are solved; `stop` is the test of methods that name none, by default that of the states' dtype."""
+    """How equations are solved; `stop` is the test of methods that name none, by default that of the states' dtype.
+
+    The results of the numbers `turned` are laid out in memory as while recording.
+    """
 
     schedule: Schedule
     stop: Stop | None = None
+    turned: tuple[int, ...] = ()
 
     def chooses_strides(self) -> bool:
         """Whether batched or compiled steps may lay out their results in another way than the program does."""

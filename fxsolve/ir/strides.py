@@ -15,6 +15,24 @@ def is_contiguous(spec: TensorSpec) -> bool:
     return True
 
 
+def order_in_memory(spec: TensorSpec) -> list[int]:
+    """The dimensions of a value in the order in which they lie in memory."""
+    return sorted(range(len(spec.shape)), key=lambda dim: (-spec.stride[dim], dim))
+
+
+def is_dense(spec: TensorSpec) -> bool:
+    """Whether the entries lie without gaps, its dimensions in any order."""
+    order = order_in_memory(spec)
+    return is_contiguous(
+        spec._replace(shape=tuple(spec.shape[k] for k in order), stride=tuple(spec.stride[k] for k in order))
+    )
+
+
+def lies_as(one: TensorSpec, other: TensorSpec) -> bool:
+    """Whether two tensors of one shape lie in memory in one way, but for dimensions of one entry."""
+    return all(a == b or size == 1 for size, a, b in zip(one.shape, one.stride, other.stride, strict=True))
+
+
 def contiguous(spec: TensorSpec, shape: tuple[int, ...]) -> TensorSpec:
     """The spec with another shape, laid out in order and without gaps."""
     return spec._replace(shape=shape, stride=torch.empty(shape, device="meta").stride())

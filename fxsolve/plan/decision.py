@@ -55,10 +55,12 @@ class Choice:
 class Decision:
     """A schedule for a whole system.
 
-    `offers` are compilations that were not made, but may be later.
+    `offers` are compilations that were not made, but may be later. The results of the numbers `turned` do not lie in
+    memory as the program's do, unless they are laid out so.
     """
 
     schedule: Schedule
     choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
     offers: tuple[Offer, ...] = ()
+    turned: tuple[int, ...] = ()

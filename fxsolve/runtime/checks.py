@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import GuardError
+from fxsolve.ir.strides import is_dense, lies_as
+from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.schedule import is_iterative
 from fxsolve.report.data import Check
@@ -20,13 +24,17 @@ from fxsolve.solvers.trace import Trace, traces
 
 @dataclass(frozen=True)
 class Checked:
-    """How far the module is from the recorded run; `fault` is the reason not to use it, "" where there is none."""
+    """How far the module is from the recorded run; `fault` is the reason not to use it, "" where there is none.
+
+    Results of the numbers `turned` have no gaps in memory in either, and lie there in another order.
+    """
 
     results: Check
     gradients: Check | None
     certificates: tuple[Certificate, ...]
     traces: tuple[Trace, ...]
     fault: str = ""
+    turned: tuple[int, ...] = ()
 
 
 def check_example(emitted: Emitted | Differentiable, captured: Program, decision: Decision, stop: float) -> Checked:
@@ -46,13 +54,19 @@ def check_example(emitted: Emitted | Differentiable, captured: Program, decision
     results = check(outputs[:count], recorded[:count], stop)
     if not within(results):
         return Checked(results, None, tuple(proved), tuple(swept), f"the emitted module {_differs(results)}")
+    turned = tuple(k for k, pair in enumerate(zip(outputs[:count], recorded, strict=False)) if _is_turned(*pair))
     if not outputs[count:]:
-        return Checked(results, None, tuple(proved), tuple(swept))
+        return Checked(results, None, tuple(proved), tuple(swept), "", turned)
     gradients = check_gradients(outputs[count:], recorded[count:], stop)
     what = "the emitted backward pass, relative to the largest entries,"
-    return Checked(
-        results, gradients, tuple(proved), tuple(swept), "" if within(gradients) else f"{what} {_differs(gradients)}"
-    )
+    fault = "" if within(gradients) else f"{what} {_differs(gradients)}"
+    return Checked(results, gradients, tuple(proved), tuple(swept), fault, turned)
+
+
+def _is_turned(result: Tensor, recorded: Tensor) -> bool:
+    """Whether a result lies in memory in another way than what was recorded, which has no gaps."""
+    wanted = spec_of(recorded)
+    return is_dense(wanted) and not lies_as(spec_of(result), wanted)
 
 
 def _differs(found: Check) -> str:

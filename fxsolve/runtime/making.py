@@ -91,7 +91,9 @@ class Maker:
         schedule_text = str(decision.schedule)
         self.report = replace(self.report, status="emitted", schedule=schedule_text, loops=loops, notes=notes)
         stop = loosest_stop(parts.system, decision.schedule, as_stop(tolerance))
-        self.clock.time("check", self._check, emitted, decision, stop)
+        turned = self.clock.time("check", self._check, emitted, decision, stop)
+        if turned and not decision.turned:
+            return self._try(parts, replace(decision, turned=turned), tolerance)
         self.report = replace(self.report, stop=stop)
         return emitted
 
@@ -101,14 +103,15 @@ class Maker:
             return self.clock.time("emit", emit, *settings)
         return make_differentiable(self.captured, self.clock.time("emit", emit_passes, *settings))
 
-    def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> None:
-        """The emitted module must reproduce the recorded run."""
+    def _check(self, emitted: Emitted | Differentiable, decision: Decision, stop: float) -> tuple[int, ...]:
+        """The emitted module must reproduce the recorded run; the results that lie in memory in another way."""
         found = check_example(emitted, self.captured, decision, stop)
         self.report = replace(self.report, check=found.results, certificates=found.certificates, traces=found.traces)
         if found.gradients is not None:
             self.report = replace(self.report, gradient_check=found.gradients)
         if found.fault:
             raise DiffersError(found.fault)
+        return found.turned
 
 
 def _attributed(decision: Decision, note: str) -> Decision:

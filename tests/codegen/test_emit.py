@@ -15,6 +15,7 @@ import fxsolve
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted, emit
+from fxsolve.codegen.equations import Plan
 from fxsolve.errors import GuardError, ScheduleError
 from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Repeat, System
@@ -35,7 +36,7 @@ EXACT = Stop(0.0, 0.0)
 def emitted(program: Program, text: str, stop: Stop | None = None) -> Emitted:
     system = partition(program).system
     safe = legalize_unproved(system, parse_schedule(text, system), known_values(system, constants_of(program)))
-    return emit(program, system, safe.schedule, stop)
+    return emit(program, system, Plan(safe.schedule, stop))
 
 
 def fused(names: Iterable[str], unroll: int) -> str:
@@ -151,7 +152,7 @@ def test_a_schedule_that_leaves_an_equation_out_is_an_error() -> None:
     program = programs.reversed_time.captured()
     system = partition(program).system
     with pytest.raises(ScheduleError, match="the schedule solves 0 of 7 steps of loop0"):
-        emit(program, system, GaussSeidel((Apply("block0"),)))
+        emit(program, system, Plan(GaussSeidel((Apply("block0"),))))
 
 
 def test_draws_of_a_loop_come_as_one_stack() -> None:

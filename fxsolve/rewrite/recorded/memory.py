@@ -11,7 +11,7 @@ from fxsolve.capture.program import Role
 from fxsolve.errors import PartitionError
 from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import arguments, is_view
-from fxsolve.ir.strides import is_contiguous
+from fxsolve.ir.strides import is_dense, order_in_memory
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Expanded, Permuted, Reshaped, SameEntries
 from fxsolve.ops.facts import FACTS, fact_of
@@ -54,11 +54,6 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
     return copied
 
 
-def _as_laid_out(spec: TensorSpec) -> list[int]:
-    """The dimensions of a value in the order in which they lie in memory."""
-    return sorted(range(len(spec.shape)), key=lambda dim: (-spec.stride[dim], dim))
-
-
 def has_flags(graph: fx.Graph) -> bool:
     """Whether some values may be conjugated or negated by a flag, which solvers do not hand on."""
     return any(node.target in _FLAGGING for node in graph.nodes)
@@ -81,9 +76,7 @@ def resolve_flags(graph: fx.Graph) -> fx.Graph:
 def _check(node: fx.Node, roles: Mapping[str, Role], is_shared: bool) -> None:
     """Raise `PartitionError` where a copy of its argument would not do."""
     spec: TensorSpec = node.all_input_nodes[0].meta["spec"]
-    order = _as_laid_out(spec)
-    turned = spec._replace(shape=tuple(spec.shape[k] for k in order), stride=tuple(spec.stride[k] for k in order))
-    if is_shared or not is_contiguous(turned) or not _lies_within(node, roles):
+    if is_shared or not is_dense(spec) or not _lies_within(node, roles):
         _refuse(node)
 
 
@@ -94,7 +87,7 @@ def _refuse(node: fx.Node) -> NoReturn:
 
 def _pin(graph: fx.Graph, node: fx.Node) -> None:
     base = node.all_input_nodes[0]
-    order = _as_laid_out(base.meta["spec"])
+    order = order_in_memory(base.meta["spec"])
     is_turned = order != sorted(order)
     if is_turned and node.target is aten.as_strided_scatter.default:
         _refuse(node)
