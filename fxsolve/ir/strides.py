@@ -43,6 +43,11 @@ def stacked(spec: TensorSpec, steps: int) -> TensorSpec:
     return contiguous(spec, (steps, *spec.shape))
 
 
+def span(spec: TensorSpec) -> int:
+    """The entries of memory from the first to the last one of a tensor that is not empty, gaps included."""
+    return 1 + sum(stride * (size - 1) for stride, size in zip(spec.stride, spec.shape, strict=True))
+
+
 def overlaps(spec: TensorSpec) -> bool:
     """Whether two entries may share memory, as those of an expanded tensor do."""
     reached = 0

@@ -6,11 +6,13 @@ from torch import fx
 from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.calls import is_join, join_dim
 from fxsolve.ir.steps import slice_steps
+from fxsolve.ir.strides import is_contiguous, span
 from fxsolve.loops.rolling.live_out import LiveOut, LoopPlace
 from fxsolve.structure.slots import Value
 
 aten = torch.ops.aten
 
+_ALIGNED = 16  # entries: a row begins where a tensor of its own would
 Piece = tuple[LoopPlace, list[int]] | Value
 
 
@@ -34,9 +36,14 @@ def join_steps(wanted: LiveOut, builder: BlockBuilder, call: int) -> fx.Node | N
 
 
 def stack_values(wanted: LiveOut, builder: BlockBuilder, values: list[Value]) -> fx.Node:
-    """The values stacked along a new first dimension."""
+    """The values stacked along a new first dimension, each laid out in memory as it was: kernels round by that."""
     parts = [_part(wanted, builder, piece, 0, True) for piece in _pieces(wanted, values)]
-    return builder.call(aten.cat.default, parts, 0)
+    joined, row = builder.call(aten.cat.default, parts, 0), wanted.calls.node_of(values[0]).meta["spec"]
+    if is_contiguous(row):
+        return joined
+    strides = (-(-span(row) // _ALIGNED) * _ALIGNED, *row.stride)
+    empty = builder.call(aten.new_empty_strided.default, joined, (len(values), *row.shape), strides)
+    return builder.call(aten.copy.default, empty, joined)
 
 
 def _pieces(wanted: LiveOut, values: list[Value]) -> list[Piece]:

@@ -1,5 +1,6 @@
 """Which values computed inside a loop are read outside of it, and whether one by one or all steps together."""
 
+import operator
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -9,11 +10,14 @@ import torch
 from torch import fx
 
 from fxsolve.ir.builder import BlockBuilder
-from fxsolve.ir.calls import is_join
-from fxsolve.ir.strides import is_contiguous, stacked
+from fxsolve.ir.calls import is_join, is_view
+from fxsolve.ir.strides import is_contiguous, overlaps, span, stacked
+from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.loops.rolling.roll import MAX_PEELED, Rolled
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.structure.slots import Internal, SameValue, Value, Varying
+
+_MOST_GAPS = 4  # of the memory of a stack, against that of its entries
 
 
 class LoopPlace(NamedTuple):
@@ -76,7 +80,7 @@ class LiveOut:
         located = [self.locate(value) for value in values]
         places = {entry[0] for entry in located if entry}
         few = 0 < located.count(None) <= MAX_PEELED < len(values) // 2
-        return few and len(places) == 1 and is_contiguous(self.calls.node_of(values[0]).meta["spec"])
+        return few and len(places) == 1 and _may_be_row(self.calls.node_of(values[0]))
 
     def unbound(self, values: tuple[Value, ...]) -> int | None:
         """The number of the `unbind` outside of all loops whose results the values are, if they are."""
@@ -139,3 +143,17 @@ class LiveOut:
                 self._readers[place].steps.add(step)
                 if alone:
                     self._readers[place].alone.add(step)
+
+
+def _may_be_row(node: fx.Node) -> bool:
+    """Whether values may lie in one tensor as they lay alone, without much memory between their entries.
+
+    Not what is a turned weight in every step: it would be copied for each.
+    """
+    spec: TensorSpec = node.meta["spec"]
+    if is_contiguous(spec):
+        return True
+    while is_view(node) or node.target is operator.getitem:
+        node = node.all_input_nodes[0]
+    is_alone = node.op == "call_function" and not overlaps(spec) and 0 not in spec.shape
+    return is_alone and span(spec) <= _MOST_GAPS * torch.Size(spec.shape).numel()
