@@ -115,13 +115,24 @@ def iterate(method: Method, window: Window) -> Solved:
     if verdict == "spoiled":
         return finish(state, window, 0)
     if verdict == "unsolved":
-        return finish(state, window, unchanged_steps(_pairs(state.values, state.point), state.window.length))
+        return finish(state, window, _exact_prefix(state))
     count = len(state.sizes)
     if state.slid is not None:
         outputs = _join([*state.slid.before, state.outputs])
         return Solved(outputs, count, verdict, state.change.size, state.slid.proved - window.start)
     final = window.length if verdict == "exact" else count - state.sampled.partial
     return Solved(state.outputs, count, verdict, state.change.size, final)
+
+
+def _exact_prefix(state: State) -> int:
+    """The leading steps that the sweep left unchanged; none where they read buffers with entries that are not finite.
+
+    A step multiplies what is behind it in a buffer by 0, and 0 times infinity is NaN, sweep after sweep.
+    """
+    in_buffers = (state.point[buffer.output] for buffer in state.window.loop.buffer_specs)
+    if not all(bool(values.isfinite().all()) for values in in_buffers):
+        return 0
+    return unchanged_steps(_pairs(state.values, state.point), state.window.length)
 
 
 def _note(seen: TraceRows | None, state: State) -> None:

@@ -8,7 +8,7 @@ import torch
 import fxsolve
 from fxsolve.report.text import report_text
 from fxsolve.solvers import incremental
-from tests.samplers import Fused, wave, words
+from tests.samplers import Fused, small_made, wave, words
 
 
 def spoil(values: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
@@ -43,3 +43,26 @@ def test_of_real_numbers_there_is_nothing_to_count() -> None:
     fast(*inputs)
     (run,) = (run for run in fast.report().runs if run.method == "incremental")
     assert run.redrawn is None
+
+
+@torch.no_grad()
+def test_what_is_no_number_reaches_no_step_before_it() -> None:
+    """The sweep multiplies every entry by the zeros of the masks, and 0 times NaN is NaN."""
+    size = 6
+    net = small_made(size)
+
+    def sample(noise: torch.Tensor) -> torch.Tensor:
+        x = torch.zeros_like(noise)
+        for i in range(size):
+            x[:, i] = torch.sqrt(net(x)[:, i] + noise[:, i])
+        return x
+
+    noise = torch.full((2, size), 9.0)
+    fast = fxsolve.compile(sample, (noise.clone(),), schedule="incremental", backend="eager")
+    noise[1, 3] = -9.0
+    expected = sample(noise)
+    assert expected[:, :3].isfinite().all()
+    assert expected[1, 3:].isnan().all()
+    torch.testing.assert_close(fast(noise), expected, rtol=1e-6, atol=1e-6, equal_nan=True)
+    (run,) = (run for run in fast.report().runs if run.method == "incremental")
+    assert run.status == "finished sequentially"
