@@ -51,6 +51,19 @@ def test_what_is_written_over_is_not_read(kind: str) -> None:
     assert fast.report().status == "emitted", fast.report().reason
 
 
+def test_no_entries_of_it_may_be_read() -> None:
+    def program(x: Tensor) -> Tensor:
+        y = torch.empty_like(x)
+        for t in range(T):
+            y[:, t] = torch.tanh(x[:, t] - y[:, :t].sum(1))
+        return y
+
+    fast = fxsolve.compile(program, backend="eager", schedule="gs")
+    x = torch.randn(B, T, N)
+    torch.testing.assert_close(fast(x), program(x))
+    assert fast.report().status == "emitted", fast.report().reason
+
+
 @pytest.mark.parametrize("read", [lambda e: e * 0, lambda e: e.clone() + 1, lambda e: aten.copy.default(e * 1, e)])
 def test_what_nothing_has_written_is_refused(read: Callable[[Tensor], Tensor]) -> None:
     def program(x: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class Uninitialized:
         if function.is_view or function in _COPIES or any(part in name for part in _METADATA):
             return
         for value in pytree.tree_leaves((args[1:] if name in _WRITES else args, kwargs)):
-            if isinstance(value, Tensor) and storage_of(value) in self._held:
+            if isinstance(value, Tensor) and value.numel() and storage_of(value) in self._held:
                 raise CaptureError(
                     f"{user_line()}: {function} reads memory that was allocated and not written (torch.empty, or an "
                     "operator that fills it unseen); use torch.zeros or torch.tensor."
