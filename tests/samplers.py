@@ -289,7 +289,7 @@ def in_slices(length: int = 6) -> Sampler:
     net = Transformer(Attention, length=length, layers=1).eval()
 
     def sample(first: Tensor) -> Tensor:
-        words = torch.zeros(B, length, dtype=torch.long)
+        words = torch.full((B, length), -1)
         words[:, 0] = first
         for t in range(1, length):
             logits = net(words[:, :t])[:, -1]

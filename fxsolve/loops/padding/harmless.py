@@ -1,9 +1,9 @@
 """Which values on buffers have entries that are not valid and yet do no harm where they are multiplied by zero.
 
 A buffer of integers, such as tokens, begins with zeros and has what steps wrote, each of which may be looked up; of
-what is looked up a network makes finite numbers, as it does of valid tokens. What is harmless needs no mask in front of
-a sum in which it has the weight zero; a mask that changes with the step would make every later value another one in
-each step.
+what is looked up a network makes finite numbers, as it does of valid tokens. So does it of the copy of a canvas, in
+order; sweeps that come to numbers that are not finite are not used. What is harmless needs no mask in front of a sum in
+which it has the weight zero; a mask that changes with the step would make every later value another one in each step.
 """
 
 from math import isfinite
@@ -23,6 +23,10 @@ def makes_harmless(p: Padder, call: Call) -> bool:
     values = [p.value(leaf) for leaf in leaves if isinstance(leaf, fx.Node)]
     if isinstance(call.fact.access, access.LookUp):
         return True  # its index is, or it has been masked
+    if p.call in p.copies:
+        return True
+    if isinstance(call.fact.access, access.Cut) and _leaves_valid_behind(p, call):
+        return False
     are_finite = all(isfinite(leaf) for leaf in leaves if isinstance(leaf, float))
     return are_finite and all(value.harmless for value in values) and _keeps_harmless(call, values)
 
@@ -51,6 +55,16 @@ def _keeps_harmless(call: Call, values: list[PaddedValue]) -> bool:
         case access.SameEntries() | access.Reshaped() | access.Permuted() | access.Expanded() | access.Joined():
             return _keeps_type(call, values)
     return False
+
+
+def _leaves_valid_behind(p: Padder, call: Call) -> bool:
+    """Whether numbers behind the end of a range are valid ones of its argument, which need not be finite."""
+    x = p.value(call["self"])
+    if "step" not in call.arguments or not _is_floating(call):
+        return False
+    dim = call["dim"] % len(x.dims)
+    size = p.valid(x.dims[dim])
+    return p.result_dims()[dim] != x.dims[dim] and slice(call["start"], call["end"]).indices(size)[1] < size
 
 
 def _keeps_type(call: Call, values: list[PaddedValue]) -> bool:

@@ -74,7 +74,8 @@ def growing_factor(dim: Dim) -> AffineSize | None:
 class Padder:
     """Writes the calls of a growing loop anew, for buffers; `limits` is the size N for each slope.
 
-    `call` is the call that is written anew, at step `step` and at `position` of its body.
+    `call` is the call that is written anew, at step `step` and at `position` of its body. Calls that read what is
+    filled of a canvas read it in the `copies`.
     """
 
     graph: fx.Graph
@@ -85,6 +86,7 @@ class Padder:
     sizes: tuple[tuple[AffineSize, ...] | None, ...] = ()
     made: list[fx.Node] = field(default_factory=list)
     values: dict[fx.Node, tuple[int, PaddedValue]] = field(default_factory=dict)
+    copies: dict[fx.Node, fx.Node] = field(default_factory=dict)
     count: int = 0
     _specs: dict[tuple[int, int], Any] = field(default_factory=dict)
     _masks: dict[Any, fx.Node] = field(default_factory=dict)

@@ -126,7 +126,7 @@ def _pad_range(p: Padder, call: Call) -> PaddedValue:
     if size is None:
         return PaddedValue(_cut(p, x.node, dim, start, stop), dims)
     limit, have = p.limits[size.slope], p.width(x.dims[dim])
-    cut = p.emit(aten.slice.Tensor, x.node, dim, start, min(start + limit, have))
+    cut = p.emit(aten.slice.Tensor, p.copies.get(p.call, x.node), dim, start, min(start + limit, have))
     return PaddedValue(pad_to(p, cut, dim, min(limit, have - start), limit), dims)
 
 

@@ -16,6 +16,7 @@ from torch import fx
 
 from fxsolve.ir.builder import add_call
 from fxsolve.loops.growing.sizes import AffineSize, Growing
+from fxsolve.loops.padding.canvases import Copies, copy_canvas, find_canvases
 from fxsolve.loops.padding.rules import pad_call
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, as_dim
 from fxsolve.loops.rolling.signature import Calls
@@ -63,17 +64,27 @@ def _limits(growing: Growing) -> dict[int, int]:
 
 def _write_anew(window: _Window) -> None:
     growing, padder = window.growing, window.padder
+    canvases = _copied(window)
     for step in range(growing.window.trips):
         padder.start_step(step)
         for position in range(growing.window.period):
             call = growing.window.start + step * growing.window.period + position
             padder.position, padder.count = position, 0
             padder.call, padder.sizes = window.calls.nodes[call], growing.results[position]
+            for canvas in canvases:
+                canvas.note(padder, position, padder.call)
             entered = _enter(window, call, growing.slots[position])
             if _grows(window, call):
                 _write_call(window, padder.call)
             for node in entered:
                 del padder.values[node]  # another call may read the same value as one that does not grow
+
+
+def _copied(window: _Window) -> list[Copies]:
+    """Copies of the canvases that the steps fill."""
+    first = window.calls.nodes[window.growing.window.start]
+    canvases = find_canvases(window.calls, window.growing)
+    return [copy_canvas(window.padder, canvas, first, first) for canvas in canvases]
 
 
 def _enter(window: _Window, call: int, slots: tuple[tuple[AffineSize, ...], ...]) -> set[fx.Node]:
