@@ -190,6 +190,17 @@ def test_a_body_that_cannot_be_batched_runs_in_order(cost, monkeypatch: pytest.M
     assert any("no rule for this op" in candidate.reason for candidate in choice.rejected)
 
 
+def test_sweeps_that_raise_an_error_of_values_on_the_way_are_ruled_out(cost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(_: object) -> float:
+        raise IndexError("index out of range in self")
+
+    cost(step=1e-5, sweep=1e-9)
+    monkeypatch.setattr(jacobi_method, "sweep_seconds", raising)
+    choice, _ = choose(situation(chain))
+    assert choice.parts == (Steps("loop0", 0, LONG),)
+    assert any("a sweep raised IndexError: index out of" in candidate.reason for candidate in choice.rejected)
+
+
 def test_sweeps_that_hold_too_much_memory_are_not_tried(cost, monkeypatch: pytest.MonkeyPatch) -> None:
     cost(step=1e-5, sweep=1e-9)
     monkeypatch.setattr(jacobi_method, "SWEEP_BYTES", 100 * B * N * 4 * 3)

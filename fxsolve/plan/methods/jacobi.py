@@ -155,9 +155,12 @@ def _try_window(situation: Situation, length: int, step: float) -> Trial:
         window = first_window(repeat, situation.values, length)
     except PartitionError as error:
         return ruled_out(parts, str(error))
-    sweep = sweep_seconds(window)
-    limit = int(step * length / sweep)
-    count = count_sweeps(window, situation.stop, min(limit, length))
+    try:
+        sweep = sweep_seconds(window)
+        limit = int(step * length / sweep)
+        count = count_sweeps(window, situation.stop, min(limit, length))
+    except Exception as error:  # a step raises whatever it raises of values that the program never has
+        return ruled_out(parts, f"a sweep raised {type(error).__name__}: {str(error).partition(chr(10))[0]}")
     if count is None:
         tried = f"and {limit} sweeps did not converge" if limit else f"more than all {length} in order"
         reason = f"a sweep costs {sweep / step:.3g} steps, {tried}"
