@@ -174,14 +174,37 @@ def test_a_hook_put_on_a_parameter_between_two_calls_counts_once() -> None:
     assert_emitted(fast)
 
 
-def test_a_hook_that_was_there_before_the_first_call_counts_once() -> None:
+@pytest.mark.parametrize("schedule", ["gs", "jacobi"])
+def test_a_hook_that_was_there_before_the_first_call_is_run_once_on_the_whole_gradient(schedule: str) -> None:
+    fast, original = pair(Tanh, schedule=schedule)
+    seen: dict[int, list[Tensor]] = {0: [], 1: []}
+    for number, model in enumerate((fast, original)):
+        model.W.register_hook(lambda gradient, number=number: seen[number].append(gradient.clone()))
+        model.W.register_hook(lambda gradient: gradient.clamp(-0.5, 0.5))
+    for _ in range(3):
+        x, found = inputs(), []
+        for model in (fast, original):
+            model.zero_grad()
+            (model(x)[0].sum() + model.W.square().sum()).backward()  # the hook clamps what comes of both terms
+            found.append([parameter.grad for parameter in model.parameters()])
+        assert_close(*found, 1e-10)
+    assert_close(*seen.values(), 1e-10)
+    assert len(seen[0]) == 3
+    assert_emitted(fast)
+
+
+def test_a_hook_on_what_a_program_is_given_is_run_once_with_two_derivatives_too() -> None:
     fast, original = pair(Tanh)
-    for model in (fast, original):
-        model.W.register_hook(lambda gradient: 2 * gradient)
     for _ in range(2):
-        x = inputs()
-        assert_close(gradients(fast, x), gradients(original, x), 1e-10)
-    assert "gradient hook" in fast.report().reason
+        x, found = inputs(), []
+        for model in (fast, original):
+            leaf = x.clone().requires_grad_()
+            given = leaf * 1
+            given.register_hook(lambda gradient: 2 * gradient)
+            (first,) = torch.autograd.grad(model(given)[0].square().sum(), leaf, create_graph=True)
+            found.append([first, *torch.autograd.grad(first.square().sum(), leaf)])
+        assert_close(*found, 1e-9)
+    assert_emitted(fast)
 
 
 def test_state_handed_from_call_to_call_carries_its_gradient() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import fxsolve
 from fxsolve.capture.program import Inner
 from fxsolve.capture.record.backward import Pass, draw_cotangent, record_backward
 from fxsolve.capture.record.dispatch import Dispatcher
@@ -129,12 +130,26 @@ def test_a_backward_pass_that_does_more_than_compute_is_refused(name: str) -> No
         passed(program, x_of())
 
 
-@pytest.mark.parametrize("mark", [lambda x: x.register_hook(lambda g: g), lambda x: x.retain_grad()])
-def test_a_hook_from_before_the_call_is_refused(mark: Callable[[Tensor], Any]) -> None:
+def test_a_tensor_that_retains_its_gradient_is_refused() -> None:
     x = x_of() * 1
-    mark(x)
-    with pytest.raises(CaptureError, match="input 0 has a gradient hook, or retains its gradient, before the call"):
+    x.retain_grad()
+    with pytest.raises(CaptureError, match="input 0 retains its gradient before the call; it is no leaf"):
         passed(torch.exp, x)
+
+
+def test_a_hook_from_before_the_call_is_no_part_of_the_recorded_pass() -> None:
+    leaf, seen = x_of(), []
+    leaf.register_hook(seen.append)
+    given = leaf * 1
+    given.register_hook(lambda gradient: 2 * gradient)
+    for x in (leaf, given):
+        program = fxsolve.capture(torch.exp, x)
+        assert program.backward is not None
+        products = program.module.graph.find_nodes(op="call_function", target=torch.ops.aten.mul.Tensor)
+        assert len(products) == 1, "the formula of exp, and no hook"
+    assert seen == []
+    given.sum().backward()
+    assert seen[0].eq(2).all()
 
 
 def test_what_hooks_leave_behind_is_put_back() -> None:

@@ -1,10 +1,12 @@
 """Backward passes that end at the tensors that a program was given.
 
 The gradient of such a tensor is its own part alone, but autograd adds up all ways that lead to a tensor: also those
-through others that were computed from it before the program ran.
+through others that were computed from it before the program ran. Its hooks are for the whole gradient, and are run by
+the backward pass that this is a part of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from fxsolve.torch_compat.gradients import current_node, current_pass, next_number, number_of
+from fxsolve.torch_compat.tensors import hooks_of
 
 
 class Earlier:
@@ -48,13 +51,17 @@ class _Start(torch.autograd.Function):
 class BoundedResults:
     """Some `results` of a program, whose backward passes from here do not go beyond the tensors that were `given`.
 
+    Nor do they run the hooks of these.
+
     Others, in other threads at the same time, do. Makes nodes of autograd, so none may be recorded meanwhile.
     """
 
     def __init__(self, results: Sequence[Tensor], given: Sequence[Tensor]) -> None:
         self._passes: set[int] = set()
         self._ends = {tensor.grad_fn for tensor in given if tensor.grad_fn is not None}
-        self._starts = [_Start.apply(self._passes, one) for one in results] if self._ends else results
+        self._hooks = [hooks for tensor in given if (hooks := hooks_of(tensor))]
+        is_bounded = self._ends or self._hooks
+        self._starts = [_Start.apply(self._passes, one) for one in results] if is_bounded else results
 
     def differentiate(
         self, wanted: Sequence[Tensor], cotangents: Sequence[Tensor], create_graph: bool = False
@@ -62,11 +69,26 @@ class BoundedResults:
         """The gradients of all `wanted` tensors, None where there is none; the graph is kept."""
         handles = [node.register_prehook(self._end) for node in self._ends]
         try:
-            # Parts of the graph may belong to what was given.
-            return torch.autograd.grad(self._starts, wanted, cotangents, True, create_graph, allow_unused=True)  # pyright: ignore
+            with self._without_hooks():  # parts of the graph may belong to what was given
+                return torch.autograd.grad(self._starts, wanted, cotangents, True, create_graph, allow_unused=True)  # pyright: ignore
         finally:
             for handle in handles:
                 handle.remove()
+
+    @contextmanager
+    def _without_hooks(self) -> Iterator[None]:
+        """Let no pass of these results run the hooks of what was given; those of other threads run them."""
+        before = [(hooks, dict(hooks)) for hooks in self._hooks]
+        for hooks, known in before:
+            hooks.update({key: self._elsewhere(hook) for key, hook in known.items()})
+        try:
+            yield
+        finally:
+            for hooks, known in before:
+                hooks.update({key: hook for key, hook in known.items() if key in hooks})
+
+    def _elsewhere(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
+        return lambda gradient: None if current_pass() in self._passes else hook(gradient)
 
     def _end(self, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
         """What a node is handed that a given tensor came from: nothing, in a pass of these results."""

@@ -197,15 +197,15 @@ def draw_cotangent(result: Tensor) -> Tensor:
 
 
 def _check_hooks(wanted: list[External], results: list[Tensor]) -> None:
-    """A hook on a tensor that outlives the call runs on its whole gradient, at every backward pass."""
+    """Raise for hooks that may communicate, and for tensors that would keep the gradients of the recorded pass."""
     for one in wanted:
         if in_group() and (hooks_of(one.tensor) or accumulation_hooks_of(one.tensor)):
             raise CommunicationError(
                 f"{one.label} has a gradient hook before the call; in a group of processes it may communicate, in the "
                 "order of the program's own backward pass."
             )
-        if hooks_of(one.tensor) or one.tensor.retains_grad:
-            raise CaptureError(f"{one.label} has a gradient hook, or retains its gradient, before the call.")
+        if one.tensor.retains_grad:
+            raise CaptureError(f"{one.label} retains its gradient before the call; it is no leaf.")
     known = {id(one.tensor) for one in wanted}
     if any(result.retains_grad or (result.is_leaf and id(result) not in known) for result in results):
         raise CaptureError("the program returns a tensor that is to keep its gradient; ask for that after the call.")
