@@ -7,6 +7,7 @@ from torch import fx
 from fxsolve.ir.calls import dead_views
 from fxsolve.loops.growing.lists import chain_lists
 from fxsolve.loops.growing.sizes import Growing, describe_growth, find_growing, may_grow, rank_and_dtype
+from fxsolve.loops.padding.known import Attributes
 from fxsolve.loops.padding.window import pad_window
 from fxsolve.loops.rolling.roll import MIN_CALLS, MIN_TRIPS, Rolling, roll
 from fxsolve.loops.rolling.signature import Calls, is_renamed, read_calls
@@ -50,15 +51,16 @@ class _Padded:
     notes: tuple[str, ...]
 
 
-def find_loops(graph: fx.Graph) -> FoundLoops:
+def find_loops(graph: fx.Graph, attributes: Attributes | None = None) -> FoundLoops:
     """The loops of `graph`; loops whose tensors grow are found in a copy of it, where they work on buffers.
 
-    Each of these has a note: that its sums may round differently, or why it was not rolled.
+    Each of these has a note: that its sums may round differently, or why it was not rolled. Of
+    `attributes`, it is noted which their rules rest on.
     """
     found = _found(graph)
     if found.left < MIN_TRIPS * MIN_CALLS or not may_grow(graph):
         return found
-    padded = _pad(graph)
+    padded = _pad(graph, attributes or Attributes())
     grown = _found(padded.graph) if padded.done else found
     if grown.left < found.left:
         rolled = [
@@ -78,7 +80,7 @@ def _with_notes(found: FoundLoops, notes: tuple[str, ...]) -> FoundLoops:
     return replace(found, rolling=replace(found.rolling, notes=(*found.rolling.notes, *notes)))
 
 
-def _pad(graph: fx.Graph) -> _Padded:
+def _pad(graph: fx.Graph, attributes: Attributes) -> _Padded:
     """A copy of `graph` with every growing loop that has a rule for each of its calls on buffers."""
     copied = _copy(graph)
     done: list[_Growth] = []
@@ -91,7 +93,7 @@ def _pad(graph: fx.Graph) -> _Padded:
         # The last one first: rewriting a loop changes what later calls read, and nothing of earlier ones.
         for loop in reversed([loop for loop in loops if calls.nodes[loop.window.start] not in failed]):
             growth = _growth(calls, loop)
-            reason = pad_window(copied, calls, loop)
+            reason = pad_window(copied, calls, loop, attributes)
             if reason is None:
                 rewritten.append(growth)
             else:

@@ -14,6 +14,7 @@ from fxsolve.loops.find import find_loops
 from fxsolve.loops.growing.ends import join_growth
 from fxsolve.loops.nesting.lift import lift_loops
 from fxsolve.loops.nesting.nests import nested_system
+from fxsolve.loops.padding.known import Attributes
 from fxsolve.loops.rolling.roll import Rolled
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.rewrite.blocks.names import owners_of
@@ -21,6 +22,7 @@ from fxsolve.rewrite.blocks.split import split_blocks
 from fxsolve.rewrite.pipeline import REWRITES, ROUNDED
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.added_rows import add_rows
+from fxsolve.rewrite.recorded.constants import attributes_of, parameters_of
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
@@ -77,12 +79,14 @@ def _partition(program: Program, passes: Passes) -> Partition:
     pinned = pin_layouts(resolve_flags(program.module.graph), program.roles)
     settled = settle_writes(pinned, program)
     written = write_entries(settled.graph, program)
-    found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, written.graph))
+    attributes = Attributes(attributes_of(program), parameters_of(program))
+    found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, written.graph), attributes)
     nests = nested_system(found.graph, found.calls, found.rolling.loops, find_inside)
     rolled = reduce(lambda made, step: step(made), passes, nests.system)
     system = split_blocks(rolled, owners_of(program.module.graph))
     verify_system(system)
-    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), (*settled.rested, *written.rested))
+    rested = (*settled.rested, *written.rested, *sorted(attributes.rested))
+    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), rested)
 
 
 def find_inside(graph: fx.Graph) -> tuple[fx.Graph, Calls, tuple[Rolled, ...], tuple[str, ...]]:

@@ -6,32 +6,49 @@ order; sweeps that come to numbers that are not finite are not used. What is har
 which it has the weight zero; a mask that changes with the step would make every later value another one in each step.
 """
 
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from torch import fx
 
-from fxsolve.loops.padding.values import PaddedValue, Padder
+from fxsolve.loops.growing.sizes import AffineSize
+from fxsolve.loops.padding.finite import makes_finite, sums_up
+from fxsolve.loops.padding.triangles import hides_above
+from fxsolve.loops.padding.values import PaddedValue, Padder, growing_factor
 from fxsolve.ops import access
 from fxsolve.ops.call import Call
 from fxsolve.torch_compat.trees import pytree
 
 
-def makes_harmless(p: Padder, call: Call) -> bool:
-    """Whether the results of a call are harmless; it is one that has a padding rule."""
+def makes_harmless(p: Padder, call: Call, above: float | None = None) -> bool:
+    """Whether the results of a call are harmless; it is one that has a padding rule.
+
+    Of what is low `above` the diagonal, all other entries are meant.
+    """
     leaves = pytree.tree_leaves(call.arguments)
     values = [p.value(leaf) for leaf in leaves if isinstance(leaf, fx.Node)]
     if isinstance(call.fact.access, access.LookUp):
         return True  # its index is, or it has been masked
     if p.call in p.copies:
         return True
-    if isinstance(call.fact.access, access.Cut) and _leaves_valid_behind(p, call):
+    if above == -inf:
+        return all(value.harmless for value in values if p.known.of(value.node) is None)
+    if isinstance(call.fact.access, access.Attention) and call["attn_mask"] is not None:
+        # where a mask hides all there is, the result is NaN
+        values = [p.value(call[name]) for name in ("query", "key", "value")]
+        return hides_above(p, call["attn_mask"], hidden=False) and all(value.harmless for value in values)
+    if above is None and any(value.above == -inf for value in values):
         return False
+    if isinstance(call.fact.access, access.Cut) and "step" in call.arguments:
+        if _reads_attribute(p, call):
+            return True
+        if _leaves_valid_behind(p, call):
+            return False
     are_finite = all(isfinite(leaf) for leaf in leaves if isinstance(leaf, float))
-    return are_finite and all(value.harmless for value in values) and _keeps_harmless(call, values)
+    return are_finite and all(value.harmless for value in values) and _keeps_harmless(p, call, values)
 
 
-def _keeps_harmless(call: Call, values: list[PaddedValue]) -> bool:
+def _keeps_harmless(p: Padder, call: Call, values: list[PaddedValue]) -> bool:
     """Whether a call gives harmless results of harmless arguments.
 
     A value that does not grow may be infinite, but where it takes part in entries that are not valid, it does so in
@@ -39,13 +56,15 @@ def _keeps_harmless(call: Call, values: list[PaddedValue]) -> bool:
     """
     match call.fact.access:
         case access.Attention():
-            return call["attn_mask"] is None  # where a mask hides all there is, the result is NaN
+            return True
         case access.Cut() | access.Parts():
             return values[0].grows and _keeps_type(call, values)
         case access.Chosen():
             return _is_floating(call) and all(value.grows or not _is_number(value) for value in values)
         case access.SamePlace():
-            return call.fact.finite and _is_floating(call)
+            return makes_finite(call) and _is_floating(call)
+        case access.Reduced():
+            return sums_up(call) and _is_floating(call) and _keeps_what_grows(p, call)
         case access.Product() | access.LayerNorm() | access.Softmax() | access.Made() | access.ConstantFill():
             return True
         case access.Convolution():
@@ -60,11 +79,33 @@ def _keeps_harmless(call: Call, values: list[PaddedValue]) -> bool:
 def _leaves_valid_behind(p: Padder, call: Call) -> bool:
     """Whether numbers behind the end of a range are valid ones of its argument, which need not be finite."""
     x = p.value(call["self"])
-    if "step" not in call.arguments or not _is_floating(call):
+    if not _is_floating(call):
         return False
     dim = call["dim"] % len(x.dims)
-    size = p.valid(x.dims[dim])
-    return p.result_dims()[dim] != x.dims[dim] and slice(call["start"], call["end"]).indices(size)[1] < size
+    size, made = p.valid(x.dims[dim]), p.result_dims()[dim]
+    return (
+        growing_factor(made) is not None
+        and made != x.dims[dim]
+        and slice(call["start"], call["end"]).indices(size)[1] < size
+    )
+
+
+def _reads_attribute(p: Padder, call: Call) -> bool:
+    """Whether a range that grows is cut out of a parameter or constant, as places are, of which later steps read more.
+
+    Like the rows of a table that is looked up, these are numbers with which the network computes.
+    """
+    x = call["self"]
+    if x.op != "get_attr":
+        return False
+    known = p.attributes.values.get(str(x.target))
+    return x.target in p.attributes.parameters or (known is not None and bool(known.isfinite().all()))
+
+
+def _keeps_what_grows(p: Padder, call: Call) -> bool:
+    """Whether a reduction goes along dimensions that do not grow."""
+    growing = sum(isinstance(factor, AffineSize) for dim in p.value(call.first).dims for factor in dim)
+    return all(sum(size.slope != 0 for size in sizes or ()) == growing for sizes in p.sizes)
 
 
 def _keeps_type(call: Call, values: list[PaddedValue]) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import fx
 
 from fxsolve.loops.padding.joins import broadcast
+from fxsolve.loops.padding.triangles import hides_above, takes_valid
 from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor
 from fxsolve.ops.access import Product
 from fxsolve.ops.call import Call
@@ -17,6 +18,8 @@ def _contracted(p: Padder, a: PaddedValue, i: int, b: PaddedValue, j: int) -> tu
     """Both sides of a contraction, zero where the contracted dimension is not valid, for 0 NaN is NaN."""
     if a.dims[i] != b.dims[j]:
         raise NoRuleError("contracts dimensions that grow differently")
+    if i == len(a.dims) - 1 and takes_valid(a, b):
+        return a, b
     return p.masked(a, i, 0), p.masked(b, j, 0)
 
 
@@ -88,7 +91,8 @@ def pad_attention(p: Padder, call: Call) -> tuple[fx.Node, list[Dims]]:
         raise NoRuleError("attends over batches that grow")
     k, v = (one if one.harmless else p.masked(one, 2, 0) for one in (k, v))
     replaced: dict[str, Any] = {"key": k.node, "value": v.node}
-    if not (call["is_causal"] and q.dims[2] == k.dims[2]) and growing_factor(k.dims[2]) is not None:
+    is_causal = call["is_causal"] or (call["attn_mask"] is not None and hides_above(p, call["attn_mask"], hidden=False))
+    if not (is_causal and q.dims[2] == k.dims[2]) and growing_factor(k.dims[2]) is not None:
         if call["is_causal"]:
             raise NoRuleError("attends causally from fewer positions than it attends to")
         mask = None if call["attn_mask"] is None else p.value(call["attn_mask"])

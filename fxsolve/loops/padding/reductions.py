@@ -25,7 +25,9 @@ def pad_softmax(p: Padder, call: Call) -> PaddedValue:
     if "keepdim" in call.arguments:
         return _reduced(p, call)  # pyright: ignore[reportReturnType]
     x = p.value(call["self"])
-    x = p.masked(x, call["dim"] % len(x.dims), -inf)
+    dim = call["dim"] % len(x.dims)
+    if not (x.above == -inf and dim == len(x.dims) - 1):
+        x = p.masked(x, dim, -inf)
     return PaddedValue(p.again(call, {"self": x.node}), x.dims)
 
 

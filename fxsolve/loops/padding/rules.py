@@ -8,6 +8,7 @@ from torch import fx
 from fxsolve.loops.padding import joins, products, reductions, views, windows
 from fxsolve.loops.padding.harmless import makes_harmless
 from fxsolve.loops.padding.joins import broadcast
+from fxsolve.loops.padding.triangles import above_diagonal
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder
 from fxsolve.ops import access
 from fxsolve.ops.call import Call, bind
@@ -36,10 +37,11 @@ def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | Pa
     call = bind(node.target, node.args, node.kwargs, node.meta["spec"], facts)
     if type(call.fact.access) not in _RULES:
         raise NoRuleError("has no rule for a dimension that grows")
-    result, is_harmless = _RULES[type(call.fact.access)](p, call), makes_harmless(p, call)
+    result = _RULES[type(call.fact.access)](p, call)
     if isinstance(result, PaddedValue):
-        return replace(result, harmless=is_harmless)
-    return PaddedParts(*result, is_harmless)
+        above = above_diagonal(p, call, result.dims)
+        return replace(result, harmless=makes_harmless(p, call, above), above=above)
+    return PaddedParts(*result, makes_harmless(p, call))
 
 
 def _pad_pointwise(p: Padder, call: Call) -> PaddedValue:

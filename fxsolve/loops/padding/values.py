@@ -16,6 +16,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.infer import infer_spec
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.loops.growing.sizes import AffineSize
+from fxsolve.loops.padding.known import Attributes, KnownValues
 from fxsolve.ops.call import Call
 
 aten = torch.ops.aten
@@ -33,11 +34,13 @@ class PaddedValue:
     """A node, and the factors of each of its dimensions.
 
     The entries of a `harmless` value that are not valid are finite numbers, and such that a table has a row for each.
+    Where the last two dimensions grow alike, the entries `above` the diagonal may all be 0, or all be low, as -inf is.
     """
 
     node: fx.Node
     dims: Dims
     harmless: bool = False
+    above: float | None = None
 
     @property
     def grows(self) -> bool:
@@ -88,8 +91,14 @@ class Padder:
     values: dict[fx.Node, tuple[int, PaddedValue]] = field(default_factory=dict)
     copies: dict[fx.Node, fx.Node] = field(default_factory=dict)
     count: int = 0
+    attributes: Attributes = field(default_factory=Attributes)
+    known: KnownValues = field(init=False)
+    hiding: dict[tuple[int, bool], bool] = field(default_factory=dict)
     _specs: dict[tuple[int, int], Any] = field(default_factory=dict)
     _masks: dict[Any, fx.Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known = KnownValues(self.graph, self.attributes)
 
     def start_step(self, step: int) -> None:
         self.step = step
@@ -132,6 +141,7 @@ class Padder:
             spec = _inferred(node)
             self._specs[key] = _with_types(spec, self.call.meta["spec"]) if target is self.call.target else spec
         node.meta.update({**self.call.meta, "spec": self._specs[key]})
+        self.known.note(node)
         return node
 
     def again(self, call: Call, replaced: Mapping[str, Any]) -> fx.Node:

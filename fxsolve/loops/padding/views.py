@@ -119,10 +119,11 @@ def _pad_range(p: Padder, call: Call) -> PaddedValue:
     dims = (*x.dims[:dim], new, *x.dims[dim + 1 :])
     if new == x.dims[dim]:
         return x
+    size, own = growing_factor(new), growing_factor(x.dims[dim])  # neither of them folded
     if call["step"] != 1:
-        raise NoRuleError("takes a growing dimension in strides")
-    size = growing_factor(new)
-    growing_factor(x.dims[dim])  # not folded
+        if size is not None or own is not None:
+            raise NoRuleError("takes a growing dimension in strides")
+        return PaddedValue(p.again(call, {}), dims)
     if size is None:
         return PaddedValue(_cut(p, x.node, dim, start, stop), dims)
     limit, have = p.limits[size.slope], p.width(x.dims[dim])

@@ -17,6 +17,7 @@ from torch import fx
 from fxsolve.ir.builder import add_call
 from fxsolve.loops.growing.sizes import AffineSize, Growing
 from fxsolve.loops.padding.canvases import Copies, copy_canvas, find_canvases
+from fxsolve.loops.padding.known import Attributes
 from fxsolve.loops.padding.rules import pad_call
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, as_dim
 from fxsolve.loops.rolling.signature import Calls
@@ -36,10 +37,10 @@ class _Window:
     old: dict[fx.Node, fx.Node | None]
 
 
-def pad_window(graph: fx.Graph, calls: Calls, growing: Growing) -> str | None:
+def pad_window(graph: fx.Graph, calls: Calls, growing: Growing, attributes: Attributes | None = None) -> str | None:
     """Rewrite one growing loop of `graph` for buffers; if that cannot be, the reason, and the graph is as it was."""
     limits = _limits(growing)
-    window = _Window(calls, growing, Padder(graph, limits), {}, {})
+    window = _Window(calls, growing, Padder(graph, limits, attributes=attributes or Attributes()), {}, {})
     try:
         _write_anew(window)
         _hand_on(window)

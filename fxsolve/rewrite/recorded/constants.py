@@ -48,13 +48,31 @@ class Constants:
         if node.op != "call_function" or not all(one in self._fixed for one in node.all_input_nodes):
             return False
         target = node.target
-        return not isinstance(target, OpOverload) or not (_is_random(target) or _is_unwritten(target))
+        return not isinstance(target, OpOverload) or makes_constants(target)
 
     def _value(self, node: fx.Node) -> Any:
         if node.op == "get_attr":
             return attribute_of(self._program, str(node.target))
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda one: self._values[one])  # pyright: ignore
         return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
+
+
+def makes_constants(target: OpOverload) -> bool:
+    """Whether an op gives the same whenever it is given the same."""
+    return not (_is_random(target) or _is_unwritten(target))
+
+
+def attributes_of(program: Program) -> dict[str, Tensor]:
+    """The attributes of a program that hold the same in every run, by target."""
+    nodes = program.module.graph.find_nodes(op="get_attr")
+    values = {str(node.target): attribute_of(program, str(node.target)) for node in nodes if not is_open(program, node)}
+    return {target: value.detach() for target, value in values.items() if not value.is_inference()}
+
+
+def parameters_of(program: Program) -> frozenset[str]:
+    """The parameters of a program, by target."""
+    nodes = program.module.graph.find_nodes(op="get_attr")
+    return frozenset(str(node.target) for node in nodes if program.roles[node.name] == "param")
 
 
 def _is_random(target: OpOverload) -> bool:

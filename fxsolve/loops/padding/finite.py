@@ -1,0 +1,66 @@
+"""Which calls make finite numbers of finite ones because of what these are: powers, roots and quotients of norms.
+
+x / sqrt(mean(x^2) + eps)
+"""
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxsolve.ops import access
+from fxsolve.ops.call import Call, bind
+from fxsolve.torch_compat.operators import OpOverload
+
+_MOST_CALLS = 8  # between a root and the squares in it
+_PASSED_ON = (access.SameEntries, access.Reshaped, access.Expanded, access.Permuted)
+
+
+def makes_finite(call: Call) -> bool:
+    """Whether a pointwise call gives finite numbers wherever its arguments are, but for overflow."""
+    match call.name:
+        case "rsqrt" | "reciprocal":
+            return _is_at_least(call.first, 1)
+        case "sqrt":
+            return _is_at_least(call.first, 0)
+        case "div":
+            return _is_at_least(call["other"], 1)
+        case "pow":
+            return isinstance(call.first, fx.Node) and isinstance(call["exponent"], int) and call["exponent"] > 0
+    return call.fact.finite
+
+
+def sums_up(call: Call) -> bool:
+    """Whether a reduction gives finite numbers of finite ones."""
+    match call.name:
+        case "sum" | "mean" | "amax" | "amin":
+            return True
+    return call.name == "linalg_vector_norm" and call["ord"] > 0
+
+
+def _is_at_least(value: Any, sign: int, calls: int = _MOST_CALLS) -> bool:
+    """Whether all entries are known to be 0 or more, or, for `sign` 1, to be more than 0 in their type."""
+    if not isinstance(value, fx.Node):
+        return isinstance(value, (int, float)) and value >= sign * 1e-30
+    if not isinstance(value.target, OpOverload) or not calls:
+        return False
+    call = bind(value.target, value.args, value.kwargs, value.meta["spec"])
+    least = torch.finfo(call.example.dtype).tiny if call.example.dtype.is_floating_point else 1
+    match call.name:
+        case "add":
+            by = call["other"]
+            is_enough = isinstance(by, (int, float)) and by >= sign * least
+            return is_enough and call["alpha"] in (None, 1) and _is_at_least(call.first, 0, calls - 1)
+        case "clamp" | "clamp_min":
+            return isinstance(call["min"], (int, float)) and call["min"] >= sign * least
+        case "sqrt" | "rsqrt":
+            return _is_at_least(call.first, sign, calls - 1)
+        case "pow":
+            return not sign and isinstance(call["exponent"], int) and call["exponent"] % 2 == 0
+        case "mul":
+            return not sign and call["self"] is call["other"]
+        case "abs" | "relu" | "linalg_vector_norm" | "var":
+            return not sign
+    if isinstance(call.fact.access, _PASSED_ON) or call.name in ("sum", "mean"):
+        return not (sign and call.name in ("sum", "mean")) and _is_at_least(call.first, sign, calls - 1)
+    return False
