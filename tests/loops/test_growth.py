@@ -251,10 +251,10 @@ STEPS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def poisoned(graph: fx.Graph) -> fx.Graph:
-    """The graph with the worst that there is in all entries of its buffers that are not valid."""
+    """The graph with other numbers in all entries of its buffers that are not valid: those have no row in any table."""
     for node in graph.find_nodes(op="call_function", target=aten.constant_pad_nd.default):
         floating = node.meta["spec"].dtype.is_floating_point
-        node.args = (*node.args[:2], torch.nan if floating else 10**9)
+        node.args = (*node.args[:2], -7.0 if floating else 10**9)
     return graph
 
 

@@ -1,4 +1,4 @@
-"""What grows on buffers is masked only where its other entries may do harm: tokens are not, numbers of any kind are."""
+"""What grows on buffers is masked only where its other entries may do harm: what is not finite does."""
 
 from collections.abc import Callable
 
@@ -107,3 +107,33 @@ def test_a_text_that_grows_is_read_as_a_canvas_is() -> None:
     fast(torch.zeros(B, 1, dtype=torch.long))
     assert {found.causal for found in fast.report().loops if found.causal} == {"proved"}
     assert f"jacobi(loop0[0:{T}]" in str(fast.schedule)
+
+
+def forecasts(x: Tensor, lost: Tensor) -> Tensor:
+    """Numbers that grow by what a network makes of them, until all is lost."""
+    for t in range(T):
+        y = causal(x[..., None] * HEAD[0]).mean(-1)[:, -1:]
+        x = torch.cat((x, torch.sqrt(1 + y - lost[:, t : t + 1])), 1)
+    return x
+
+
+@torch.no_grad()
+def test_numbers_that_grow_are_not_masked_either() -> None:
+    system = partition(capture(forecasts, torch.zeros(B, 1), torch.zeros(B, T))).system
+    targets = {node.target for repeat in system.repeats for node in repeat.body.graph.nodes}
+    assert aten.masked_fill.Scalar not in targets
+
+
+@pytest.mark.parametrize("text", ["gs", "jacobi", "incremental"])
+@torch.no_grad()
+def test_what_becomes_no_number_reaches_no_earlier_step(text: str) -> None:
+    fast = fxsolve.compile(forecasts, (torch.zeros(B, 1), torch.zeros(B, T)), backend="eager", schedule=text)
+    x, lost = torch.ones(B, 1), torch.zeros(B, T)
+    lost[1, 5] = 9.0
+    expected = forecasts(x, lost)
+    assert expected[:, :6].isfinite().all()
+    assert expected[1, 6:].isnan().all()
+    torch.testing.assert_close(fast(x, lost), expected, rtol=1e-6, atol=1e-6, equal_nan=True)
+    assert text in str(fast.schedule)
+    statuses = {run.status for run in fast.report().runs}
+    assert statuses == {"sequential"} if text == "gs" else "finished sequentially" in statuses

@@ -100,9 +100,8 @@ def _enter(window: _Window, call: int, slots: tuple[tuple[AffineSize, ...], ...]
             # in front of what the first step has made, which is as long then as every other
             first = next(iter(padder.made), window.calls.nodes[window.growing.window.start])
             window.entered[node, dims] = _widened(padder, node, dims, first)
-        # sweeps may leave anything in a buffer of floating-point numbers
-        is_whole = not node.meta["spec"].dtype.is_floating_point
-        padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims, is_whole)
+        # zeros, and what steps wrote: sweeps that leave anything else, which is not finite, are not used
+        padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims, harmless=True)
         found.add(node)
     return found
 
