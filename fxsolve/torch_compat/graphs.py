@@ -50,8 +50,10 @@ class Graph(fx.Graph):
         name: str | None = None,
         type_expr: Any = None,
     ) -> fx.Node:
-        if name in self._numbered and op == "call_function" and self.owning_module is None:
-            return self._append(target, args or (), kwargs or {}, name, type_expr)
+        if op == "call_function" and name is not None and self.owning_module is None:
+            free = self._free_name(name)
+            if free is not None:
+                return self._append(target, args or (), kwargs or {}, free, type_expr)
         node = super().create_node(op, target, None, None, name, type_expr)
         if args or kwargs:
             update_arguments(node, args or (), kwargs or {})
@@ -59,15 +61,24 @@ class Graph(fx.Graph):
             self._numbered.add(name)
         return node
 
-    def _append(
-        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], candidate: str, type_expr: Any
-    ) -> fx.Node:
-        """As `create_node`, for a call whose name needs a number."""
-        number = self._counts[candidate] + 1
-        while (name := f"{candidate}_{number}") in self._used:
-            number += 1
+    def _free_name(self, candidate: str) -> str | None:
+        """The name that every graph would give, for one that needs a number or has one; None for others."""
+        if candidate in self._numbered:
+            base, number = candidate, self._counts[candidate] + 1
+            while (name := f"{base}_{number}") in self._used:
+                number += 1
+        else:
+            name = candidate
+            base, _, digits = name.rpartition("_")
+            if name in self._used or not (base and name.isascii() and name.isidentifier() and digits.isdecimal()):
+                return None
+            number = int(digits)
         self._used.add(name)
-        self._counts[candidate] = number
+        self._counts[base] = number
+        return name
+
+    def _append(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], name: str, type_expr: Any) -> fx.Node:
+        """As `create_node`, for a call whose name is free."""
         node = fx.Node(self, name, "call_function", target, args, kwargs, type_expr)
         self._named[node] = name
         self._insert(node)

@@ -43,12 +43,8 @@ def test_calls_get_the_names_and_the_places_that_every_graph_gives_them() -> Non
             ("add_1", aten.add.Tensor),
             ("conv2d", aten.add.Tensor),
         )
-        for name, target in 3 * (
-            *calls,
-            ("add", aten.mul.Tensor),
-            ("add_7", aten.add.Tensor),
-            ("mul", aten.mul.Tensor),
-        ):
+        names = "add", "add_7", "mul", "add_03", "x_1_2", "x_1", "x", "__3", "1_2", "a-b_2", "max_2", "max", "x_9"
+        for name, target in 3 * (*calls, *((name, aten.mul.Tensor) for name in names)):
             last = made.create_node("call_function", target, (last,), {}, name)
         with made.inserting_before(last):
             made.create_node("call_function", aten.add.Tensor, (), {}, "add")

@@ -131,14 +131,15 @@ class _CallReader:
 
     def _call(self, node: fx.Node) -> None:
         read: list[fx.Node] = []
-        args = tuple([_template(argument, read, self.numbers) for argument in node.args])
+        given, target = node.args, node.target
+        args = tuple([_template(argument, read, self.numbers) for argument in given])
         options = _template(node.kwargs, read, self.numbers) if node.kwargs else ()
         specs = tuple([self._form(source.meta["spec"]) for source in read])
         # Dimensions are no numbers that may change with the step: a body that is batched has them once for all steps.
-        places = _dims_of(node.target) if isinstance(node.target, OpOverload) else ()
-        dims = tuple([node.args[k] for k in places if k < len(node.args)])
+        places = _dims_of(target) if isinstance(target, OpOverload) else ()
+        dims = tuple([given[k] for k in places if k < len(given)]) if places else ()
         # An operator is the same object wherever it is called. A loop lies in the forward or in the backward pass.
-        key = (id(node.target), args, dims, options, specs, self._form(node.meta["spec"]), "backward" in node.meta)
+        key = (id(target), args, dims, options, specs, self._form(node.meta["spec"]), "backward" in node.meta)
         self.labels.append(self.label_of.setdefault(key, len(self.label_of)))
         for source in read:
             call, output = self.values[source]
