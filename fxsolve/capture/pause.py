@@ -13,10 +13,11 @@ def _pause(_: object) -> Undo:
 
     The collector is one for all threads, and each of them may switch it on and off as it likes.
     """
-    before, now = gc.get_threshold(), (_YOUNG, _RARELY, _RARELY)
+    before = gc.get_threshold()
     if not 0 < before[0] < _YOUNG:  # off, or seldom as it is
         return gc.get_threshold
-    gc.set_threshold(*now)
+    gc.set_threshold(_YOUNG, _RARELY, _RARELY)
+    now = gc.get_threshold()  # some Pythons have no use for the last one
     return lambda: gc.set_threshold(*before) if gc.get_threshold() == now else None
 
 

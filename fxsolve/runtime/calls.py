@@ -88,8 +88,8 @@ class Runtime:
             return result
         with self._building:
             # While this thread waited, another one may have recorded what it needs.
-            group = self._cache.find(call.key)
-            if group is not None and group.recordings != known:
+            before, group = group, self._cache.find(call.key)
+            if group is not None and (group is not before or group.recordings != known):
                 result = self._reuse(group, call, original, began)
             return self._record(call, original) if result is MISS else result
 
