@@ -1,10 +1,11 @@
-"""Entries that a loop overwrites whole are not read, and copies of what nothing writes into are not made."""
+"""Entries that a loop overwrites are not read, and copies of what nothing writes into are not made."""
 
 import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ir.builder import add_call, stand_in
+from fxsolve.ir.strides import lies_as
 
 aten = torch.ops.aten
 
@@ -26,6 +27,21 @@ def simplify_copies(opened: OpenRepeat) -> None:
                 same = new.meta["spec"].shape == shape
                 wide = cast if same else stand_in(opened.graph, node, aten.expand.default, (cast, list(shape)))
             opened.replace(node, wide)
+
+
+def read_written(opened: OpenRepeat) -> None:
+    """An entry that a step reads behind its own write there is what it wrote, if that lies in memory as the entry."""
+    for node in opened.computed():
+        if node.target is not aten.select.int:
+            continue
+        base, *place = node.args
+        if not isinstance(base, fx.Node) or base.target is not aten.select_scatter.default:
+            continue
+        value = base.args[1]
+        assert isinstance(value, fx.Node)
+        one, other = value.meta["spec"], node.meta["spec"]
+        if list(base.args[2:]) == place and one[::2] == other[::2] and lies_as(one, other):
+            opened.replace(node, value)
 
 
 def drop_clones(opened: OpenRepeat) -> None:

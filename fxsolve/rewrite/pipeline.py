@@ -8,7 +8,7 @@ from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.spec import Equation, Repeat, System
 from fxsolve.rewrite.apart import take_apart
 from fxsolve.rewrite.carried_rows import carry_rows
-from fxsolve.rewrite.copies import drop_clones, simplify_copies
+from fxsolve.rewrite.copies import drop_clones, read_written, simplify_copies
 from fxsolve.rewrite.fission import hoist, split_repeat
 from fxsolve.rewrite.forwarding import Origins
 from fxsolve.rewrite.lags import unit_lags
@@ -67,6 +67,7 @@ def rewrite(system: System) -> System:
 def _simplify(repeat: Repeat) -> list[Equation]:
     opened = open_repeat(repeat)
     simplify_copies(opened)
+    read_written(opened)
     drop_clones(opened)
     before, after = flatten_buffers(opened)
     merge_selections(opened)

@@ -4,13 +4,19 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
+from fxsolve.ir.builder import add_call
+from fxsolve.ir.calls import arguments
 from fxsolve.ir.spec import Invariant, Slices, Table
 
 aten = torch.ops.aten
 
 
 def lift_slices(opened: OpenRepeat) -> None:
-    """Replace each call select(u, dim, i_t), u invariant and i_t a table, by a placeholder that reads `Slices`."""
+    """Replace each call select(u, dim, i_t), u invariant and i_t a table, by a placeholder that reads `Slices`.
+
+    A slice that is one entry wide, u[:, i_t : i_t + 1], is such an entry with its dimension put back.
+    """
+    _select_single(opened)
     made: dict[Slices, fx.Node] = {}
     for node in opened.computed():
         read = _slices_of(opened, node)
@@ -19,6 +25,21 @@ def lift_slices(opened: OpenRepeat) -> None:
         if read not in made:
             made[read] = opened.add_read(node.name, read, node.meta["spec"])
         opened.replace(node, made[read])
+
+
+def _select_single(opened: OpenRepeat) -> None:
+    for node in opened.computed():
+        if node.target is not aten.slice.Tensor:
+            continue
+        tensor, dim, start, _, step = arguments(node, None, 0, None, None, 1)
+        is_moving = isinstance(opened.reads.get(tensor), Invariant) and isinstance(opened.reads.get(start), Table)
+        if is_moving and isinstance(dim, int) and node.meta["spec"].shape[dim] == 1 and step == 1:
+            with opened.graph.inserting_before(node):
+                entry = add_call(opened.graph, aten.select.int, (tensor, dim, start), like=node)
+                wide = add_call(
+                    opened.graph, aten.unsqueeze.default, (entry, dim % len(node.meta["spec"].shape)), like=node
+                )
+            opened.replace(node, wide)
 
 
 def _slices_of(opened: OpenRepeat, node: fx.Node) -> Slices | None:
