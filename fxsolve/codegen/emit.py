@@ -1,13 +1,13 @@
 """From a schedule to an executable module."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, fx
 
 from fxsolve.capture.program import Draw, Program
-from fxsolve.codegen.draws import gather_noise, sample_noise
+from fxsolve.codegen.draws import FreshNoise, gather_noise
 from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.own_memory import give_own_memory
@@ -31,6 +31,7 @@ class Emitted:
 
     module: fx.GraphModule
     noise: tuple[NoiseInput, ...]
+    fresh: list[FreshNoise] = field(default_factory=list)  # of the draws that were made last
 
     def noise_inputs(self, drawn: tuple[Tensor, ...]) -> list[Tensor]:
         """The module's noise inputs from the values of the program's draws."""
@@ -38,7 +39,9 @@ class Emitted:
 
     def fresh_noise(self, draws: tuple[Draw, ...]) -> list[Tensor]:
         """The module's noise inputs, drawn now in the program's order."""
-        return sample_noise(self.noise, draws)
+        if not self.fresh or self.fresh[0].draws is not draws:
+            self.fresh[:] = [FreshNoise(self.noise, draws)]
+        return self.fresh[0].sample()
 
 
 def emit(program: Program, system: System, plan: Plan) -> Emitted:
