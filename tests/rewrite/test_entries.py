@@ -8,7 +8,7 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.ir.reads import has_carry
-from fxsolve.ir.spec import Table
+from fxsolve.ir.spec import Prefix, Table
 
 T, B, N = 9, 2, 3
 
@@ -39,3 +39,25 @@ def test_steps_take_no_numbers(program: Callable[[Tensor], Tensor]) -> None:
         x = torch.randn(T, B, N)
         torch.testing.assert_close(fast(x), program(x), rtol=0, atol=0)
     assert fast.report().status == "emitted"
+
+
+def test_a_table_whose_edges_are_written_first_is_a_buffer() -> None:
+    """The last of these writes looks like the end of a step."""
+
+    def program(scores: Tensor) -> Tensor:
+        table = torch.zeros(T, T)
+        table[1:, 0] = -torch.arange(1.0, T)
+        table[0, 1:] = -torch.arange(1.0, T)
+        for i in range(1, T):
+            for j in range(1, T):
+                ways = [table[i - 1, j - 1] + scores[i, j], table[i - 1, j] - 1, table[i, j - 1] - 1]
+                table[i, j] = torch.max(torch.stack(ways))
+        return table[-1, -1]
+
+    (loop,) = fxsolve.partition(fxsolve.capture(program, torch.randn(T, T))).system.repeats
+    assert loop.length == (T - 1) ** 2 - 1
+    assert any(isinstance(read, Prefix) for read in loop.reads)
+    fast = fxsolve.compile(program, backend="eager", schedule="gs")
+    for _ in range(3):
+        scores = torch.randn(T, T)
+        torch.testing.assert_close(fast(scores), program(scores), rtol=0, atol=0)

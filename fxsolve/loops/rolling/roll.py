@@ -13,7 +13,9 @@ from fxsolve.structure.slots import Irregular, PeriodicWindow, Slot, classify_sl
 MIN_TRIPS = 3
 MIN_CALLS = 6
 MAX_PEELED = 2
+LONG = 16  # trips of a loop for which one less does not matter
 _MAX_STARTS = 64
+_FEW_STARTS = 8
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,34 @@ def _best_window(calls: Calls, run: PeriodicRun, fits: Callable[[PeriodicWindow]
     """The window with most trips that has no irregular slot; among equals, the fewest carried values.
 
     A run may start anywhere inside an iteration, and its first or last iteration may differ from the others in what
-    it reads, so up to two iterations are peeled.
+    it reads, so up to two iterations are peeled. A long run gives up one trip for fewer carried values: what stands in
+    front of a loop may look like the end of an iteration, which then hands on what is half done.
     """
+    best: tuple[int, PeriodicWindow] | None = None
     for peeled in range(MAX_PEELED + 1):
         trips = run.trips - peeled
         if trips < MIN_TRIPS:
             return None
-        last_start = run.stop - trips * run.period
-        starts = range(run.start, min(last_start, run.start + _MAX_STARTS) + 1)
-        windows = [window for start in starts if fits(window := PeriodicWindow(start, run.period, trips))]
-        if not windows:
-            continue
-        ranked = [(count_irregular(window, *calls.reads(window)), window.start, window) for window in windows]
-        (irregular, _), _, window = min(ranked, key=lambda entry: entry[:2])
-        if irregular == 0:
-            return window
-    return None
+        if (best := _best_start(calls, run, trips, fits, _MAX_STARTS)) is not None:
+            break
+    if best is None or best[0] < 2 or best[1].trips < LONG:
+        return best[1] if best is not None else None
+    other = _best_start(calls, run, best[1].trips - 1, fits, _FEW_STARTS)
+    return other[1] if other is not None and other[0] < best[0] else best[1]
+
+
+def _best_start(
+    calls: Calls, run: PeriodicRun, trips: int, fits: Callable[[PeriodicWindow], bool], most: int
+) -> tuple[int, PeriodicWindow] | None:
+    """The window of so many trips without an irregular slot that carries fewest values, and how many; None if none."""
+    last_start = run.stop - trips * run.period
+    starts = range(run.start, min(last_start, run.start + most) + 1)
+    windows = [window for start in starts if fits(window := PeriodicWindow(start, run.period, trips))]
+    ranked = [(count_irregular(window, *calls.reads(window)), window.start, window) for window in windows]
+    if not ranked:
+        return None
+    (irregular, carried), _, window = min(ranked, key=lambda entry: entry[:2])
+    return None if irregular else (carried, window)
 
 
 def numbers_of_steps(calls: Calls, window: PeriodicWindow) -> tuple[tuple[int | float, ...], ...]:
