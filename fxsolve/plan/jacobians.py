@@ -16,7 +16,8 @@ from fxsolve.solvers.layout import Layout
 from fxsolve.solvers.window import Window
 
 MOST_STATE = 16  # entries that depend on one another, unless the Jacobian is diagonal
-LINEAR_SECONDS = 5e-3  # loops shorter than this are not worth tracing their Jacobian
+LINEAR_SECONDS = 5e-3  # loops shorter than this are not worth tracing their Jacobian for many sweeps
+SCAN_SECONDS = 5e-4  # and for one scan
 JACOBIAN_BYTES = 2 << 30
 
 
@@ -29,15 +30,17 @@ class LinearWindow:
     layout: Layout
 
 
-def open_linear(situation: Situation, weighed: Weighed, length: int) -> LinearWindow:
-    """The first `length` steps with their Jacobians. Raises `PartitionError` with what rules these out.
+def open_linear(situation: Situation, weighed: Weighed, length: int, least: float = LINEAR_SECONDS) -> LinearWindow:
+    """The first `length` steps with their Jacobians, of a loop that takes `least` seconds in order.
+
+    Raises `PartitionError` with what rules these out.
 
     What is known of the loop is asked first, what is measured already next: tracing the Jacobian takes longest.
     """
     facts = situation.proofs.facts
     if facts.layout is None:
         raise PartitionError(facts.obstacle)
-    if obstacle := _obstacle(facts, weighed):
+    if obstacle := _obstacle(facts, weighed, least):
         raise PartitionError(obstacle)
     if length * _step_bytes(facts) > JACOBIAN_BYTES:
         raise PartitionError(f"the Jacobians of all steps hold more than {JACOBIAN_BYTES >> 30} GiB")
@@ -59,12 +62,12 @@ def count_steps(method: Method, state: State, limit: int) -> int | None:
     return len(state.sizes) if verdict in ("exact", "converged") else None
 
 
-def _obstacle(facts: Facts, weighed: Weighed) -> str:
+def _obstacle(facts: Facts, weighed: Weighed, least: float) -> str:
     """What rules the Jacobian out before it is traced."""
     if facts.size > MOST_STATE:
         return f"{facts.size} entries of the state depend on one another, more than {MOST_STATE}"
-    if weighed.total < LINEAR_SECONDS:
-        return f"in order, the loop takes less than {LINEAR_SECONDS * 1e3:g} ms"
+    if weighed.total < least:
+        return f"in order, the loop takes less than {least * 1e3:g} ms"
     if weighed.sweep is not None and 2 * weighed.sweep > weighed.total:
         return "two sweeps alone cost more than all steps in order"
     return ""

@@ -304,6 +304,15 @@ def test_what_speaks_against_the_jacobian_is_asked_before_it_is_traced(
     assert "steps back" in rejected(apart, "newton")
 
 
+def test_one_scan_is_measured_in_shorter_loops_than_many_sweeps(slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda _: 1e-5)
+    for seconds, traced in ((1e-3, True), (1e-4, False)):
+        monkeypatch.setattr(rules, "step_seconds", lambda *_, each=seconds / LONG: each)
+        choice, _ = choose(recurrent(affine))
+        scans = [one for one in (choice.chosen, *choice.rejected) if one.schedule.startswith("scan")]
+        assert [one.seconds is not None for one in scans] == [traced]
+
+
 def test_a_map_whose_products_overflow_is_not_scanned(slow: None) -> None:
     choice, _ = choose(recurrent(lambda h, x, w, u: h * 1.5 - x))
     assert rejected(choice, "scan") == f"the products of {LONG} maps are not within rounding of the steps"

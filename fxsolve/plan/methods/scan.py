@@ -7,7 +7,7 @@ from typing import ClassVar
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.jacobians import LinearWindow, count_steps, open_linear
+from fxsolve.plan.jacobians import SCAN_SECONDS, LinearWindow, count_steps, open_linear
 from fxsolve.plan.method import MethodNode, Part, Steps, whole
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
@@ -55,7 +55,7 @@ class Scan(MethodNode, Priced):
             return []
         parts = (cls(whole(situation.repeat)),)
         try:
-            opened = open_linear(situation, weighed, situation.repeat.length)
+            opened = open_linear(situation, weighed, situation.repeat.length, SCAN_SECONDS)
         except PartitionError as error:
             return [ruled_out(parts, str(error))]
         return [_measured(opened, parts, weighed.step)]
