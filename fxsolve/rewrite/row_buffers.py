@@ -9,11 +9,11 @@ import torch
 from torch import fx
 
 from fxsolve.ir.bodies import OpenRepeat
-from fxsolve.ir.spec import Lag, Table
+from fxsolve.ir.spec import Lag
 from fxsolve.ir.tables import as_range
+from fxsolve.rewrite.selected_rows import Rows, rows_at, selected_rows
 
 aten = torch.ops.aten
-Rows = tuple[int, ...]  # of each step
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,7 @@ class RowBuffer:
         for stage, base in enumerate(bases):
             for user in base.users:
                 if user is not self.writes[stage].node:
-                    yield stage, user, self._selected(user, base)
-
-    def _selected(self, user: fx.Node, base: fx.Node) -> Rows | None:
-        shape = base.meta["spec"].shape
-        if user.target is not aten.select.int or not isinstance(user.args[1], int):
-            return None
-        is_row = user.args[1] % len(shape) == self.dim
-        return _rows(self.opened, user.args[2], shape[self.dim]) if is_row else None
+                    yield stage, user, selected_rows(self.opened, user, base, self.dim)
 
     def lasts(self) -> list[str]:
         """The names of the buffer behind the loop."""
@@ -158,14 +151,9 @@ def _checked(opened: OpenRepeat, node: fx.Node, base, value, dim, index, added: 
     if not isinstance(base, fx.Node) or not isinstance(value, fx.Node) or isinstance(dim, fx.Node):
         return None  # along a dimension that changes with the step, there are no rows
     spec, like, dim = node.meta["spec"], base.meta["spec"], int(dim) % len(node.meta["spec"].shape)
-    rows = _rows(opened, index, spec.shape[dim])
+    rows = rows_at(opened, index, spec.shape[dim])
     is_alike = like.shape == spec.shape and like.dtype == spec.dtype == value.meta["spec"].dtype
     return (base, dim, RowWrite(node, rows, added)) if rows is not None and is_alike else None
-
-
-def _rows(opened: OpenRepeat, index, size: int) -> Rows | None:
-    read = opened.reads.get(index) if isinstance(index, fx.Node) else Table((index,) * opened.length)
-    return tuple(int(row) % size for row in read.values) if isinstance(read, Table) else None
 
 
 def _never_meet(one: Rows, other: Rows) -> bool:

@@ -20,6 +20,7 @@ from fxsolve.ir.builder import BlockBuilder, add_call
 from fxsolve.ir.calls import arguments
 from fxsolve.ir.spec import Block, Invariant, Lag, Prefix, Read, Slices, Table
 from fxsolve.ir.tables import as_range
+from fxsolve.rewrite.selected_rows import selected_rows
 from fxsolve.rewrite.stacked_rows import stack_rows
 
 aten = torch.ops.aten
@@ -62,15 +63,10 @@ class _Rows:
 
     def _selections(self) -> Iterator[tuple[fx.Node, tuple[int, ...]]]:
         """The calls that select a row of the buffer, and which at each step."""
-        shape = self.buffer.meta["spec"].shape
         for node in self.buffer.users:
-            dim = node.args[1] if node.target is aten.select.int else None
-            if not isinstance(dim, int) or dim % len(shape) != self.read.dim:
-                continue
-            index = node.args[2]
-            table = self.opened.reads.get(index) if isinstance(index, fx.Node) else Table((index,) * self.opened.length)  # pyright: ignore
-            if isinstance(table, Table):
-                yield node, tuple(int(row) % shape[self.read.dim] for row in table.values)
+            rows = selected_rows(self.opened, node, self.buffer, self.read.dim)
+            if rows is not None:
+                yield node, rows
 
     def _windows(self) -> Iterator[tuple[fx.Node, list[tuple[int, ...]]]]:
         """The calls that take a few rows of the buffer that move with the step, and which each is at each step."""
