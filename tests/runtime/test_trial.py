@@ -1,5 +1,6 @@
 """A module stands in for the program where it gives the recorded result, and where it is not slower."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,7 +15,7 @@ from fxsolve.economy import clock as timing
 from fxsolve.economy.clock import timed
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.modes import runs_as_written
-from fxsolve.runtime.trial import race, run_example, run_original, time_emitted
+from fxsolve.runtime.trial import CallSeconds, race, run_example, run_original, time_emitted
 from fxsolve.stages import emit, partition, schedule
 from tests.runtime.building import differentiable, numbers, recorded, recurrence, wanted
 
@@ -48,6 +49,17 @@ def test_what_is_clear_is_not_run_again_unless_that_costs_nothing(unit: float, t
     assert (len(slow), len(fast)) == (turns, turns + 1)
 
 
+def test_what_a_recording_left_behind_is_not_collected_in_the_time_of_a_form() -> None:
+    def run() -> float:
+        kept = [[one] for one in range(200_000)]
+        return 1.0 + 0 * len(kept)
+
+    gc.collect()
+    collected = gc.get_stats()[2]["collections"]
+    assert race(run, run, calls_decide=False) == CallSeconds(1.0, 1.0)
+    assert gc.get_stats()[2]["collections"] == collected
+
+
 @pytest.mark.parametrize(("calls_decide", "turns"), [(True, 2), (False, 5)])
 def test_what_is_close_is_left_to_the_calls_to_come(calls_decide: bool, turns: int) -> None:
     original, slow = played(*[0.1] * turns)
@@ -57,10 +69,10 @@ def test_what_is_close_is_left_to_the_calls_to_come(calls_decide: bool, turns: i
 
 
 def test_the_original_is_timed_whatever_was_expected_of_it() -> None:
-    original, slow = played(0.2)
-    emitted, _ = played(1.0, 1.0)
+    original, slow = played(0.6)
+    emitted, _ = played(9.0, 9.0)
     found = race(original, emitted, calls_decide=False)
-    assert (found.original, found.emitted, len(slow)) == (0.2, 1.0, 1)
+    assert (found.original, found.emitted, len(slow)) == (0.6, 9.0, 1)
 
 
 def test_seconds_are_those_of_the_work_of_a_call() -> None:
