@@ -16,16 +16,18 @@ aten = torch.ops.aten
 
 def add_rows(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` with `select_backward` in the place of such writes; the graph itself if there are none."""
-    if not any(_is_into_zeros(node) for node in graph.nodes):
+    written = [node for node in graph.nodes if _is_into_zeros(node)]
+    dead = dead_views(graph) if written else set()
+    found = [node for node in written if _is_only_added(node, dead)]
+    if not found:
         return graph
+    copies: dict[fx.Node, fx.Node] = {}
     copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
-    dead = dead_views(copied)
-    found = [node for node in copied.nodes if _is_into_zeros(node) and _is_only_added(node, dead)]
-    for node in found:
-        base, value, *place = node.args
+    copied.output(copied.graph_copy(graph, copies))
+    for node in map(copies.__getitem__, found):
+        base, value = node.all_input_nodes
         with copied.inserting_before(node):
-            args = (value, list(base.meta["spec"].shape), *place)  # pyright: ignore[reportAttributeAccessIssue]
+            args = (value, list(base.meta["spec"].shape), *node.args[2:])
             made = add_call(copied, aten.select_backward.default, args, like=node)
         unused = node if made.meta["spec"] == node.meta["spec"] else made
         unused.replace_all_uses_with(made)
