@@ -20,7 +20,7 @@ aten = torch.ops.aten
 
 def undo_views(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` without them; the graph itself if there are none."""
-    if all(_undone(node) is None and not _adds_views_of_rows(node) for node in graph.nodes):
+    if not _writes_rows(graph) or all(_undone(node) is None and not _adds_views_of_rows(node) for node in graph.nodes):
         return graph
     copied = Graph()
     copied.output(copied.graph_copy(graph, {}))
@@ -60,6 +60,12 @@ def _has_row(tensor: fx.Node) -> bool:
 
 def _is_row(tensor: fx.Node) -> bool:
     return tensor.target in (aten.select_scatter.default, aten.select_backward.default)
+
+
+def _writes_rows(graph: fx.Graph) -> bool:
+    """Whether any row is written; to ask that takes no look at every call."""
+    rows = aten.select_scatter.default, aten.select_backward.default
+    return any(graph.find_nodes(op="call_function", target=one, sort=False) for one in rows)
 
 
 def _adds_views_of_rows(node: fx.Node) -> bool:
