@@ -57,8 +57,7 @@ def _spec_of(repeat: Repeat, write: Write) -> TensorSpec | None:
 
 def with_solvers(repeat: Repeat, solver_of: Callable[[Repeat], Callable[..., tuple[Tensor, ...]]]) -> Repeat:
     """The repeat with `solver_of(inner)` to run each repeat inside its steps."""
-    graph = Graph()
-    graph.output(graph.graph_copy(repeat.body.graph, {}))
+    graph = Graph.copy_of(repeat.body.graph)
     for node in graph.nodes:
         if isinstance(node.target, Nested):
             node.target = replace(node.target, solve=solver_of(node.target.repeat))

@@ -106,8 +106,7 @@ def _pad(graph: fx.Graph, attributes: Attributes) -> _Padded:
 
 def _copy(graph: fx.Graph) -> fx.Graph:
     """A copy without views that nothing reads and second names of values, in which lists that grow are chains."""
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     for node in [node for node in copied.nodes if is_renamed(node)]:
         node.replace_all_uses_with(node.args[0])  # pyright: ignore[reportArgumentType]
         copied.erase_node(node)

@@ -23,8 +23,7 @@ def readable(module: fx.GraphModule) -> fx.GraphModule:
 
 def readable_copy(body: fx.GraphModule) -> fx.GraphModule:
     """`readable` of the calls of a body, which itself stays as it is."""
-    graph = Graph()
-    graph.output(graph.graph_copy(body.graph, {}))
+    graph = Graph.copy_of(body.graph)
     return readable(lazy_module(graph, "readable"))
 
 

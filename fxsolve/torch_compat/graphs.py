@@ -41,6 +41,13 @@ class Graph(fx.Graph):
         self._places: dict[int, tuple[Any, dict[fx.Node, None]]] = {}
         self._numbered: set[str] = set()  # names that calls have, and others have with a number behind them
 
+    @classmethod
+    def copy_of(cls, graph: fx.Graph, copies: dict[fx.Node, fx.Node] | None = None) -> "Graph":
+        """A copy with its outputs; the copy of each node is put into `copies`."""
+        copied = cls()
+        copied.output(copied.graph_copy(graph, {} if copies is None else copies))
+        return copied
+
     def create_node(
         self,
         op: str,

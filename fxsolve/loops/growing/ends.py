@@ -30,8 +30,7 @@ def join_growth(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` in which chains of joins are read through; the graph itself where there is none."""
     if not find_chains(graph):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     returned = _returned_views(copied)
     done: set[fx.Node] = set()
     # Reading through one chain changes the pieces of others, so they are looked for again.

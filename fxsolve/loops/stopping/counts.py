@@ -63,8 +63,7 @@ def join_counts(one: Folded, two: Program) -> Program | None:
 
     Nothing is taken from recordings that differ in other things.
     """
-    graph = Graph()
-    graph.output(graph.graph_copy(two.module.graph, {}))
+    graph = Graph.copy_of(two.module.graph)
     try:
         joined = _Joining(one, graph, folded(two).literals)
         changed = joined.calls()

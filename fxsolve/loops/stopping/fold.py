@@ -37,8 +37,7 @@ def _with_folds(program: Program) -> Program:
     stops = find_stops(program, read_calls(recorded, dead_views(recorded)), _guarded(program, recorded))
     if not stops.found:
         return replace(program, notes=(*program.notes, *stops.notes))
-    graph = Graph()
-    graph.output(graph.graph_copy(recorded, {}))
+    graph = Graph.copy_of(recorded)
     dead = dead_views(graph)
     for node in reversed([node for node in graph.nodes if node in dead]):
         graph.erase_node(node)

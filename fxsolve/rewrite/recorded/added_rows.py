@@ -22,8 +22,7 @@ def add_rows(graph: fx.Graph) -> fx.Graph:
     if not found:
         return graph
     copies: dict[fx.Node, fx.Node] = {}
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, copies))
+    copied = Graph.copy_of(graph, copies)
     for node in map(copies.__getitem__, found):
         base, value = node.all_input_nodes
         with copied.inserting_before(node):

@@ -15,8 +15,7 @@ def drop_idle_writes(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` without them; the graph itself if there are none."""
     if not any(map(_is_idle, graph.nodes)):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     for node in copied.nodes:
         if _is_idle(node):
             node.replace_all_uses_with(node.all_input_nodes[0])

@@ -22,8 +22,7 @@ def choose_masked(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` with choices in their place; the graph itself if there are none."""
     if not any(map(_is_choice, graph.nodes)):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     for node in copied.nodes:
         if _is_choice(node):
             node.replace_all_uses_with(_choice(copied, node))

@@ -37,8 +37,7 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
     """
     if not any(node.target in _READERS for node in graph.nodes):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     shared = _shared_with_inputs(copied)
     # What is handed out as a part of an input must stay one. As inputs are, it has its layout at every call.
     pinned = [
@@ -63,8 +62,7 @@ def resolve_flags(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` in which no call meets a flag that it refuses; the graph itself where there are no flags."""
     if not has_flags(graph):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     for node in copied.nodes:
         for resolve in _WITHOUT_FLAGS.get(node.target, ()):
             with copied.inserting_before(node):

@@ -76,8 +76,7 @@ def write_entries(graph: fx.Graph, program: Program) -> EntriesWritten:
     if not found:
         return EntriesWritten(graph)
     copies: dict[fx.Node, fx.Node] = {}
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, copies))
+    copied = Graph.copy_of(graph, copies)
     for write in found:
         copies[write.node] = _rewritten(copied, copies, write)
     return EntriesWritten(copied, tuple(sorted(constants.rested)))

@@ -59,8 +59,7 @@ def write_pieces(graph: fx.Graph) -> fx.Graph:
     if not found:
         return graph
     copies: dict[fx.Node, fx.Node] = {}
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, copies))
+    copied = Graph.copy_of(graph, copies)
     for one in found:
         node = copies[one.join]
         made = _put(copied, node, copies[one.base], copies[one.source], one)

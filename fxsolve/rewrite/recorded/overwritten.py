@@ -19,8 +19,7 @@ def join_overwritten(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` with joins in the place of such writes; the graph itself if there are none."""
     if not any(_kept(node) for node in graph.nodes):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     for node in copied.nodes:
         if kept := _kept(node):
             made = _join(copied, node, kept)

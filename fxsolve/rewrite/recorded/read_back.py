@@ -20,8 +20,7 @@ def read_back(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` without such writes; the graph itself if there are none."""
     if not any(map(_readers, graph.nodes)):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     for node in copied.nodes:
         if readers := _readers(node):
             for reader in readers:

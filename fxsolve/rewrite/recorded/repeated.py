@@ -172,9 +172,8 @@ def _form(node: fx.Node) -> Hashable:
 
 def _without_repeats(graph: fx.Graph, fixed: dict[fx.Node, Fixed]) -> fx.Graph:
     """A copy in which each of the values is computed once, before anything else of the forward pass."""
-    copied = Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    copied.output(copied.graph_copy(graph, copies))
+    copied = Graph.copy_of(graph, copies)
     for node, found in fixed.items():
         if found.node is not node:
             copies[node].replace_all_uses_with(copies[found.node])

@@ -41,8 +41,7 @@ def read_unbound(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` that reads items of `unbind` beneath all writes; the graph itself if none is written into."""
     if not any(len(list(_path(item))) > 1 for item in _items(graph)):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     paths = {item: list(_path(item)) for item in _items(copied)}
     written = {path[-1].node for path in paths.values() if len(path) > 1 and path[-1].dim is not None}
     for item, path in paths.items():

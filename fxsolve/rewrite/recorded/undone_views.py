@@ -22,8 +22,7 @@ def undo_views(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` without them; the graph itself if there are none."""
     if not _writes_rows(graph) or all(_undone(node) is None and not _adds_views_of_rows(node) for node in graph.nodes):
         return graph
-    copied = Graph()
-    copied.output(copied.graph_copy(graph, {}))
+    copied = Graph.copy_of(graph)
     for node in copied.nodes:
         if _adds_views_of_rows(node):
             _add_first(copied, node)
