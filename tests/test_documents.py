@@ -72,7 +72,7 @@ def test_a_command_of_the_readme_works_in_a_fresh_checkout(
 
 
 def test_the_readme_is_short() -> None:
-    assert len(README.read_text().splitlines()) <= 172
+    assert len(README.read_text().splitlines()) <= 165
 
 
 def test_documents_are_wrapped() -> None:
