@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from fxsolve.solvers.rnn_layer import rnn_layer, rnn_layer_backward
-from fxsolve.torch_compat.graphs import Graph, lazy_module
+from fxsolve.torch_compat.graphs import Graph, LazyGraphModule, lazy_module
 from fxsolve.torch_compat.operators import OpOverload, functions_of_layers, operator_name_of, schema_of
 
 
@@ -18,6 +18,7 @@ def readable(module: fx.GraphModule) -> fx.GraphModule:
         if node.op == "call_function" and not (_narrow(node) or _as_method(node)):
             node.target = readable_target(node.target)
     module.recompile()
+    LazyGraphModule.force_recompile(module)  # solvers keep its forward, which would ask at every call for what it is
     return module
 
 
