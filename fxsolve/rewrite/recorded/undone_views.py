@@ -23,12 +23,16 @@ def undo_views(graph: fx.Graph) -> fx.Graph:
     if not _writes_rows(graph) or all(_undone(node) is None and not _adds_views_of_rows(node) for node in graph.nodes):
         return graph
     copied = Graph.copy_of(graph)
+    views: dict[tuple[object, str], fx.Node] = {}
     for node in copied.nodes:
         if _adds_views_of_rows(node):
             _add_first(copied, node)
-        elif (tensor := _undone(node)) is not None:
-            node.replace_all_uses_with(tensor)
-            copied.erase_node(node)
+        elif _is_whole_view(node) and not any(user.op == "output" for user in node.users):
+            # The first step looks at a tensor twice, to read and to write; later ones do not.
+            tensor = _undone(node) or views.setdefault((node.target, str((node.args, node.kwargs))), node)
+            if tensor is not node:
+                node.replace_all_uses_with(tensor)
+                copied.erase_node(node)
     return copied
 
 
