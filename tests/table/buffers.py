@@ -40,7 +40,7 @@ def column_of_a_whole_vector_kept(z: Tensor, w: Tensor):
     return x
 
 
-@row(SEQUENCE, "5: invariant, lag 1, table")
+@row(SEQUENCE, "5: lag 1, slices")
 def slice_written(x: Tensor):
     y = torch.zeros_like(x)
     for t in range(1, T):
@@ -92,7 +92,7 @@ def scattered(x: Tensor):
     return y
 
 
-@row(SEQUENCE, "5: invariant, lag 1, table")
+@row(SEQUENCE, "5: lag 1, slices")
 def grown_and_read_at_its_end(x: Tensor):
     y = x[:1]
     for t in range(1, T):
