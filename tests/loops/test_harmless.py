@@ -53,12 +53,34 @@ def chosen(idx: Tensor) -> Tensor:
     return causal(torch.where(x > 3, torch.tensor(float("inf")), x)) @ HEAD
 
 
+def squares(x: Tensor) -> Tensor:
+    return (x * x).sum(-1, keepdim=True)
+
+
+def divided_by(divisor: Callable[[Tensor], Tensor]) -> Net:
+    """A quotient that is finite for some tables, and 0 / 0 for others, behind a norm that has nothing in its way."""
+
+    def net(idx: Tensor) -> Tensor:
+        x = F.embedding(idx, TABLE)
+        return causal((x / divisor(x)).float()) @ HEAD
+
+    return net
+
+
+def normed_by_nothing(idx: Tensor) -> Tensor:
+    return causal(F.layer_norm(F.embedding(idx, TABLE), (E,), eps=0.0)) @ HEAD
+
+
 NETS: dict[str, tuple[Net, bool]] = {
     "layered": (layered, False),
     "divided": (divided, True),
     "logarithms": (logarithms, True),
     "shifted": (shifted, True),
     "chosen": (chosen, True),
+    "divided by an integer": (divided_by(lambda x: (squares(x) + 0.5).long()), True),
+    "divided by a half": (divided_by(lambda x: (squares(x) + 1e-9).half()), True),
+    "divided by a double": (divided_by(lambda x: (squares(x) + 1e-9).double()), False),
+    "normed by nothing": (normed_by_nothing, True),
 }
 
 
@@ -137,3 +159,21 @@ def test_what_becomes_no_number_reaches_no_earlier_step(text: str) -> None:
     assert text in str(fast.schedule)
     statuses = {run.status for run in fast.report().runs}
     assert statuses == {"sequential"} if text == "gs" else "finished sequentially" in statuses
+
+
+@pytest.mark.parametrize("schedule", ["gs", "jacobi"])
+@torch.no_grad()
+def test_a_norm_of_equal_numbers_that_are_not_read_does_no_harm(schedule: str) -> None:
+    table, idx = TABLE.clone(), torch.ones(B, 1, dtype=torch.long)
+
+    def sample(idx: Tensor) -> Tensor:
+        for _ in range(T):
+            logits = causal(F.layer_norm(F.embedding(idx, table), (E,), eps=0.0)) @ HEAD
+            idx = torch.cat((idx, logits[:, -1:, 1:].argmax(-1) + 1), 1)
+        return idx
+
+    fast = fxsolve.compile(sample, (idx,), backend="eager", schedule=schedule)
+    table[0] = 0.0  # 0 / 0 where no token is
+    expected = sample(idx)
+    assert torch.equal(fast(idx), expected)
+    assert schedule == "gs" or "jacobi(" in str(fast.schedule)

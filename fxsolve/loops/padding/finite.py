@@ -13,6 +13,7 @@ from fxsolve.ops.call import Call, bind
 from fxsolve.torch_compat.operators import OpOverload
 
 _MOST_CALLS = 8  # between a root and the squares in it
+_LEAST = 1e-30  # that is no 0 in single precision
 _PASSED_ON = (access.SameEntries, access.Reshaped, access.Expanded, access.Permuted)
 
 
@@ -38,10 +39,15 @@ def sums_up(call: Call) -> bool:
     return call.name == "linalg_vector_norm" and call["ord"] > 0
 
 
+def keeps_from_zero(call: Call) -> bool:
+    """Whether a norm divides equal numbers, as the zeros of a canvas, by more than 0; without a number, by its own."""
+    return call["eps"] is None or call["eps"] >= _LEAST
+
+
 def _is_at_least(value: Any, sign: int, calls: int = _MOST_CALLS) -> bool:
     """Whether all entries are known to be 0 or more, or, for `sign` 1, to be more than 0 in their type."""
     if not isinstance(value, fx.Node):
-        return isinstance(value, (int, float)) and value >= sign * 1e-30
+        return isinstance(value, (int, float)) and value >= sign * _LEAST
     if not isinstance(value.target, OpOverload) or not calls:
         return False
     call = bind(value.target, value.args, value.kwargs, value.meta["spec"])
@@ -62,5 +68,17 @@ def _is_at_least(value: Any, sign: int, calls: int = _MOST_CALLS) -> bool:
         case "abs" | "relu" | "linalg_vector_norm" | "var":
             return not sign
     if isinstance(call.fact.access, _PASSED_ON) or call.name in ("sum", "mean"):
-        return not (sign and call.name in ("sum", "mean")) and _is_at_least(call.first, sign, calls - 1)
+        is_known = _keeps_least(call) and not (sign and call.name in ("sum", "mean"))
+        return is_known and _is_at_least(call.first, sign, calls - 1)
     return False
+
+
+def _keeps_least(call: Call) -> bool:
+    """Whether the type of a result has room for the least of its argument: small numbers are 0 in half precision.
+
+    Large ones are less than 0 in a type of integers.
+    """
+    own, made = call.first.meta["spec"].dtype, call.example.dtype
+    if own == made or not own.is_floating_point:
+        return own == made or made.is_floating_point
+    return made.is_floating_point and torch.finfo(made).tiny <= torch.finfo(own).tiny

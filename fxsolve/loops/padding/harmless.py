@@ -13,7 +13,7 @@ import torch
 from torch import fx
 
 from fxsolve.loops.growing.sizes import AffineSize
-from fxsolve.loops.padding.finite import makes_finite, sums_up
+from fxsolve.loops.padding.finite import keeps_from_zero, makes_finite, sums_up
 from fxsolve.loops.padding.triangles import hides_above
 from fxsolve.loops.padding.values import PaddedValue, Padder, growing_factor
 from fxsolve.ops import access
@@ -66,7 +66,9 @@ def _keeps_harmless(p: Padder, call: Call, values: list[PaddedValue]) -> bool:
             return makes_finite(call) and _is_floating(call)
         case access.Reduced():
             return sums_up(call) and _is_floating(call) and _keeps_what_grows(p, call)
-        case access.Product() | access.LayerNorm() | access.Softmax() | access.Made() | access.ConstantFill():
+        case access.LayerNorm():
+            return keeps_from_zero(call)
+        case access.Product() | access.Softmax() | access.Made() | access.ConstantFill():
             return True
         case access.Convolution():
             return True
