@@ -37,6 +37,8 @@ class Graph(fx.Graph):
         super().__init__()
         names = _names_of(self)
         self._used, self._counts, self._named = names._used_names, names._base_count, names._obj_to_name
+        # In generated code it is the module: a backward pass is given tensors by the names that nodes have.
+        self._used.add("self")
         # By id of their targets: the hash of an operator is made in Python.
         self._places: dict[int, tuple[Any, dict[fx.Node, None]]] = {}
         self._numbered: set[str] = set()  # names that calls have, and others have with a number behind them

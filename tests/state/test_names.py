@@ -100,6 +100,19 @@ def test_children_may_have_any_names() -> None:
     same(fxsolve.compile(model, backend="eager", schedule="gs"), model, list(model.parameters()))
 
 
+@pytest.mark.parametrize("name", WORDS)
+def test_a_weight_may_be_called_like_a_word_of_generated_code(name: str) -> None:
+    model = nn.Module()
+    model.register_parameter(name, nn.Parameter(torch.randn(N, dtype=torch.float64)))
+
+    def program(x: Tensor) -> Tensor:
+        for _ in range(STEPS):
+            x = torch.tanh(x * model.get_parameter(name))
+        return x
+
+    same(fxsolve.compile(program, backend="eager", schedule="gs"), program, list(model.parameters()))
+
+
 class Hooked(nn.Module):
     """Its layer, and that of a hook, have one name; so have a weight and a layer."""
 
