@@ -73,7 +73,15 @@ class Variant:
 
 def variant_of(entry: Entry, calls: int = 0) -> Variant:
     """What answers by an entry, and how often it did before."""
-    return Variant(entry, calls, Contest() if entry.is_close else None, entry.holds if entry.ready is None else None)
+    return Variant(entry, calls, _contest_of(entry), entry.holds if entry.ready is None else None)
+
+
+def _contest_of(entry: Entry) -> Contest | None:
+    if entry.is_close:
+        return Contest()
+    expected = entry.report.original_seconds
+    # What a race on one call found is looked at again in calls of the user's own.
+    return Contest(expected=expected) if entry.ready is not None and entry.may_decide and expected else None
 
 
 @dataclass

@@ -139,7 +139,10 @@ class Runtime:
             if entry is old.entry:
                 return
             with self._cache.lock:
-                group.replace(old, variant_of(entry, old.calls))
+                now = group.usual
+                # While steps were compiled, the calls of other threads may have shown that the old form is slower.
+                lost = now if now is not None and now.entry.prospect is prospect else old
+                group.replace(lost, variant_of(entry, lost.calls))
             remember_purchase(old.entry, entry)
 
     def _record(self, call: CallKey, original: Original) -> Any:

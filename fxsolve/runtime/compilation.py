@@ -16,7 +16,7 @@ from fxsolve.plan.decision import Decision
 from fxsolve.plan.purse import Offer
 from fxsolve.plan.tolerance import is_looser
 from fxsolve.report.units import count
-from fxsolve.runtime.contest import may_take_turns
+from fxsolve.runtime.contest import may_begin_behind, may_take_turns
 from fxsolve.runtime.decided import Decided
 from fxsolve.runtime.entries import Entry, Options
 from fxsolve.runtime.family import member
@@ -227,5 +227,5 @@ class Compilation:
             return ""
         found = judge(times, emitted, maker.captured, self.reading)
         self.may_decide = may_take_turns(maker.captured)
-        self.is_close = found.is_close and self.may_decide
+        self.is_close = found.is_close and (may_begin_behind(maker.captured) if found.reason else self.may_decide)
         return "" if self.is_close else found.reason

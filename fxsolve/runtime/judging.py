@@ -9,7 +9,7 @@ from torch import Tensor
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import LeftAloneError
-from fxsolve.runtime.contest import is_close, may_take_turns
+from fxsolve.runtime.contest import is_close, may_begin_behind
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.trial import CallSeconds, race, run_original, time_emitted
 from fxsolve.torch_compat.trees import pytree
@@ -47,7 +47,7 @@ def time_both(
     return race(
         lambda: _run_original(original, captured, rewind),
         lambda: time_emitted(emitted, captured, original),
-        may_take_turns(captured),
+        may_begin_behind(captured),
     )
 
 

@@ -16,7 +16,7 @@ from fxsolve.runtime.stopwatch import tell_when_over
 def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, original: Original, began: float) -> Any:
     """As `Attempts.reuse`, unless it is the original's turn in a contest; the call `began` at that second."""
     variant = group.usual
-    contest = _contest_of(variant) if variant is not None else None
+    contest = _contest_of(group, variant) if variant is not None else None
     if variant is not None and contest is not None and (contest.is_decided or contest.is_given_up):
         with cache.lock:
             if variant.contest is contest:  # no other thread was first
@@ -42,8 +42,14 @@ def take_turn(attempts: Attempts, cache: Cache, group: Group, call: CallKey, ori
     return result
 
 
-def _contest_of(variant: Variant) -> Contest | None:
-    """The contest of a variant; after many calls there is another one, for what forms cost may have changed."""
+def _contest_of(group: Group, variant: Variant) -> Contest | None:
+    """The contest of a variant; after many calls there is another one, for what forms cost may have changed.
+
+    None where calls read values that differ: which of them the original took, nobody knows.
+    """
+    if group.recordings > 1 and variant.entry.ready is not None and variant.entry.ready.guards:
+        variant.contest = None
+        return None
     if variant.contest is None and variant.entry.may_decide and variant.calls % AGAIN == AGAIN - 1:
         original, emitted = variant.report.original_seconds, variant.report.emitted_seconds
         # What is far ahead is not soon behind, and each turn of the original costs as much as it saves.

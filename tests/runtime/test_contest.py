@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 import fxsolve
-from fxsolve.runtime import calls, judging, stopwatch, turns
+from fxsolve.runtime import calls, compilation, judging, stopwatch, turns
 from fxsolve.runtime.contest import BAND, FEWEST, LONGEST, MOST, TURN, Contest, is_close
 from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.ready import Ready
+from fxsolve.runtime.trial import CallSeconds
 
 
 def contest(original: float, emitted: float, turns: int) -> Contest:
@@ -234,3 +235,62 @@ def test_a_call_that_is_verified_does_not_count(clock: dict[str, float], verify:
     for _ in range(4 * MOST):
         fast(x)
     assert fast.report().status == "emitted", fast.report().reason
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The calls of the original, from now on."""
+    taken, before = [], Original.run
+    monkeypatch.setattr(Original, "run", lambda self: taken.append(1) or before(self))
+    return taken
+
+
+@pytest.mark.parametrize(("raced", "emitted", "turns"), [(5.0, 0.1, 0), (5.0, 3.0, FEWEST), (1.9, 1.05, MOST)])
+@torch.no_grad()
+def test_a_race_that_was_clear_is_looked_at_again_by_calls(
+    clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, raced: float, emitted: float, turns: int
+) -> None:
+    """One turn of the emitted form suffices where it is as far ahead as was measured."""
+    monkeypatch.setattr(judging, "is_close", lambda *_: False)
+    monkeypatch.setattr(compilation, "time_both", lambda *_: CallSeconds(raced, 1.0))
+    fast, x, clock["emitted"] = fxsolve.compile(decayed, backend="eager"), torch.randn(60, 3), emitted
+    fast(x)
+    taken = counted(monkeypatch)
+    for _ in range(2 * turns + TURN + 1):
+        torch.testing.assert_close(fast(x), decayed(x))
+    assert fast.report().status == ("left alone" if turns else "emitted"), fast.report().reason
+    assert len(taken) >= turns
+    assert bool(taken) == bool(turns)
+
+
+def guarded(x: Tensor) -> Tensor:
+    """Reads a value."""
+    return decayed(x) if x[0, 0] < 2 else decayed(-x)
+
+
+@pytest.mark.parametrize(("raced", "status"), [(1.2, "emitted"), (0.9, "left alone")])
+@torch.no_grad()
+def test_calls_decide_where_values_are_read_and_the_race_was_won(
+    clock: dict[str, float], monkeypatch: pytest.MonkeyPatch, raced: float, status: str
+) -> None:
+    monkeypatch.setattr(compilation, "time_both", lambda *_: CallSeconds(raced, 1.0))
+    clock["emitted"] = 1.2
+    fast, x = fxsolve.compile(guarded, backend="eager"), torch.zeros(60, 3)
+    fast(x)
+    assert fast.report().status == status
+    for _ in range(2 * MOST + 1):
+        torch.testing.assert_close(fast(x), guarded(x))
+    assert fast.report().status == "left alone"
+
+
+@torch.no_grad()
+def test_calls_that_read_different_values_are_not_compared(
+    clock: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compilation, "time_both", lambda *_: CallSeconds(1.2, 1.0))
+    clock["emitted"] = 1.2
+    fast = fxsolve.compile(guarded, backend="eager")
+    for k in range(4 * MOST):
+        x = torch.full((60, 3), 3.0 * (k % 2))
+        torch.testing.assert_close(fast(x), guarded(x))
+    assert fast.report().status == "emitted"
+    assert fast._runtime.latest.contest is None
