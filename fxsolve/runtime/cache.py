@@ -66,9 +66,10 @@ class Variant:
     def report(self) -> Report:
         return self.entry.report
 
-    def info(self) -> EntryInfo:
+    def info(self, unseen: int = 0) -> EntryInfo:
+        """What is told of it, where it answered so many calls more that were not looked at."""
         report = self.report
-        return EntryInfo(report.signature, str(self.schedule), report.status, report.reason, self.calls)
+        return EntryInfo(report.signature, str(self.schedule), report.status, report.reason, self.calls + unseen)
 
 
 def variant_of(entry: Entry, calls: int = 0) -> Variant:
@@ -127,6 +128,11 @@ class Group:
             self.fallback = new
         else:
             self.variants = tuple(new if one is old else one for one in self.variants)
+
+    def successor(self, old: Variant) -> Variant:
+        """What answers in the place of `old`: calls of other threads may have shown meanwhile that it is slower."""
+        usual, prospect = self.usual, old.entry.prospect
+        return usual if usual is not None and prospect is not None and usual.entry.prospect is prospect else old
 
     def drop(self, variant: Variant) -> None:
         self.variants = tuple(one for one in self.variants if one is not variant)

@@ -104,7 +104,8 @@ class Runtime:
 
     def entries(self) -> tuple[EntryInfo, ...]:
         """Every compiled version that is kept, the least recently used first."""
-        return tuple(variant.info() for variant in self._cache.variants())
+        unseen = {id(self.latest): self.patience.unseen}
+        return tuple(one.info(unseen.get(id(one), 0)) for one in self._cache.variants())
 
     def _read(self, original: Original) -> CallKey | str:
         """The call taken apart, or why it cannot be compiled."""
@@ -126,7 +127,8 @@ class Runtime:
     def _count(self, group: Group | None, seconds: float, reading: float) -> None:
         """A call took so long, of which it was read in `reading` seconds."""
         if group is not None and (usual := group.usual) is not None:
-            self._account.ran(usual, seconds, 1 + self.patience.rested())
+            self._account.ran(usual, seconds, 1 + (rested := self.patience.rested()))
+            usual.calls += rested if usual.entry.ready is None else 0
             self.patience.answered(usual.entry.ready is None, reading > _DEAR * seconds)
 
     def _buy(self, group: Group, call: CallKey, original: Original) -> None:
@@ -139,10 +141,7 @@ class Runtime:
             if entry is old.entry:
                 return
             with self._cache.lock:
-                now = group.usual
-                # While steps were compiled, the calls of other threads may have shown that the old form is slower.
-                lost = now if now is not None and now.entry.prospect is prospect else old
-                group.replace(lost, variant_of(entry, lost.calls))
+                group.replace(group.successor(old), variant_of(entry, old.calls))
             remember_purchase(old.entry, entry)
 
     def _record(self, call: CallKey, original: Original) -> Any:

@@ -40,9 +40,14 @@ class Patience:
         """Look at none of the next calls: what sharded parameters change, for one, takes time to look at."""
         self.resting = self._granted = calls
 
+    @property
+    def unseen(self) -> int:
+        """How many calls were not looked at since `rested` was asked last."""
+        return self._granted - self.resting
+
     def rested(self) -> int:
         """How many calls were not looked at since this was asked last."""
-        calls, self._granted = self._granted - self.resting, self.resting
+        calls, self._granted = self.unseen, self.resting
         return calls
 
     def answered(self, is_alone: bool, is_dear: bool) -> None:

@@ -76,3 +76,10 @@ def test_calls_that_were_not_looked_at_lose_what_compiled_steps_would_have_saved
     account.lose(variant, 6)
     account.lose(variant, 0)
     assert account.ledger.lost == {graphs: 3.0}
+
+
+def test_calls_that_were_not_looked_at_are_counted_in_what_is_told() -> None:
+    fast, x = fxsolve.compile(torch.relu), torch.zeros(2)
+    for count in range(1, 100):
+        fast(x)
+        assert [entry.calls for entry in fast.entries] == [count - 1]
