@@ -1,7 +1,13 @@
 """The Graphviz source has a node for each equation, and an edge for each read."""
 
+import shutil
+from pathlib import Path
+
+import pytest
+
 from fxsolve.ir.spec import Block, System
 from fxsolve.view.dot import draw_dot
+from fxsolve.view.drawing import Drawing
 from tests.view.samples import body, gru, seven
 
 
@@ -30,3 +36,10 @@ def test_every_equation_has_a_node() -> None:
 def test_a_backslash_in_a_name_is_printed_as_it_is() -> None:
     block = Block("b", body(("x",)), ("a\\nb",), ("y",))
     assert "a\\\\nb" in draw_dot(System(("a\\nb",), (block,), ("y",))).source
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="no Graphviz")
+@pytest.mark.parametrize(("ending", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_graphviz_draws_pictures_of_dots_and_of_pages(ending: str, begins: bytes, tmp_path: Path) -> None:
+    path = Drawing(gru(4), "gs(cell)").save(tmp_path / "new" / f"gru.{ending}")
+    assert path.read_bytes().startswith(begins)
