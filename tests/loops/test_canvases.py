@@ -161,3 +161,33 @@ def test_where_masks_are_needed_values_are_those_of_the_program(name: str) -> No
     program = NOT_FILLED[name]
     fast = fxsolve.compile(program, (FIRST,), backend="eager", schedule="gs")
     assert torch.equal(fast(FIRST), program(FIRST))
+
+
+def grown(first: Tensor, table: Tensor) -> Tensor:
+    x = first[:, None]
+    for _ in range(T - 1):
+        x = torch.cat((x, (causal(F.embedding(x, table)) @ HEAD)[:, -1:, 1:].argmax(-1) + 1), 1)
+    return x
+
+
+def written(first: Tensor, table: Tensor) -> Tensor:
+    x = torch.zeros(len(first), T, dtype=torch.long)
+    x[:, 0] = first
+    for t in range(1, T):
+        x[:, t] = (causal(F.embedding(x[:, :t], table)) @ HEAD)[:, -1, 1:].argmax(-1) + 1
+    return x
+
+
+@pytest.mark.parametrize("program", [grown, written])
+@pytest.mark.parametrize("schedule", ["gs", "jacobi", "incremental"])
+def test_a_row_that_the_program_never_looks_up_may_hold_anything(
+    program: Callable[[Tensor, Tensor], Tensor], schedule: str
+) -> None:
+    table = TABLE.clone()
+    fast = fxsolve.compile(program, schedule=schedule, backend="eager")
+    with torch.no_grad():
+        expected = program(FIRST, table)
+        assert torch.equal(fast(FIRST, table), expected)
+        table[0] = torch.nan
+        assert torch.equal(fast(FIRST, table), expected)
+    assert (schedule == "gs") == (schedule not in str(fast.schedule)[2:])

@@ -1,9 +1,9 @@
 """Canvases that steps fill, of which each step reads what is filled: x[:, :n_t], of an x that does not grow.
 
-What is not filled may be anything, -1 or memory that nobody wrote. Steps read a copy of the canvas, which begins with
-zeros there and gets the same writes:
+What is not filled may be anything, -1 or memory that nobody wrote. Steps read a copy of the canvas, which is `widened`
+from what is valid and gets the same writes:
 
-    x'_0 = cat(x_0[:, :n_0], 0, ..., 0)        x'_(t+1) = write(x'_t, v_t, i_t)        read x'_t as far as the buffer is
+    x'_0 = widened(x_0[:, :n_0])               x'_(t+1) = write(x'_t, v_t, i_t)        read x'_t as far as the buffer is
 
 Where every entry has been written when it is first read, and none before, what a copy holds behind its valid entries is
 as harmless as they are, at every step, and no mask has to change with the step.
@@ -19,6 +19,7 @@ from torch import fx
 from fxsolve.ir.builder import add_call
 from fxsolve.loops.growing.sizes import Growing
 from fxsolve.loops.padding.values import Padder
+from fxsolve.loops.padding.widened import widened
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.ops.call import Call, bind
 from fxsolve.structure.slots import PeriodicWindow
@@ -135,11 +136,9 @@ class Copies:
 
 def copy_canvas(padder: Padder, canvas: Canvas, like: fx.Node, first: fx.Node) -> Copies:
     """The copy with which the loop begins, in front of its call `first`."""
-    width, rank = (canvas.root.meta["spec"].shape[canvas.dim], len(canvas.root.meta["spec"].shape))
-    pads = [*[0, 0] * (rank - 1 - canvas.dim), 0, width - canvas.filled]
     with padder.graph.inserting_before(first):
         valid = add_call(padder.graph, aten.slice.Tensor, (canvas.root, canvas.dim, 0, canvas.filled), like=like)
-        made = add_call(padder.graph, aten.constant_pad_nd.default, (valid, pads, 0), like=like)
+        made = widened(padder.graph, valid, canvas.root.meta["spec"].shape, like)
     for node in (valid, made):
         node.meta["buffer"] = True
         padder.made.append(node)

@@ -1,7 +1,7 @@
 """Which values on buffers have entries that are not valid and yet do no harm where they are multiplied by zero.
 
-A buffer of integers, such as tokens, begins with zeros and has what steps wrote, each of which may be looked up; of
-what is looked up a network makes finite numbers, as it does of valid tokens. A buffer of numbers begins with zeros too,
+A buffer of integers, such as tokens, begins with what the program looks up too (`widened`), and has what steps wrote;
+of what is looked up a network makes finite numbers, as it does of valid tokens. A buffer of numbers begins with zeros,
 and steps in order find nothing else there; sweeps that come to numbers that are not finite are not used. What is
 harmless needs no mask in front of a sum in which it has the weight zero; a mask that changes with the step would make
 every later value another one in each step.

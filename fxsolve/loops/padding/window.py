@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from fxsolve.ir.builder import add_call
 from fxsolve.loops.growing.sizes import AffineSize, Growing
 from fxsolve.loops.padding.canvases import Copies, copy_canvas, find_canvases
 from fxsolve.loops.padding.known import Attributes
 from fxsolve.loops.padding.rules import pad_call
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, as_dim
+from fxsolve.loops.padding.widened import widened
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.structure.slots import Value as Result
 
@@ -100,19 +100,16 @@ def _enter(window: _Window, call: int, slots: tuple[tuple[AffineSize, ...], ...]
             # in front of what the first step has made, which is as long then as every other
             first = next(iter(padder.made), window.calls.nodes[window.growing.window.start])
             window.entered[node, dims] = _widened(padder, node, dims, first)
-        # zeros, and what steps wrote: sweeps that leave anything else, which is not finite, are not used
+        # zeros or valid places, and what steps wrote: sweeps that leave what is not finite are not used
         padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims, harmless=True)
         found.add(node)
     return found
 
 
 def _widened(padder: Padder, node: fx.Node, dims: Dims, first: fx.Node) -> fx.Node:
-    """The value with zeros behind its entries, in front of the call `first`."""
-    pads: list[int] = []
-    for dim in reversed(dims):
-        pads += [0, padder.width(dim) - padder.valid(dim)]
+    """The value with other entries behind its own, in front of the call `first`."""
     with padder.graph.inserting_before(first):
-        made = add_call(padder.graph, aten.constant_pad_nd.default, (node, pads, 0), like=padder.call)
+        made = widened(padder.graph, node, tuple(map(padder.width, dims)), padder.call)
     made.meta["buffer"] = True
     padder.made.append(made)
     return made
