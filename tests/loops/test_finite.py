@@ -35,6 +35,7 @@ UNARY = {
     "add too little": lambda x: x + 1e-320,
     "clamp": lambda x: x.clamp(min=1e-8),
     "clamp at 0": lambda x: x.clamp(min=0),
+    "clamp the wrong way": lambda x: x.clamp(min=1.0, max=0.0),
     "clamp from above": lambda x: x.clamp(max=5),
     "sqrt": torch.sqrt,
     "rsqrt": torch.rsqrt,

@@ -58,7 +58,9 @@ def _is_at_least(value: Any, sign: int, calls: int = _MOST_CALLS) -> bool:
             is_enough = isinstance(by, (int, float)) and by >= sign * least
             return is_enough and call["alpha"] in (None, 1) and _is_at_least(call.first, 0, calls - 1)
         case "clamp" | "clamp_min":
-            return isinstance(call["min"], (int, float)) and call["min"] >= sign * least
+            # The upper end counts where they are the wrong way round.
+            ends = [call["min"]] if call.arguments.get("max") is None else [call["min"], call["max"]]
+            return all(isinstance(end, (int, float)) and end >= sign * least for end in ends)
         case "sqrt" | "rsqrt":
             return _is_at_least(call.first, sign, calls - 1)
         case "pow":
