@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import fxsolve
+from fxsolve.report.units import places
 from measure import QUICK_RESULTS, RESULTS, THREADS, write_record
 
 from zoo_programs import members
@@ -150,9 +151,9 @@ def measure(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
             report = program.report()
             stages = {stage: round(seconds, 2) for stage, seconds in dict(report.seconds).items()}
             said[contender] = {
-                "status": report.status, "schedule": str(program.schedule), "reason": report.reason, "stages": stages,
-                "ops": report.calls, "loops": [[one.name, one.length] for one in report.loops],
-                "notes": list(report.notes),
+                "status": report.status, "schedule": str(program.schedule), "reason": places(report.reason),
+                "stages": stages, "ops": report.calls, "loops": [[one.name, one.length] for one in report.loops],
+                "notes": list(map(places, report.notes)),
             }  # fmt: skip
     ms, gain = ratios(calls, chosen.rounds)
     kind = {"trains": member.trains, "sequential": member.sequential}
