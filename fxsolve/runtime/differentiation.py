@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Or
 from fxsolve.runtime.layouts import take
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.partial_gradients import choose, differentiate_some
+from fxsolve.runtime.reruns import follow
 from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
 from fxsolve.state.memory import version_of
@@ -38,6 +40,7 @@ class DifferentiatedCall:
     returned: Tensors
     versions: list[int | None]  # of what it returned, then of what it read
     asked: tuple[Request, ...] = field(default_factory=requests)
+    results: tuple[ref[Tensor], ...] = ()  # as they were handed out, while somebody has them
     own: dict[int, dict[int, Tensor]] = field(default_factory=lambda: defaultdict(dict))
     handed: dict[tuple[int, int], list[Tensor]] = field(default_factory=lambda: defaultdict(list))
 
@@ -148,6 +151,8 @@ class DifferentiatedCall:
             found, outputs = self.original.differentiate(function.backward, attributes, cotangents, wants_graph)
         if not self._returns_same(outputs):
             raise GradientError(f"the program is not as it was at its call: compiled, {problem} then.")
+        if wants_graph:
+            follow(self.results, outputs, read_by(function, self.tensors))
         return found
 
     def _changed(self) -> list[int]:

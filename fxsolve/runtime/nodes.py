@@ -7,6 +7,7 @@ where somebody looks at it, with a hook, `retain_grad`, or by asking for some gr
 
 from collections import Counter
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -53,6 +54,7 @@ def run(function: Differentiable, tensors: Tensors, noise: list[Tensor], origina
         made: Any = _Outputs.apply(call, (group, before), chosen, token, _PROBE, *inner)
         for number, output in zip(group, made, strict=True):
             outputs[backward.outputs[number]] = output
+    call.results = tuple(map(ref, outputs))
     return tuple(outputs)
 
 
