@@ -22,6 +22,7 @@ from fxsolve.rewrite.blocks.split import split_blocks
 from fxsolve.rewrite.pipeline import REWRITES, ROUNDED
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.added_rows import add_rows
+from fxsolve.rewrite.recorded.byte_masks import mask_bytes
 from fxsolve.rewrite.recorded.constants import attributes_of, parameters_of
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
@@ -50,6 +51,7 @@ class Partition:
 # In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
 # a graph or a system that computes the same; tests look at what stands between any two.
 GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (
+    mask_bytes,
     undo_views,
     drop_idle_writes,
     add_rows,

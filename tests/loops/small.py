@@ -34,6 +34,10 @@ def set_where_it_is_low(x: Tensor) -> Any:
     return x
 
 
+def chosen_by_bytes(x: Tensor) -> Any:
+    return torch.where((x < 0.5).byte(), 0.5, x)
+
+
 def written_while_read(x: Tensor) -> Any:
     x, h = x.clone(), x.new_zeros(N)
     for row in x:

@@ -31,6 +31,7 @@ from fxsolve.rewrite.pipeline import hoist_invariants, rewrite, simplify, split
 from fxsolve.rewrite.prefix import find_prefixes
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.added_rows import add_rows
+from fxsolve.rewrite.recorded.byte_masks import mask_bytes
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
@@ -214,6 +215,8 @@ CASES = [
          partial(_on_flat_graph, lambda program: drop_idle_writes(program.module.graph))),
     Case("choose_masked", small.set_where_it_is_low, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: choose_masked(program.module.graph))),
+    Case("mask_bytes", small.chosen_by_bytes, (SEQUENCE,),
+         partial(_on_flat_graph, lambda program: mask_bytes(program.module.graph))),
     Case("write_entries", small.filled_where_it_is_the_step, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: write_entries(program.module.graph, program).graph)),
     Case("write_pieces", small.filled_by_joining, (SEQUENCE,),
@@ -257,6 +260,7 @@ def _captured(program: Callable[..., Any], inputs: tuple[Any, ...]) -> Program:
     return capture(program, *(x.clone().requires_grad_() for x in inputs))
 
 
+@pytest.mark.filterwarnings("ignore:where received a uint8 condition")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_pass_does_to_its_program_what_is_kept(case: Case) -> None:
     shown = list(case.systems(_captured(case.program, case.inputs)))
