@@ -51,7 +51,7 @@ class Scan(MethodNode, Priced):
 
     @classmethod
     def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
-        if not situation.proofs.facts.affine:
+        if not situation.proofs.facts.affine or is_sum(situation.repeat):
             return []
         parts = (cls(whole(situation.repeat)),)
         try:
