@@ -118,12 +118,12 @@ def test_a_map_that_rounding_keeps_moving_stops_in_its_cycle() -> None:
         def forward(self, s: Tensor) -> tuple[Tensor]:
             return (torch.tanh(s @ weights + u),)
 
-    loop = Loop(Contract(), 500, (LoopLag(0, 1),), stacked=(0,), last=(0,))
+    loop = Loop(Contract(), 2000, (LoopLag(0, 1),), stacked=(0,), last=(0,))
     with observe() as seen:
         results = fixed_point(loop, ((torch.zeros(8, 24),),), ())
     assert all(map(torch.equal, results, gauss_seidel(loop, ((torch.zeros(8, 24),),), (), (), ())))
-    assert (seen[0].status, seen[0].prefix) == ("periodic", 500)
-    assert seen[0].sweeps < 150
+    assert (seen[0].status, seen[0].prefix) == ("periodic", 2000)
+    assert seen[0].sweeps < 500  # where the cycle begins, and how long it is, is for the processor to say
 
 
 class Widen(nn.Module):
