@@ -28,9 +28,11 @@ def can_unroll(repeat: Repeat) -> bool:
 
 
 def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
-    """(states..., per_step (unroll, ...)..., shared..., places (unroll, ...)...) -> states behind.
+    """(states..., per_step (unroll, ...)..., shared..., places...) -> nothing.
 
-    Every output of the body is written into its place; the per-step inputs are those of `fused_arguments`.
+    Every output of the body at every step has a place of its own, those of one output in a row, in which it is written:
+    into rows of one tensor, inductor would write all of them at the end, each row by a look at every output. Those of
+    the last step are the states behind. The per-step inputs are those of `fused_arguments`.
     """
     order = read_order(repeat.reads)
     step = reorder_reads(repeat, order)
@@ -38,7 +40,7 @@ def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
     graph = Graph()
     inputs = [None if isinstance(read, Prefix) else graph.placeholder(f"read{k}") for k, read in enumerate(reads)]
     results: Any = step.graph.output_node().args[0]
-    places = [graph.placeholder(f"place{k}") for k in range(len(results))]
+    places = [[graph.placeholder(f"place{k}_{t}") for t in range(unroll)] for k in range(len(results))]
     lags = [k for k, read in enumerate(reads) if isinstance(read, Lag)]
     states = {k: inputs[k] for k in lags}
     for t in range(unroll):
@@ -46,9 +48,9 @@ def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
         arguments = (_row(graph, *given) for given in zip(reads, inputs, rows, strict=True))
         outputs = copy_step(graph, step.graph, [states.get(k, given) for k, given in enumerate(arguments)])
         for place, output in zip(places, outputs, strict=True):
-            graph.call_method("copy_", (graph.call_function(torch.select, (place, 0, t)), output))
+            graph.call_method("copy_", (place[t], output))
         states = {k: outputs[reads[k].output] for k in lags}  # pyright: ignore[reportAttributeAccessIssue]
-    graph.output(tuple(states[k] for k in lags))
+    graph.output(())
     return fx.GraphModule({}, graph, class_name=f"{repeat.name}_chunk")
 
 
