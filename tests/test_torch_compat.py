@@ -176,7 +176,16 @@ def test_names_are_known_from_several_files() -> None:
     [
         (compilers.stance, "torch._dynamo.eval_frame", "_stance"),
         (compilers.inductor_settings, "torch._inductor", "config"),
-        (lambda: compilers.compile_by_inductor(nn.Linear(1, 1), []), "torch._inductor", "standalone_compile"),
+        (
+            lambda: compilers.compile_by_inductor(nn.Identity(), [torch.empty(1, device="meta")]),
+            "torch._inductor",
+            "standalone_compile",
+        ),
+        (
+            lambda: compilers.compile_by_inductor(nn.Identity(), []),
+            "torch._inductor.decomposition",
+            "select_decomp_table",
+        ),
         (lambda: [*processes.remote_calls()], "torch._C._distributed_rpc", "PyRRef"),
         (lambda: [*processes.remote_calls()], "torch.distributed.rpc.api", "_is_current_rpc_agent_set"),
     ],

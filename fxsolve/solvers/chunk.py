@@ -2,10 +2,12 @@
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+
+_Layout = tuple[Any, ...]
 
 
 class Chunk(nn.Module):
@@ -14,18 +16,29 @@ class Chunk(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self._compiled: Callable[..., Any] | None = None
+        self._compiled: tuple[Callable[..., Any], list[_Layout]] | None = None
         self._lock = threading.Lock()
 
     @abstractmethod
     def compile_for(self, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
         """The graph as a function of tensors laid out as these are."""
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.code_for(inputs)(*inputs)
+
+    def code_for(self, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
+        """The compiled graph. It is for all tensors that are laid out as these are, and does not look whether they are.
+
+        Raises `ValueError` if the graph was compiled for others: the code would read beside them.
+        """
         if self._compiled is None:
             with self._lock:
-                self._compiled = self._compiled or self.compile_for(inputs)
-        return self._compiled(*inputs)
+                self._compiled = self._compiled or (self.compile_for(inputs), list(map(_layout, inputs)))
+        code, layouts = self._compiled
+        found = list(map(_layout, inputs))
+        if found != layouts and not _are_alike(found, layouts):
+            raise ValueError("these tensors are laid out as those were not that the graph was compiled for")
+        return code
 
     def __getstate__(self) -> dict[str, Any]:
         """Compiled code and locks stay behind: a copy asks for code at its first call."""
@@ -35,3 +48,17 @@ class Chunk(nn.Module):
         super().__setstate__(state)
         self._compiled = None
         self._lock = threading.Lock()
+
+
+def _layout(tensor: Tensor) -> _Layout:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+def _are_alike(some: Sequence[_Layout], others: Sequence[_Layout]) -> bool:
+    """Whether layouts are the same but for the strides of dimensions of size 1, along which nobody steps."""
+    return [_stepped(one) for one in some] == [_stepped(one) for one in others]
+
+
+def _stepped(layout: _Layout) -> _Layout:
+    shape, strides, *others = layout
+    return shape, [stride for size, stride in zip(shape, strides, strict=True) if size != 1], *others

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fxsolve.solvers.chunk import Chunk
 from fxsolve.solvers.compile_once import compile_graph
@@ -26,7 +26,7 @@ class FusedChunk(Chunk):
 @profiled
 def fused_gauss_seidel(
     loop: Loop,
-    chunk: nn.Module,
+    chunk: FusedChunk,
     unroll: int,
     initial: tuple[tuple[Tensor, ...], ...],
     buffers: tuple[Tensor, ...],
@@ -52,10 +52,13 @@ def fused_gauss_seidel(
     stacks = _begin(own, head)
     rows = [stack.unbind(0) for stack in stacks]
     items = [_rest(item, head, unroll, number in backwards) for number, item in enumerate(per_step)]
+    run: Callable[..., Any] | None = None
     for number, t in enumerate(range(head, loop.length, unroll)):
         states = [rows[lag.output][t - 1] for lag in loop.lags]
         places = [place for row in rows for place in row[t : t + unroll]]
-        chunk(*states, *(item[number] for item in items), *shared, *places)
+        given = (*states, *(item[number] for item in items), *shared, *places)
+        run = run or chunk.code_for(given)  # those of the other calls are laid out as these are
+        run(*given)
     solution = Solution(loop.name, "fused_gauss_seidel", loop.length, loop.length, "sequential", prefix=loop.length)
     values = {lag.output: stacks[lag.output] for lag in loop.lags}
     publish(solution, lambda one: certify_compiled(one, own, values))

@@ -1,7 +1,7 @@
 """Dynamo and inductor, each looked up at its first use: they take seconds to import."""
 
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -85,13 +85,19 @@ def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[...
     """Without the guards of `torch.compile`; inductor may rewrite what it is given.
 
     Its calls, of methods too, have the arguments of ATen's ops. What it has compiled in another process is found in its
-    cache on disk, which `torch._inductor.compile` passes by; and what AOTAutograd has traced, in a cache of its own,
-    which does not take graphs with methods that dynamo did not make.
+    cache on disk. On a CPU the function is inductor's own: what AOTAutograd and `torch.compile` put around it takes
+    longer than many a graph. So it must be given tensors laid out as the `inputs` are, apart in memory, and be called
+    in no-grad mode.
     """
-    with relied_on():
-        from torch._inductor import standalone_compile
     if isinstance(module, fx.GraphModule):
         _without_methods(module)
+    if all(one.device.type == "cpu" for one in inputs):
+        with relied_on():
+            from torch._inductor.decomposition import select_decomp_table
+        functional: Any = torch.func.functionalize(module, remove="mutations")
+        return _generated(*_traced(functional, inputs, select_decomp_table()), _WITHOUT_ASSERTS)
+    with relied_on():
+        from torch._inductor import standalone_compile
     given: Any = (module, inputs)
     return standalone_compile(*given, dynamic_shapes="from_example_inputs", donate_graph_module=True)
 
@@ -107,40 +113,50 @@ def compile_around(module: nn.Module, inputs: list[Tensor], kept: frozenset[str]
     """What a graph of ATen calls computes, with generated code for all but the ops named in `kept`.
 
     These are called as they are, and none of them is taken apart: what the others round at once has the bits that ATen
-    gives it. The function raises `ValueError` for tensors with other strides than the `inputs`.
+    gives it. The function must be given tensors laid out as the `inputs` are, and apart in memory.
     """
     with relied_on():
-        from torch._inductor import config
-        from torch._inductor.compile_fx import compile_fx_inner
         from torch._inductor.decomposition import select_decomp_table
-        from torch.fx.experimental.proxy_tensor import make_fx
     taken_apart = {op: made for op, made in select_decomp_table().items() if _name(op) not in kept}
-    # One tensor that comes twice would be taken for one argument.
-    apart = (torch.empty_strided(one.shape, one.stride(), dtype=one.dtype, device=one.device) for one in inputs)
-    graph = make_fx(module, taken_apart, "fake")(*apart)
+    graph, mode = _traced(module, inputs, taken_apart)
     for node in graph.graph.nodes:
         if node.op == "call_function" and _name(node.target) not in kept:
             node.meta["custom"] = {"compile_with_inductor": "fused"}
+    return _generated(graph, mode, _AROUND)
+
+
+def _traced(function: Callable[..., Any], inputs: list[Tensor], table: Mapping[Any, Any]) -> tuple[fx.GraphModule, Any]:
+    """The calls that a function of such tensors makes, some taken apart, and the mode of the tensors in their place."""
+    with relied_on():
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from torch.fx.experimental.proxy_tensor import make_fx
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
+    # Without sizes to look up, inductor does not look into its cache; tensors in a graph are constants of the code.
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    # One tensor that comes twice would be taken for one argument.
+    apart = (torch.empty_strided(one.shape, one.stride(), dtype=one.dtype, device=one.device) for one in inputs)
+    return make_fx(function, dict(table))(*(mode.from_tensor(one, static_shapes=True) for one in apart)), mode
+
+
+def _generated(graph: fx.GraphModule, mode: Any, options: dict[str, Any]) -> Callable[..., Any]:
+    """The code that inductor generates for a traced graph, as a function of its tensors."""
+    with relied_on():
+        from torch._guards import TracingContext, tracing
+        from torch._inductor import config
+        from torch._inductor.compile_fx import compile_fx_inner
     given = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
-    with config.patch(_AROUND):
+    with tracing(TracingContext(mode)), config.patch(options):
         compiled: Any = compile_fx_inner(graph, given)
-    strides = [one.stride() for one in inputs]
-
-    def run(*tensors: Tensor) -> Any:
-        if [one.stride() for one in tensors] != strides:
-            raise ValueError("these tensors are laid out as those were not that the graph was compiled for")
-        return compiled(list(tensors))
-
-    return run
+    return lambda *tensors: compiled(list(tensors))
 
 
 # Asserts of what every call gives take longer than many of these.
+_WITHOUT_ASSERTS = {"size_asserts": False, "alignment_asserts": False}
 _AROUND = {
+    **_WITHOUT_ASSERTS,
     "fallback_by_default": True,
     "use_post_grad_passes": False,
     "use_joint_graph_passes": False,
-    "size_asserts": False,
-    "alignment_asserts": False,
 }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.certify import certify
-from fxsolve.solvers.fuse import fused_gauss_seidel
+from fxsolve.solvers.fuse import FusedChunk, fused_gauss_seidel
 from fxsolve.solvers.jacobi import jacobi
 from fxsolve.solvers.jacobi_gs import jacobi_gs
 from fxsolve.solvers.levels import levels
@@ -269,19 +269,21 @@ def test_steps_in_order_are_the_programs_own() -> None:
     assert (certificate.bitwise, certificate.prefix, certificate.solution.method) == (True, 30, "gauss_seidel")
 
 
-class Rounded(nn.Module):
+class Rounded(FusedChunk):
     """Several steps whose results a compiler could have given: the same up to rounding."""
 
     def __init__(self, body: nn.Module, lags: tuple[LoopLag, ...], backwards: bool) -> None:
-        super().__init__()
-        self.body = body
+        super().__init__(body)
         self.lags = lags
         self.backwards = backwards
 
-    def forward(self, *values: Tensor) -> None:
+    def compile_for(self, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
+        return self.run
+
+    def run(self, *values: Tensor) -> None:
         states, (x, w, *places) = list(values[: len(self.lags)]), values[len(self.lags) :]
         for t, row in enumerate(x.flip(0) if self.backwards else x):
-            outputs = [output * (1 + 1e-7) for output in self.body(*states, row, w)]
+            outputs = [output * (1 + 1e-7) for output in self.module(*states, row, w)]
             states = [outputs[lag.output] for lag in self.lags]
             for place, output in zip(places[t :: len(x)], outputs, strict=True):
                 place.copy_(output)

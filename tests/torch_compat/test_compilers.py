@@ -49,15 +49,15 @@ def test_a_program_may_take_all_finders_away_meanwhile(waiting: Callable[[], obj
 def test_a_graph_that_calls_methods_is_traced_and_compiled_once_for_all_processes() -> None:
     from torch._dynamo.utils import counters
 
-    def step(state: Tensor, place: Tensor) -> Tensor:
+    def step(state: Tensor, place: Tensor) -> tuple[Tensor]:
         place.copy_(state.expand((2, 3)).contiguous())
-        return torch.sin(state) + place
+        return (torch.sin(state) + place,)
 
     graph, state = fx.symbolic_trace(step), torch.tensor([[1.0], [2.0]])
     compilers.compile_by_inductor(copy.deepcopy(graph), [state, torch.zeros(2, 3)])
-    before = counters["aot_autograd"]["autograd_cache_hit"]
+    before = counters["inductor"]["fxgraph_cache_hit"]
     again = compilers.compile_by_inductor(copy.deepcopy(graph), [state, torch.zeros(2, 3)])
-    assert counters["aot_autograd"]["autograd_cache_hit"] == before + 1
+    assert counters["inductor"]["fxgraph_cache_hit"] == before + 1
     place = torch.zeros(2, 3)
-    torch.testing.assert_close(again(state, place), torch.sin(state) + state.expand(2, 3))
+    torch.testing.assert_close(again(state, place)[0], torch.sin(state) + state.expand(2, 3))
     assert torch.equal(place, state.expand(2, 3))
