@@ -18,6 +18,7 @@ from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.solvers.lazy import as_lazy
+from fxsolve.solvers.numbers import tensor_of
 
 Flags = Mapping[str, tuple[bool, bool]]  # of named values: conjugated, negated
 
@@ -50,8 +51,13 @@ def emit(program: Program, system: System, plan: Plan) -> Emitted:
     return emit_program(program, system, len(program.example.outputs), plan)
 
 
-def emit_program(program: Program, system: System, results: int, plan: Plan) -> Emitted:
-    """The module of a system whose first `results` outputs it returns, and whose others are the program's guards."""
+def emit_program(
+    program: Program, system: System, results: int, plan: Plan, numbers: frozenset[str] = frozenset()
+) -> Emitted:
+    """The module of a system whose first `results` outputs it returns, and whose others are the program's guards.
+
+    It returns the `numbers` in tensors: autograd keeps nothing else for a backward pass.
+    """
     emission = ProgramEmission()
     emission.open_program(program, system)
     names, watched = system.outputs[:results], system.outputs[results:]
@@ -68,6 +74,8 @@ def emit_program(program: Program, system: System, results: int, plan: Plan) -> 
     own = give_own_memory(emission, program, returned)
     if has_flags(program.module.graph):
         set_flags(emission, flags_of(own, program.example.outputs))
+    for name in (name for name in names if name in numbers):
+        emission.values[name] = emission.call(tensor_of, emission.values[name])
     return Emitted(emission.finish((*own, *names[len(own) :]), "Emitted"), tuple(emission.noise))
 
 

@@ -18,6 +18,7 @@ from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.joint import split_passes
 from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.rewrite.restrict import restrict
+from fxsolve.solvers.numbers import number_in
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class EmittedPasses:
     plan: Plan
     system: System
     saved: int
+    numbers: frozenset[str]
     flags: Flags
     restricted: dict[frozenset[int], "RestrictedPass"] = field(default_factory=dict)
 
@@ -58,16 +60,19 @@ def emit_passes(program: Program, system: System, plan: Plan) -> EmittedPasses:
     """The two modules of a program with its backward pass. Raises `PartitionError` where they cannot be parted."""
     verify_schedule(plan.schedule, system)
     passes = split_passes(program, system)
-    forward = emit_program(program, passes.forward, passes.results + len(passes.saved), plan)
+    forward = emit_program(program, passes.forward, passes.results + len(passes.saved), plan, passes.numbers)
     gradients = program.example.outputs[passes.results :] if has_flags(program.module.graph) else ()
     flags = flags_of(passes.backward.outputs, gradients)
-    late = _emit_backward(passes.backward, plan, flags)
-    return EmittedPasses(forward, late, passes.results, plan, passes.backward, len(passes.saved), flags)
+    late = _emit_backward(passes.backward, plan, passes.numbers, flags)
+    saved = len(passes.saved)
+    return EmittedPasses(forward, late, passes.results, plan, passes.backward, saved, passes.numbers, flags)
 
 
-def _emit_backward(system: System, plan: Plan, flags: Flags) -> fx.GraphModule:
+def _emit_backward(system: System, plan: Plan, numbers: frozenset[str], flags: Flags) -> fx.GraphModule:
     emission = ProgramEmission()
     emission.open_values(system.inputs)
+    for name in (name for name in system.inputs if name in numbers):
+        emission.values[name] = emission.call(number_in, emission.values[name])
     emit_equations(emission, system, plan, lambda: None)
     set_flags(emission, {name: flags[name] for name in system.outputs if name in flags})
     return emission.finish(system.outputs, "Backward")
@@ -79,7 +84,7 @@ def _emit_restricted(passes: EmittedPasses, present: frozenset[int]) -> Restrict
     found = restrict(passes.system, cotangents, missing)
     left = tuple(k for k, name in enumerate(passes.system.outputs) if name not in found.missing)
     plan = _with_zeros(passes.plan, found.system)
-    return RestrictedPass(_emit_backward(found.system, plan, passes.flags), left)
+    return RestrictedPass(_emit_backward(found.system, plan, passes.numbers, passes.flags), left)
 
 
 def _with_zeros(plan: Plan, system: System) -> Plan:

@@ -6,6 +6,7 @@ after it was written, so running the list in order is one Gauss-Seidel sweep and
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import fx
 
@@ -225,8 +226,8 @@ def inputs_of(equation: Equation) -> tuple[str, ...]:
     """The names that an equation reads from outside itself."""
     if isinstance(equation, Block):
         return equation.inputs
-    before = (equation.until.before,) if isinstance(equation.until, Until) and equation.until.before else ()
-    return (*(name for read in equation.reads for name in read.names), *before)
+    until = equation.until.names if equation.until is not None else ()
+    return (*(name for read in equation.reads for name in read.names), *until)
 
 
 def outputs_of(equation: Equation) -> tuple[str, ...]:
@@ -234,3 +235,14 @@ def outputs_of(equation: Equation) -> tuple[str, ...]:
     if isinstance(equation, Block):
         return equation.outputs
     return tuple(write.name for write in equation.writes)
+
+
+def numbers_written(equation: Equation) -> tuple[str, ...]:
+    """The names of those values of an equation that are numbers of Python."""
+    if isinstance(equation, Block):
+        return ()
+    results: Any = equation.body.graph.output_node().args[0]
+    read = dict(zip(equation.body.graph.find_nodes(op="placeholder"), equation.reads, strict=True))
+    lasts = [write for write in equation.writes if isinstance(write, LastStep)]
+    numbers = [write.name for write in lasts if isinstance(read.get(results[write.output]), Table)]
+    return (*numbers, *(write.name for write in equation.writes if isinstance(write, Count)))

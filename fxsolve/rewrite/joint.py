@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fxsolve.capture.program import Program
 from fxsolve.errors import PartitionError
-from fxsolve.ir.spec import Equation, System, inputs_of, outputs_of
+from fxsolve.ir.spec import Equation, System, inputs_of, numbers_written, outputs_of
 
 
 @dataclass(frozen=True)
@@ -12,13 +12,15 @@ class Passes:
     """Two systems that together give what the one gave.
 
     `forward` gives the `results` outputs of the program, then the values `saved` for the backward pass, then those that
-    guards watch. `backward` starts from the saved values and the cotangents, and gives the gradients and totals.
+    guards watch. `backward` starts from the saved values and the cotangents, and gives the gradients and totals. Of the
+    saved values, `numbers` are Python's.
     """
 
     forward: System
     backward: System
     results: int
     saved: tuple[str, ...]
+    numbers: frozenset[str]
 
 
 def split_passes(program: Program, system: System) -> Passes:
@@ -43,7 +45,11 @@ def split_passes(program: Program, system: System) -> Passes:
     forward_outputs = (*system.outputs[:results], *saved, *system.outputs[len(program.example.outputs) :])
     inputs = tuple(name for name in system.inputs if name not in cotangents)
     return Passes(
-        System(inputs, tuple(early), forward_outputs), System((*saved, *cotangents), late, gradients), results, saved
+        System(inputs, tuple(early), forward_outputs),
+        System((*saved, *cotangents), late, gradients),
+        results,
+        saved,
+        frozenset(name for equation in early for name in numbers_written(equation) if name in saved),
     )
 
 

@@ -174,7 +174,7 @@ def _crossing(calls: Calls, run: PeriodicRun) -> IntArray:
 def shapes_of(node: fx.Node) -> tuple[tuple[int, ...] | None, ...]:
     """The shape of each result of a call."""
     spec = node.meta["spec"]
-    specs = (spec,) if hasattr(spec, "shape") else spec
+    specs = (spec,) if spec is None or hasattr(spec, "shape") else spec
     return tuple(None if one is None else tuple(one.shape) for one in specs)
 
 
