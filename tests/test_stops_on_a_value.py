@@ -208,6 +208,42 @@ def decayed(u: Tensor) -> Tensor:
     return x
 
 
+def linear(u: Tensor) -> Tensor:
+    """Its backward pass reads nothing of the steps, and the gradient shrinks with every one of them."""
+    z = torch.zeros_like(u)
+    while True:
+        new = 0.8 * z + u
+        if (new - z).abs().max() < 1e-3:
+            return new
+        z = new
+
+
+def scaled_by_time(u: Tensor) -> Tensor:
+    """Whole numbers of the step, forward and backward."""
+    x = u
+    for t in range(1, 200):
+        new = torch.tanh(x / t) * t * 0.5
+        if (new - x).norm() < 1e-2:
+            break
+        x = new
+    return x
+
+
+def implicit_steps(u: Tensor) -> Tensor:
+    """An inner loop in every step of an outer one."""
+    x, states = torch.zeros(N), []
+    for t in range(len(u)):
+        y = x
+        while True:
+            new = x + 0.3 * torch.tanh(MIX(y)) + 0.5 * u[t]
+            if (new - y).abs().max() < 1e-5:
+                break
+            y = new
+        x = new
+        states.append(x)
+    return torch.stack(states)
+
+
 def same(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, Tensor):
         return torch.equal(found, wanted)
@@ -381,23 +417,50 @@ def gradients(program: Program, u: Tensor) -> list[Tensor]:
     """Values, and gradients of the argument and of the weights."""
     given = u.clone().requires_grad_()
     result = program(given)
+    result = result if isinstance(result, Tensor) else result[0]
     found = torch.autograd.grad(result.square().sum(), [given, *MIX.parameters()], allow_unused=True)
     return [result.detach(), *(one for one in found if one is not None)]
 
 
 @pytest.mark.parametrize(
     "program",
-    [fixed_point, while_not_done, condition_first, two_conditions, conjugate_gradients, sinkhorn, adaptive],
+    [
+        fixed_point,
+        while_not_done,
+        condition_first,
+        two_conditions,
+        conjugate_gradients,
+        sinkhorn,
+        adaptive,
+        allclose,
+        counted,
+        decayed,
+        ranks,
+        linear,
+        scaled_by_time,
+        implicit_steps,
+    ],
     ids=lambda one: one.__name__,
 )
 def test_gradients_are_those_of_the_steps_that_ran(program: Program, monkeypatch) -> None:
     fast = fxsolve.compile(program, schedule="gs", backend="eager")
     made = recordings(fast, monkeypatch)
+    ran = 0
     for u in inputs(24, 6, N):
         for found, wanted in zip(gradients(fast, u), gradients(program, u), strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
-    assert stopped(fast)
+        ran += stopped(fast)
+    assert ran >= 6, fast.report()
     assert len(made) <= 3
+
+
+@pytest.mark.parametrize("program", [linear, allclose, decayed], ids=lambda one: one.__name__)
+def test_gradients_of_every_number_of_steps_are_the_programs_to_the_bit(program: Program) -> None:
+    """Those of another number of steps may be as close as any tolerance."""
+    fast = fxsolve.compile(program, schedule="gs", backend="eager")
+    for u in [*inputs(30, 6, N), *inputs(30, 6, N)]:
+        assert all(map(torch.equal, gradients(fast, u), gradients(program, u)))
+    assert stopped(fast)
 
 
 def test_gradients_where_only_some_results_are_used() -> None:

@@ -11,6 +11,9 @@ from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload, once_each, schema_of
 
+# In the meta of a call: autograd's number of its node, or of the last one before it; of a backward call, of its own.
+NUMBER = "number"
+
 
 @once_each
 def node_name(function: OpOverload) -> str:

@@ -24,7 +24,9 @@ from fxsolve.ir.spec import (
     Table,
     Write,
 )
+from fxsolve.ir.tables import as_numbers
 from fxsolve.ir.until import Along, Until
+from fxsolve.solvers.numbers import longer_in_front
 
 Values = Mapping[str, Tensor]
 Steps = list[tuple[Tensor, ...]]
@@ -57,15 +59,16 @@ def _further(repeat: Repeat, known: Values) -> int:
     """How many more steps than recorded run along stacks."""
     if not isinstance(repeat.until, Along):
         return 0
-    stack = next(read.source for read in repeat.reads if isinstance(read, Slices))
-    return len(known[stack]) - repeat.until.length
+    return len(known[repeat.until.stack]) - repeat.until.length
 
 
 def _as_long(read: Read, repeat: Repeat, known: Values) -> Read:
-    """A read of stacks that may have more or fewer entries than recorded."""
-    if not isinstance(repeat.until, Along) or not isinstance(read, Slices):
+    """What is read where more or fewer steps than recorded run along others."""
+    if not isinstance(repeat.until, Along) or not isinstance(read, (Slices, Table)):
         return read
     further = _further(repeat, known)
+    if isinstance(read, Table):
+        return Table(tuple(longer_in_front(as_numbers(read), further)))
     first = read.index[0] + further
     return replace(read, index=tuple(first - t for t in range(repeat.length + further)))
 

@@ -27,3 +27,8 @@ def as_range(numbers: Sequence[int | float]) -> range | None:
     start, distance = int(numbers[0]), int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
     counted = range(start, start + distance * len(numbers), distance) if distance else range(0)
     return counted if list(counted) == list(numbers) else None
+
+
+def as_numbers(read: Table) -> Sequence[int | float]:
+    """The numbers of a table, as a range, which goes on, where they are one."""
+    return (as_range(read.values) if len(read.values) > 1 else None) or read.values

@@ -87,7 +87,7 @@ def _repeat_lines(repeat: Repeat) -> list[str]:
 
 def _until_text(until: Until | Along) -> str:
     if isinstance(until, Along):
-        return f"along stacks of any size, {until.spare} entries left"
+        return f"along {until.stack}, of any size, {until.spare} entries left"
     before = f", or {until.before} is before the first" if until.before else ""
     checks = "".join(f"; output {output} is {value} in all" for output, value in until.checks)
     return f"until output {until.output} is {until.stops}{before}, {until.least} steps or more{checks}"

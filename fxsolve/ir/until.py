@@ -1,6 +1,7 @@
 """When the steps of a repeat end before the last one: on a value, or with the stacks that they run along."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,31 @@ class Until:
     least: int = 0
     fewest: int = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The values outside the repeat that are read."""
+        return (self.before,) if self.before else ()
+
+    def renamed(self, new: Callable[[str], str]) -> "Until":
+        return replace(self, before=new(self.before)) if self.before else self
+
 
 @dataclass(frozen=True)
 class Along:
-    """Steps run along stacks of steps that stopped on a value, from their ends: as many as entries, but for `spare`.
+    """Steps run along those of a loop that stopped on a value, from its end: as many as there were, but for `spare`.
 
-    Step t reads entry index[t] + n - `length` of each `Slices`, where the stacks have n entries, and had `length` then.
-    Where no step runs, results are as those of an `Until`.
+    `stack` has an entry for each of these, n in all, where there were `length` when they were recorded. Step t reads
+    entry index[t] + n - `length` of each `Slices`, and number t + `length` - n of each `Table`; evenly spaced integers
+    go on in front of the first. Where no step runs, results are as those of an `Until`.
     """
 
     length: int
     spare: int
+    stack: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.stack,)
+
+    def renamed(self, new: Callable[[str], str]) -> "Along":
+        return replace(self, stack=new(self.stack))

@@ -131,8 +131,8 @@ def _check_until(repeat: Repeat, until: Until, results: int) -> None:
 
 def _check_along(repeat: Repeat, along: Along) -> None:
     stacks = [read for read in repeat.reads if isinstance(read, Slices)]
-    if not stacks or any(not isinstance(read, (Slices, Lag, Invariant)) for read in repeat.reads):
-        raise PartitionError(f"{_where(repeat)} runs along stacks, and reads no stack, or other things of each step")
+    if any(not isinstance(read, (Slices, Table, Lag, Invariant)) for read in repeat.reads):
+        raise PartitionError(f"{_where(repeat)} runs along stacks, and reads other things of each step")
     falls = [read.dim == 0 and read.index == tuple(read.index[0] - t for t in range(repeat.length)) for read in stacks]
     if not all(falls) or repeat.length != along.length - along.spare:
         raise PartitionError(f"{_where(repeat)} reads its stacks in another order than from the end")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
-from fxsolve.ir.tables import as_range, device_of, table_tensor
+from fxsolve.ir.tables import as_numbers, as_range, device_of, table_tensor
 
 
 def _as_it_is(_: str, value: Tensor) -> Any:
@@ -101,8 +101,8 @@ def _stepwise(repeat: Repeat, position: int, read: Slices | Stacked | Table, val
             if sources in values.stacks:
                 return values.stacks[sources]
             return _listed(sources, values)
-        case Table(numbers):
-            return (as_range(numbers) if len(numbers) > 1 else None) or numbers
+        case Table():
+            return as_numbers(read)
 
 
 def _stacked(repeat: Repeat, position: int, read: Slices | Stacked | Table, values: Values) -> Any:

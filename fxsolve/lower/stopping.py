@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fxsolve.ir.spec import Along, Repeat, Slices, Until
+from fxsolve.ir.spec import Along, Repeat, Slices, Table, Until
+from fxsolve.ir.tables import as_numbers
 from fxsolve.lower.arguments import Values, carried_arguments, step_arguments
 from fxsolve.lower.lower import counts_of, step_loop
 from fxsolve.lower.scalars import with_numbers
@@ -56,11 +57,12 @@ def _until(repeat: Repeat, how: Until) -> Stopping:
 
 def _along(repeat: Repeat, how: Along) -> Stopping:
     loop = step_loop(repeat)
-    stacks = [read for read in repeat.reads if isinstance(read, Slices)]
-    backs = tuple(how.length - 1 - read.index[0] for read in stacks)
+    arriving = [read for read in repeat.reads if isinstance(read, (Slices, Table))]
+    backs = tuple(how.length - 1 - read.index[0] if isinstance(read, Slices) else how.length for read in arriving)
 
     def arguments(values: Values) -> tuple[Any, ...]:
         found = carried_arguments(repeat, values)
-        return found.initial, tuple(values.named[read.source] for read in stacks), found.shared
+        per_step = tuple(values.named[one.source] if isinstance(one, Slices) else as_numbers(one) for one in arriving)
+        return found.initial, values.named[how.stack], per_step, found.shared
 
     return Stopping(along, AlongLoop(loop.body, loop.lags, loop.last, repeat.name, how.spare, backs), arguments)

@@ -9,7 +9,19 @@ from torch import Tensor, fx
 from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.evaluate import evaluate
-from fxsolve.ir.spec import AllSteps, Count, Invariant, Lag, LastStep, Repeat, Slices, System
+from fxsolve.ir.spec import (
+    AllSteps,
+    Count,
+    Invariant,
+    Lag,
+    LastStep,
+    Repeat,
+    Slices,
+    Stacked,
+    System,
+    Table,
+    numbers_written,
+)
 from fxsolve.ir.text import system_text
 from fxsolve.ir.until import Along, Until
 from fxsolve.ir.verify import verify_system
@@ -82,7 +94,7 @@ def back(**changes: object) -> System:
     loop = replace(repeat, writes=(AllSteps("all", 0),))
     body = fx.symbolic_trace(lambda total, x: (total / 2 + x,))
     reads = (Lag(0, ("zero",)), Slices("all", 0, tuple(range(8, 0, -1))))
-    along = Repeat("back", body, 8, reads, (LastStep("sum", 0),), until=Along(9, 1))
+    along = Repeat("back", body, 8, reads, (LastStep("sum", 0),), until=Along(9, 1, "all"))
     return System(("x", "bound", "zero"), (loop, replace(along, **changes)), ("sum",))
 
 
@@ -96,12 +108,38 @@ def test_steps_along_a_stack_are_as_many_as_it_has_entries(steps: int) -> None:
     assert evaluate(back(), given) == (wanted,)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9, 15])
+def test_evenly_spaced_numbers_are_those_of_the_steps_along_which_they_run(steps: int) -> None:
+    """Step k of the loop has number 10 + k: recorded from 18 down to 11, along 9 steps, without the first."""
+    body = fx.symbolic_trace(lambda total, number: (total * 2 + number,))
+    system = back(body=body, reads=(Lag(0, ("zero",)), Table(tuple(range(18, 10, -1)))))
+    verify_system(system)
+    given = {"x": torch.tensor(0.75 * 2**steps), "bound": torch.tensor(1.0), "zero": torch.tensor(0.0)}
+    wanted = 0.0
+    for k in range(steps - 1, 0, -1):
+        wanted = wanted * 2 + 10 + k
+    assert evaluate(system, given) == (torch.tensor(wanted),)
+
+
+def test_a_number_may_be_what_the_last_step_gives() -> None:
+    """It is that of the last step, and a number of Python."""
+    body = fx.symbolic_trace(lambda x, bound, number: (x / 2, x / 2 < bound, number))
+    (repeat,) = halving(replace(STOPS, before="")).repeats
+    reads = (*repeat.reads, Table(tuple(k / 4 for k in range(9))))
+    loop = replace(repeat, body=body, reads=reads, writes=(LastStep("y", 0), LastStep("number", 2)))
+    assert numbers_written(loop) == ("number",)
+    system = System(("x", "bound"), (loop,), ("number",))
+    verify_system(system)
+    assert evaluate(system, {"x": torch.tensor(5.0), "bound": torch.tensor(1.0)}) == (0.5,)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"reads": (Lag(0, ("zero",)), Slices("all", 0, tuple(range(1, 9))))}, "in another order than from the end"),
-        ({"until": Along(9, 0)}, "in another order than from the end"),
-        ({"reads": (Lag(0, ("zero",)), Invariant("x"))}, "reads no stack"),
+        ({"until": Along(9, 0, "all")}, "in another order than from the end"),
+        ({"reads": (Lag(0, ("zero",)), Stacked(("x",) * 8))}, "reads other things of each step"),
+        ({"until": Along(9, 1, "nowhere")}, "reads nowhere before it is written"),
         ({"writes": (AllSteps("sum", 0),)}, "only the last ones have a known size"),
     ],
 )
@@ -111,7 +149,7 @@ def test_broken_laws_of_steps_along_a_stack_are_named(changes: dict[str, object]
 
 
 def test_the_text_says_that_a_stack_may_have_any_size() -> None:
-    assert "along stacks of any size, 1 entries left" in system_text(back())
+    assert "along all, of any size, 1 entries left" in system_text(back())
 
 
 def test_what_has_no_value_before_the_first_step_needs_one_step() -> None:

@@ -9,15 +9,18 @@ from torch import Tensor, fx
 
 from fxsolve.capture.capture import capture
 from fxsolve.capture.program import Counted, Program
+from fxsolve.ir.calls import dead_views
 from fxsolve.ir.nested import Nested
-from fxsolve.ir.spec import Along, Count, Invariant, Lag, LastStep, Until
+from fxsolve.ir.spec import Along, Count, Invariant, Lag, LastStep, Slices, Until
 from fxsolve.loops.rolling.roll import roll
 from fxsolve.loops.rolling.signature import Calls, read_calls
-from fxsolve.loops.stopping.backward import find_backs
+from fxsolve.loops.stopping.backward import find_backs, unlike
 from fxsolve.loops.stopping.counts import folded, join_counts
+from fxsolve.loops.stopping.end_numbers import end_numbers
 from fxsolve.loops.stopping.find import Stops, find_stops
 from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.loops.stopping.invariant import invariant_calls
+from fxsolve.loops.stopping.origins import NOWHERE, origins_of
 from fxsolve.loops.stopping.results import Result
 from fxsolve.loops.stopping.step import build_stop
 from fxsolve.structure.slots import Value
@@ -65,7 +68,7 @@ def recorded(program: Callable[..., Any], u: Tensor = U) -> Program:
 
 def found(program: Program) -> tuple[Calls, Stops]:
     graph = program.module.graph
-    calls = read_calls(graph)
+    calls = read_calls(graph, dead_views(graph))
     outputs: Any = graph.output_node().args[0]
     return calls, find_stops(program, calls, outputs[len(program.example.outputs) :])
 
@@ -155,11 +158,82 @@ def test_the_backward_pass_runs_along_the_steps() -> None:
     whole = capture(program, (U.clone().requires_grad_(),), {})
     calls, stops = found(whole)
     (stop,) = stops.found
-    (back,) = find_backs(calls, stop, invariant_calls(calls, stop), roll(calls).loops)
+    origins = origins_of(calls, stop.window)
+    (back,) = find_backs(calls, stop, origins, invariant_calls(calls, stop), roll(calls).loops)
     assert 0 <= back.length - back.window.trips <= 4
+    assert back.window.trips - len(back.covered) in (0, 1)
+    # Each call of it differentiates one step; what it does not cover differentiates those at the ends alone.
+    falling = origins.falling(back.window)
+    assert falling is not None
+    assert set(falling) <= {NOWHERE, back.covered.stop - 1, back.covered.stop}
+    assert unlike(calls, origins, stop.window, (back,)) is None
+    assert unlike(calls, origins, stop.window, ()) is not None
     assert "backward" in calls.nodes[back.window.start].meta
     loops = [loop.repeat for loop in loops_of(fold_stops(whole))]
     assert [type(loop.until) for loop in loops] == [Until, Along]
+
+
+def decaying(u: Tensor) -> Tensor:
+    """The last step reads a number that no rule gives, forward and backward."""
+    x = u
+    for t in range(1, 60):
+        new = x - 0.5 / t**0.5 * torch.tanh(x)
+        if (new - x).abs().max() < 2e-3:
+            break
+        x = new
+    return new.sin() + x
+
+
+def test_numbers_of_the_last_steps_are_read_from_the_loop() -> None:
+    whole = capture(decaying, (U.clone().requires_grad_(),), {})
+    calls, stops = found(whole)
+    (stop,) = stops.found
+    origins = origins_of(calls, stop.window)
+    backs = tuple(find_backs(calls, stop, origins, invariant_calls(calls, stop), roll(calls).loops))
+    numbers = end_numbers(calls, stop, origins, backs)
+    assert numbers
+    for (call, k), number in numbers.items():
+        step = stop.window.trips - 1 - number.back
+        assert calls.numbers_of(call)[k] == stop.numbers[step][number.column]
+
+
+def test_a_backward_pass_that_reads_nothing_of_the_steps_counts_them() -> None:
+    """Of a linear loop it saves nothing: its steps are as many as conditions were read."""
+
+    def program(u: Tensor) -> Tensor:
+        z = torch.zeros_like(u)
+        while True:
+            new = 0.5 * z + u
+            if (new - z).abs().max() < 1e-3:
+                return new
+            z = new
+
+    folded_once = fold_stops(capture(program, (U.clone().requires_grad_(),), {}))
+    front, back = (loop.repeat for loop in loops_of(folded_once))
+    assert isinstance(back.until, Along)
+    assert not any(isinstance(read, Slices) for read in back.reads)
+    cotangent = torch.ones(3)
+    for size in (1.0, 8.0, 100.0):
+        given = (U * size).requires_grad_()
+        _, gradient, *_ = folded_once.module(given.detach(), cotangent)
+        (wanted,) = torch.autograd.grad(program(given), given, cotangent)
+        assert torch.equal(gradient, wanted)
+    assert front.length > 6
+
+
+def test_steps_whose_backward_pass_is_no_loop_stay() -> None:
+    """Of three steps nothing shows that the backward pass has as many."""
+
+    def program(u: Tensor) -> Tensor:
+        x = u * 3
+        while x.norm() > 0.4:
+            x = 0.7 * torch.sin(x)
+        return x
+
+    whole = capture(program, (U.clone().requires_grad_(),), {})
+    folded_once = fold_stops(whole)
+    assert loops_of(folded_once) == []
+    assert "of their backward pass is in no loop that has as many steps" in folded_once.notes[0]
 
 
 def test_two_recordings_tell_what_counts_the_steps() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from fxsolve.capture.functional.meta import is_dense, replaces, scattered
 from fxsolve.capture.raw_calls import is_detached
-from fxsolve.capture.tape import Tape, node_name
+from fxsolve.capture.tape import NUMBER, Tape, node_name
 from fxsolve.errors import CaptureError
 from fxsolve.ir.meta import META, device_of, empty_like_spec, on_meta
 from fxsolve.torch_compat.dispatch import LightMode
@@ -128,7 +128,8 @@ class Rewriter(LightMode, Tape):
         self._alive.append(result)
         node_args = tuple(self.as_nodes(arg) for arg in args)
         node_kwargs = {key: device if value == META else self.as_nodes(value) for key, value in kwargs.items()}
-        self.write(function, node_args, node_kwargs, result, self.step.meta["source"], device)
+        made = self.write(function, node_args, node_kwargs, result, self.step.meta["source"], device)
+        made.meta[NUMBER] = self.step.meta.get(NUMBER)
         if self._has_parts and function.is_view:
             self._note_view(function, args, kwargs, result)
         return result

@@ -16,7 +16,7 @@ from fxsolve.capture.record.mutated import mutated_tensors
 from fxsolve.capture.record.uninitialized import Uninitialized
 from fxsolve.capture.source import user_line
 from fxsolve.capture.stream import Listener
-from fxsolve.capture.tape import Tape
+from fxsolve.capture.tape import NUMBER, Tape
 from fxsolve.errors import CaptureError, CommunicationError
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.state.generators import FreshGenerators, Known
@@ -70,7 +70,7 @@ class Recorder(LightMode, Tape):
         self._guarded: set[tuple[fx.Node, int]] = set()
         self.externals = Externals()
         self._noise_storages: dict[int, int] = {}
-        self._lines: dict[int, str] = {}
+        self._lines: dict[int | None, str] = {}
         self.listener = Listener()
         self.uninitialized = Uninitialized()
         self.outside: list[Tensor] = []
@@ -119,19 +119,23 @@ class Recorder(LightMode, Tape):
         node_kwargs = {key: self.as_nodes(value) for key, value in kwargs.items()} if kwargs else kwargs
         result = function(*args, **kwargs)
         self.uninitialized.note(function, args, result)
-        self.write(function, node_args, node_kwargs, result, self._line())
+        line, number = self._place()
+        self.write(function, node_args, node_kwargs, result, line).meta[NUMBER] = number
         return result
 
-    def _line(self) -> str:
-        """The user's line behind a call; for a call of the backward pass, the line that it differentiates."""
+    def _place(self) -> tuple[str, int | None]:
+        """The user's line behind a call, and autograd's number; of the backward pass, those that it differentiates."""
         if self.backward:
             node = current_node()
-            return self._lines.get(number_of(node), "") if node is not None else ""
+            number = number_of(node) if node is not None else None
+            return self._lines.get(number, ""), number
         line = user_line()
-        if torch.is_grad_enabled():
-            # Autograd has made its node for this call just before.
-            self._lines[next_number() - 1] = line
-        return line
+        if not torch.is_grad_enabled():
+            return line, None
+        # Autograd has made its node for this call just before; a call without one follows that of another.
+        number = next_number() - 1
+        self._lines.setdefault(number, line)
+        return line, number
 
     def mutate(self, function: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """As `call`, for an operator that writes into an argument.

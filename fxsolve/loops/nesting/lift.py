@@ -11,7 +11,6 @@ from fxsolve.ir.builder import BlockBuilder
 from fxsolve.ir.nested import Nested, every_repeat
 from fxsolve.ir.spec import Block, Equation, Repeat, System
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.ir.until import Until
 
 
 def lift_loops(system: System) -> System:
@@ -88,8 +87,7 @@ class _Lifting:
         writes = [replace(write, name=written[k]) for k, write in enumerate(nested.repeat.writes) if k in written]
         reads = tuple(read.renamed(given.__getitem__) for read in nested.repeat.reads)
         until = nested.repeat.until
-        if isinstance(until, Until) and until.before:
-            until = replace(until, before=given[until.before])
+        until = until.renamed(given.__getitem__) if until is not None else None
         return replace(nested.repeat, reads=reads, writes=tuple(writes), until=until)
 
 

@@ -4,9 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+import numpy as np
+
+from fxsolve.ir.tables import as_range
 from fxsolve.loops.rolling.roll import Rolled, numbers_of_steps
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.loops.stopping.find import FoundStop
+from fxsolve.loops.stopping.origins import NOWHERE, StepOrigins
 from fxsolve.structure.slots import Internal, PeriodicWindow, SameValue, Slot, Value, Varying, classify_slots
 
 MOST_BACK = 2  # steps at an end of a loop that may be read one by one
@@ -15,12 +19,13 @@ _LEAST_STEPS = 6  # so that both ends of a loop are told apart
 
 @dataclass(frozen=True)
 class Back:
-    """Steps along those of a loop `front`, as in `Rolled`, which has `length` steps."""
+    """Steps along those of a loop `front`, as in `Rolled`, which has `length` steps; `covered` are these."""
 
     window: PeriodicWindow
     slots: tuple[Slot, ...]
     numbers: tuple[tuple[int | float, ...], ...]
     front: PeriodicWindow
+    covered: range
 
     @property
     def length(self) -> int:
@@ -31,34 +36,74 @@ class Back:
         return divmod(value.call - self.front.start, self.front.period)
 
 
-def find_backs(calls: Calls, stop: FoundStop, invariant: set[int], loops: Sequence[Rolled]) -> Iterator[Back]:
+def find_backs(
+    calls: Calls, stop: FoundStop, origins: StepOrigins, invariant: set[int], loops: Sequence[Rolled]
+) -> Iterator[Back]:
     """The loops of the backward pass that run along the steps of `stop`, whose `invariant` calls all give the same."""
     if stop.window.trips < _LEAST_STEPS:
         return
     for loop in loops:
-        window = loop.window
-        if "backward" not in calls.nodes[window.start].meta:
-            continue
-        if not any(isinstance(slot, Varying) and _is_in(slot.values[0], stop.window) for slot in loop.slots):
+        if "backward" not in calls.nodes[loop.window.start].meta or origins.falling(loop.window) is None:
             continue
         peeled = sorted(product(range(MOST_BACK + 1), repeat=2), key=sum)
-        found = (_back(calls, stop.window, invariant, window, *ends) for ends in peeled)
+        found = (_back(calls, stop, origins, invariant, loop.window, *ends) for ends in peeled)
         back = next((one for one in found if one is not None), None)
         if back is not None:
             yield back
 
 
 def _back(
-    calls: Calls, front: PeriodicWindow, invariant: set[int], window: PeriodicWindow, head: int, tail: int
+    calls: Calls,
+    stop: FoundStop,
+    origins: StepOrigins,
+    invariant: set[int],
+    window: PeriodicWindow,
+    head: int,
+    tail: int,
 ) -> Back | None:
+    front = stop.window
     shorter = PeriodicWindow(window.start + head * window.period, window.period, window.trips - head - tail)
     if not front.trips - 2 * MOST_BACK <= shorter.trips <= front.trips:
         return None
+    firsts = origins.falling(shorter)
+    if firsts is None:
+        return None
+    firsts = firsts[firsts != NOWHERE]
     slots = tuple(classify_slots(shorter, *calls.reads(shorter)))
-    back = Back(shorter, slots, numbers_of_steps(calls, shorter), front)
+    numbers = numbers_of_steps(calls, shorter)
+    back = Back(shorter, slots, numbers, front, range(int(firsts.max()) - shorter.trips + 1, int(firsts.min()) + 1))
     back = replace(back, slots=tuple(_plain(back, slot, invariant) for slot in slots))
-    same = all(len(set(map(repr, column))) == 1 for column in zip(*back.numbers, strict=True))
-    return back if same and all(_is_regular(back, slot) for slot in back.slots) else None
+    known = all(_is_known_when_longer(column, stop) for column in zip(*numbers, strict=True))
+    return back if known and all(_is_regular(back, slot) for slot in back.slots) else None
+
+
+def _is_known_when_longer(column: tuple[int | float, ...], stop: FoundStop) -> bool:
+    """Whether the numbers of a call of the backward pass are known along every number of steps that the loop takes.
+
+    A loop that has numbers itself which follow no rule takes no more steps than had these.
+    """
+    if is_same(column) or as_range(column) is not None:
+        return True
+    return any(not is_same(own) and as_range(own) is None for own in zip(*stop.numbers, strict=True))
+
+
+def is_same(column: Sequence[int | float]) -> bool:
+    """Whether all steps have one number, to the bit."""
+    return len(set(map(repr, column))) == 1
+
+
+def unlike(calls: Calls, origins: StepOrigins, front: PeriodicWindow, backs: Sequence[Back]) -> int | None:
+    """The first call of the backward pass that differentiates a step, and that no other number of steps would show.
+
+    Those of the steps at the ends of a loop stay beside its `backs`; without these, those of its last steps do.
+    """
+    covered = [step for step in range(front.trips) if all(step in back.covered for back in backs)]
+    if not backs:
+        covered = [0, *range(1, front.trips - 1 - MOST_BACK)]
+    others = np.isin(origins.steps, covered)
+    for back in backs:
+        others[back.window.start : back.window.stop] = False
+    return int(others.argmax()) if others.any() else None
 
 
 def _plain(back: Back, slot: Slot, invariant: set[int]) -> Slot:

@@ -10,11 +10,12 @@ from torch import fx
 from fxsolve.errors import PartitionError
 from fxsolve.ir.bodies import OpenRepeat, close_repeat
 from fxsolve.ir.spec import Invariant, Lag, Read, Slices, Table
+from fxsolve.ir.tables import as_range
 from fxsolve.loops.rolling.signature import Calls, map_arguments
 from fxsolve.loops.stopping.backward import Back
 from fxsolve.loops.stopping.find import FoundStop
 from fxsolve.loops.stopping.invariant import invariant_calls
-from fxsolve.loops.stopping.results import Result, Stack, StoppingStep
+from fxsolve.loops.stopping.results import Result, Stack, StepNumber, StoppingStep, Wanted
 from fxsolve.structure.slots import Internal, SameValue, Slot, Value, Varying
 
 
@@ -26,14 +27,14 @@ class Building:
     loop: FoundStop | Back
     opened: OpenRepeat
     given: dict[str, Value | Stack] = field(default_factory=dict)
-    results: dict[str, Result | Stack] = field(default_factory=dict)
+    results: dict[str, Wanted] = field(default_factory=dict)
     made: dict[tuple[int, int], fx.Node] = field(default_factory=dict)
     known: dict[Hashable, fx.Node] = field(default_factory=dict)
     feeds: dict[fx.Node, tuple[int, int]] = field(default_factory=dict)
     past: dict[tuple[int, int, int], Value] = field(default_factory=dict)
     invariant: set[int] = field(default_factory=set)
 
-    def build(self, results: tuple[Result | Stack, ...]) -> bool:
+    def build(self, results: tuple[Wanted, ...]) -> bool:
         """Write one step; whether there are values for all results where no step runs."""
         self.invariant = invariant_calls(self.calls, self.loop)
         self._find_past()
@@ -46,6 +47,10 @@ class Building:
             self.results[name] = result
             if isinstance(result, Stack):
                 self.opened.steps[name] = self.made_at(result.position, result.output)
+                may_be_none = False
+                continue
+            if isinstance(result, StepNumber):
+                self.opened.lasts[name] = self._number_of(result)
                 may_be_none = False
                 continue
             node = self.opened.lasts[name] = self._result(result)
@@ -164,6 +169,15 @@ class Building:
             made = self.opened.add_read(f"read{len(self.opened.reads)}", Table(column), None)
             self.known["numbers", column] = made
         return self.known["numbers", column]
+
+    def _number_of(self, result: StepNumber) -> fx.Node:
+        """A number of a step in front of the one that reads it; as if the steps had begun so much earlier."""
+        column = tuple(numbers[result.column] for numbers in self.loop.numbers)
+        counted, back = as_range(column), result.back
+        before = range(counted.start - back * counted.step, counted.start, counted.step) if counted else column[:back]
+        return self.opened.add_read(
+            f"read{len(self.opened.reads)}", Table((*before, *column)[: self.loop.window.trips]), None
+        )
 
     def _result(self, result: Result) -> fx.Node:
         """The node of a result; of an earlier step, what the last one is given of it."""

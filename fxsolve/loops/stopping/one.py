@@ -10,11 +10,14 @@ from torch import fx
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Until
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.loops.stopping.backward import MOST_BACK, Back, find_backs
+from fxsolve.loops.rolling.signature import map_arguments
+from fxsolve.loops.stopping.backward import MOST_BACK, Back, find_backs, unlike
+from fxsolve.loops.stopping.end_numbers import end_numbers
 from fxsolve.loops.stopping.find import FoundStop
 from fxsolve.loops.stopping.folding import Folding
 from fxsolve.loops.stopping.invariant import invariant_calls
-from fxsolve.loops.stopping.results import Result, Stack, StoppingStep
+from fxsolve.loops.stopping.origins import origins_of
+from fxsolve.loops.stopping.results import Result, Stack, StepNumber, StoppingStep, Wanted
 from fxsolve.loops.stopping.step import build_back, build_stop
 from fxsolve.structure.slots import Value
 
@@ -28,13 +31,16 @@ class StopFold:
         self._folding, self._stop, self._source = folding, stop, source
         self._calls, self._graph = folding.calls, folding.graph
         self._invariant = invariant_calls(self._calls, stop)
-        self._backs = tuple(find_backs(self._calls, stop, self._invariant, folding.loops))
+        self._origins = origins_of(self._calls, stop.window)
+        self._backs = tuple(find_backs(self._calls, stop, self._origins, self._invariant, folding.loops))
+        self._unlike = unlike(self._calls, self._origins, stop.window, self._backs)
+        self._numbers: dict[tuple[int, int], StepNumber] = {}  # of calls that stay
         # each loop with its calls that give the same in every step
         backs = ((back, invariant_calls(self._calls, back)) for back in self._backs)
         self._fixed: tuple[tuple[FoundStop | Back, set[int]], ...] = ((stop, self._invariant), *backs)
         self._steps: list[tuple[Back, StoppingStep]] = []
         self._gone = {node for loop, invariant in self._fixed for node in self._nodes(loop, invariant)}
-        self._results: dict[Value, Result | Stack] = {}  # values of the loop that are read elsewhere
+        self._results: dict[Value, Wanted] = {}  # values of the loop that are read elsewhere
         self._firsts: dict[Value, int] = {}  # those of its first steps, by step
         self._loop: StoppingStep
         self.guards = set(stop.guards)
@@ -51,23 +57,35 @@ class StopFold:
 
     def plan(self) -> None:
         """Build the loops. Raises `PartitionError` with a reason."""
+        if self._unlike is not None:
+            target = self._calls.nodes[self._unlike].target
+            raise PartitionError(f"{target} of their backward pass is in no loop that has as many steps")
         for number, back in enumerate(self._backs):
-            results = {self._result(back, value) for value in self._read_outside(back)}
+            read = sorted({self._result(back, value) for value in self._read_outside(back)}, key=repr)
             name = f"{self._name()}_back{number}"
-            self._steps.append((back, build_back(self._calls, back, sorted(results, key=repr), name, self._source)))
+            self._steps.append((back, build_back(self._calls, self._stop, back, read, name, self._source)))
+        self._numbers = end_numbers(self._calls, self._stop, self._origins, self._backs)
+        results = self._wanted_results()
+        if not results:
+            raise PartitionError("nothing that they compute is read behind them")
+        self._loop = build_stop(self._calls, self._stop, results, self._fewest(), self._name(), self._source)
+        if isinstance(self._loop.repeat.until, Until) and self._loop.repeat.until.before:
+            self.guards.add(self._stop.before.number)
+
+    def _wanted_results(self) -> list[Wanted]:
+        """What is read of the loop, behind it and by those along it."""
         stacks = {one for _, step in self._steps for one in step.given.values() if isinstance(one, Stack)}
         given = (value for _, step in self._steps for value in step.given.values() if isinstance(value, Value))
         for value in dict.fromkeys((*self._read_outside(self._stop), *filter(self._is_own, given))):
             self._want(value)
-        results = [*dict.fromkeys(self._results.values()), *sorted(stacks - {*self._results.values()}, key=repr)]
-        if not results:
-            raise PartitionError("nothing that they compute is read behind them")
+        results: list[Wanted] = [*dict.fromkeys(self._results.values())]
+        return [*results, *sorted(stacks - {*results}, key=repr), *dict.fromkeys(self._numbers.values())]
+
+    def _fewest(self) -> int:
+        """Fewer steps than these cannot be run."""
         fewest = [back.length - back.window.trips + (not step.may_be_none) for back, step in self._steps]
         fewest += [step + 1 for step in self._firsts.values()]
-        least = max(fewest, default=0)
-        self._loop = build_stop(self._calls, self._stop, results, least, self._name(), self._source)
-        if isinstance(self._loop.repeat.until, Until) and self._loop.repeat.until.before:
-            self.guards.add(self._stop.before.number)
+        return max([*fewest, *(number.back + 1 for number in self._numbers.values())], default=0)
 
     def _name(self) -> str:
         return f"while{len(self._folding.made)}"
@@ -122,6 +140,7 @@ class StopFold:
         stacks = {one: node for one, node in found.items() if isinstance(one, Stack)}
         for back, step in self._steps:
             found |= self._write(back, step, {**stacks, **found})
+        self._read_numbers(found)
         self._replace(found)
 
     def _write(self, loop: FoundStop | Back, step: StoppingStep, known: dict[Any, fx.Node]) -> dict[Any, fx.Node]:
@@ -136,7 +155,7 @@ class StopFold:
                 picked[result] = self._graph.call_function(operator.getitem, (call, number))
                 picked[result].meta.update(spec=self._spec(loop, result), source=self._source, **is_back)
         call.meta.update(spec=tuple(node.meta["spec"] for node in picked.values()), source=self._source, **is_back)
-        found: dict[Any, fx.Node] = {one: node for one, node in picked.items() if isinstance(one, Stack)}
+        found: dict[Any, fx.Node] = {one: node for one, node in picked.items() if not isinstance(one, Result)}
         for result in step.results.values():
             if isinstance(result, Result):
                 call_of = window.start + (window.trips - 1 - result.back) * window.period + result.position
@@ -151,7 +170,9 @@ class StopFold:
             value = Value(self._stop.window.start + position, value.output)
         return self._calls.node_of(value)
 
-    def _spec(self, loop: FoundStop | Back, result: Result | Stack) -> TensorSpec:
+    def _spec(self, loop: FoundStop | Back, result: Wanted) -> TensorSpec | None:
+        if isinstance(result, StepNumber):
+            return None
         value = Value(loop.window.start + result.position, result.output)
         spec: TensorSpec = self._calls.node_of(value).meta["spec"]
         if isinstance(result, Result):
@@ -165,6 +186,14 @@ class StopFold:
         spec = stack.meta["spec"]
         node.meta.update(stack.meta, spec=spec._replace(shape=spec.shape[1:], stride=spec.stride[1:]))
         return node
+
+    def _read_numbers(self, found: dict[Any, fx.Node]) -> None:
+        """Let calls that stay read the numbers of the steps that ran."""
+        for call in {call for call, _ in self._numbers}:
+            node, own = self._calls.nodes[call], enumerate(self._calls.numbers_of(call))
+            read = [found[self._numbers[call, k]] if (call, k) in self._numbers else one for k, one in own]
+            tensors = map(self._calls.node_of, self._calls.arguments(call))
+            node.args, node.kwargs = map_arguments((node.args, node.kwargs), tensors, iter(read))
 
     def _replace(self, found: dict[Any, fx.Node]) -> None:
         """Let what stays read the loops, and erase their steps."""

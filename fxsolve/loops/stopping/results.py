@@ -24,10 +24,21 @@ class Result:
 
 
 @dataclass(frozen=True)
+class StepNumber:
+    """Number `column` of those of a step, `back` steps before the last one."""
+
+    column: int
+    back: int
+
+
+Wanted = Result | Stack | StepNumber
+
+
+@dataclass(frozen=True)
 class StoppingStep:
     """A repeat; the values behind the names that it reads, some of them stacks; what stands behind those it writes."""
 
     repeat: Repeat
     given: dict[str, Value | Stack]
-    results: dict[str, Result | Stack]
+    results: dict[str, Wanted]
     may_be_none: bool  # whether there are results where no step runs

@@ -11,7 +11,7 @@ from fxsolve.loops.rolling.signature import Calls
 from fxsolve.loops.stopping.backward import Back
 from fxsolve.loops.stopping.building import Building
 from fxsolve.loops.stopping.find import FoundStop
-from fxsolve.loops.stopping.results import Result, Stack, StoppingStep
+from fxsolve.loops.stopping.results import Result, Stack, StoppingStep, Wanted
 from fxsolve.structure.slots import Value
 from fxsolve.torch_compat.graphs import Graph
 
@@ -19,7 +19,7 @@ aten = torch.ops.aten
 
 
 def build_stop(
-    calls: Calls, stop: FoundStop, results: Iterable[Result | Stack], fewest: int, name: str, source: str
+    calls: Calls, stop: FoundStop, results: Iterable[Wanted], fewest: int, name: str, source: str
 ) -> StoppingStep:
     """The loop as a repeat, of which no fewer than `fewest` steps can run.
 
@@ -36,11 +36,15 @@ def build_stop(
     return building.close(may_be_none)
 
 
-def build_back(calls: Calls, back: Back, results: Iterable[Result], name: str, source: str) -> StoppingStep:
-    """The loop along stacks as a repeat. Raises `PartitionError` as `build_stop`."""
+def build_back(
+    calls: Calls, stop: FoundStop, back: Back, results: Iterable[Result], name: str, source: str
+) -> StoppingStep:
+    """The loop along the steps of `stop` as a repeat. Raises `PartitionError` as `build_stop`."""
     building = Building(calls, back, OpenRepeat(name, back.window.trips, source, Graph()))
     may_be_none = building.build(tuple(results))
-    building.opened.until = Along(back.length, back.length - back.window.trips)
+    stacks = [given for given in building.given.values() if isinstance(given, Stack)]
+    stack = building.name(stacks[0] if stacks else _ends(calls, stop))
+    building.opened.until = Along(back.length, back.length - back.window.trips, stack)
     return building.close(may_be_none)
 
 
@@ -49,3 +53,13 @@ def _read(node: fx.Node) -> fx.Node:
     source = node.args[0] if node.target is aten.clone.default else node
     assert isinstance(source, fx.Node)
     return source
+
+
+def _ends(calls: Calls, stop: FoundStop) -> Stack:
+    """What the steps read at their ends: a byte for each, where nothing else tells how many there were."""
+    last = calls.nodes[stop.end.call]
+    if last.target is aten.clone.default:
+        (source,) = calls.arguments(stop.end.call)
+        if stop.window.stop - stop.window.period <= source.call:
+            return Stack(source.call - (stop.window.stop - stop.window.period), source.output)
+    return Stack(stop.window.period - 1, -1)
