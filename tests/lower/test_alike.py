@@ -238,3 +238,12 @@ def test_what_is_no_number_reaches_no_other_layer_where_layers_swallow_it() -> N
         assert fast.report().status == "emitted"  # the first sweep divides by zeros
         assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-12)
     assert fast.report().runs[0].status == "finished sequentially"
+
+
+@pytest.mark.parametrize(("side", "is_at_once"), [(186, True), (187, False)])
+def test_what_is_swept_at_once_takes_no_more_than_64_mebibytes(side: int, is_at_once: bool) -> None:
+    """Each of six blocks reads up to 20 channels of two images."""
+    assert (6 * 20 * 2 * side**2 * 8 <= 64 << 20) == is_at_once
+    found, _ = swept(Stack(conv, ALL).eval(), torch.randn(2, 5, side, side), Stop(1e-6))
+    assert bool(found.blocks.together) == is_at_once
+    assert any("side by side, what they read takes 64" in note for note in found.blocks.notes) != is_at_once
