@@ -1,5 +1,7 @@
-"""Compiled steps run on tensors laid out as those that they were compiled for, and on no others."""
+"""A graph is compiled at its first call, and runs on tensors laid out as those of that call and on no others."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -10,41 +12,48 @@ from torch import Tensor, nn
 from fxsolve.solvers.chunk import Chunk
 
 
-class Doubled(Chunk):
-    """Compiles to twice its input, and keeps what it was compiled for."""
+class Counted(Chunk):
+    """Notes what it is compiled for."""
 
     def __init__(self) -> None:
-        super().__init__(nn.Identity())
-        self.compiled: list[tuple[int, ...]] = []
+        super().__init__(nn.Tanh())
+        self.shapes: list[torch.Size] = []
 
     def compile_for(self, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
-        self.compiled += [one.stride() for one in inputs]
-        return lambda x: (2 * x,)
+        self.shapes.append(inputs[0].shape)
+        return lambda x: (self.module(x),)
 
 
 X = torch.arange(6.0).reshape(2, 3)
+OTHERS = {"strides": X.T.contiguous().T, "shape": X.reshape(3, 2), "dtype": X.double(), "device": X.to("meta")}
 
 
-def test_it_is_compiled_at_its_first_call_and_once() -> None:
-    chunk = Doubled()
-    assert torch.equal(chunk(X)[0], 2 * X)
-    assert torch.equal(chunk.code_for((X + 1,))(X + 1)[0], 2 * X + 2)
-    assert chunk.compiled == [(3, 1)]
+def test_it_is_compiled_once_for_the_tensors_of_its_first_call() -> None:
+    chunk = Counted()
+    assert chunk.shapes == []
+    for x in (X, X + 1):
+        assert torch.equal(chunk(x)[0], x.tanh())
+        assert torch.equal(chunk.code_for((x,))(x)[0], x.tanh())
+    assert chunk.shapes == [(2, 3)]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [X.T.contiguous().T, X.reshape(3, 2), X.double(), X.to("meta")],
-    ids=["strides", "shape", "dtype", "device"],
-)
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_it_does_not_run_on_what_is_laid_out_in_another_way(other: Tensor) -> None:
-    chunk = Doubled()
+    chunk = Counted()
     chunk(X)
     with pytest.raises(ValueError, match="laid out as those were not that the graph was compiled for"):
         chunk(other)
 
 
 def test_strides_of_dimensions_of_size_one_do_not_count() -> None:
-    chunk, row = Doubled(), torch.ones(1, 3)
+    chunk, row = Counted(), torch.ones(1, 3)
     chunk(row)
-    assert torch.equal(chunk(torch.ones(4, 3).as_strided((1, 3), (7, 1)))[0], 2 * row)
+    assert torch.equal(chunk(torch.ones(4, 3).as_strided((1, 3), (7, 1)))[0], row.tanh())
+
+
+def test_a_copy_is_compiled_anew() -> None:
+    chunk = Counted()
+    chunk(torch.ones(2))
+    for other in (copy.deepcopy(chunk), pickle.loads(pickle.dumps(chunk))):
+        other(torch.ones(4))
+        assert other.shapes == [(2,), (4,)]
