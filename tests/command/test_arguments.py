@@ -1,6 +1,7 @@
 """What can be typed after `fxsolve`."""
 
 import pytest
+
 from fxsolve_command.arguments import BACKENDS, UsageError, completion, parse
 
 

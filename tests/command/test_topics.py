@@ -1,6 +1,7 @@
 """`fxsolve help`."""
 
 import pytest
+
 from fxsolve_command.topics import UnknownTopicError, documents, show
 
 
