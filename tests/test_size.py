@@ -13,3 +13,12 @@ def test_tables_of_ops_do_not_come_back() -> None:
     (head, *_), last = size.said_of_ops(PATHS), size.said_of_ops(PATHS)[-1]
     assert int(head.split()[0]) <= 25
     assert int(last.split()[0]) <= 6
+
+
+def test_every_module_is_named_by_a_test() -> None:
+    (head, *_) = size.without_tests(PATHS)
+    assert head.startswith("0 of ")
+
+
+def test_no_file_is_too_long() -> None:
+    assert [str(path) for path in PATHS if len(path.read_text().splitlines()) > size.FILE_LIMIT] == []

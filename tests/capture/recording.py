@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fxsolve.capture.communication import Line
 from fxsolve.capture.record.dispatch import Dispatcher
-from fxsolve.capture.record.reads import ReadWatch
+from fxsolve.capture.record.read_watch import ReadWatch
 from fxsolve.state.reach import Reach, find_reach, name_tensors
 
 NOTHING = Reach({}, ())

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fxsolve.capture.record.checked import CHECKED
-from fxsolve.capture.record.reads import ReadWatch
+from fxsolve.capture.record.read_watch import ReadWatch
 from tests.capture.recording import recorder_of
 
 ENTRIES = st.lists(st.integers(-1, 4), max_size=6)

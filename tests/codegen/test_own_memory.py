@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import fxsolve
+from fxsolve.codegen.own_memory import give_own_memory
+from fxsolve.codegen.values import ProgramEmission
 from fxsolve.torch_compat.trees import pytree
 
+aten = torch.ops.aten
 B, N, T = 2, 3, 12
 Program = Callable[[Tensor, Tensor], Any]
 
@@ -148,3 +151,21 @@ def test_a_part_of_an_argument_stays_one_where_hooks_keep_it_from_being_made_aga
         _, part = fast(x, torch.randn(B, N))
         assert part.data_ptr() == x.data_ptr()
     assert fast.report().status == "emitted"
+
+
+@torch.no_grad()
+def test_a_result_that_shares_a_value_with_another_is_copied_and_the_larger_one_keeps_it() -> None:
+    """In the recorded run both had memory of their own; here the second is a row of the first."""
+
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        doubled = x * 2
+        return doubled, doubled[0].clone()
+
+    program = fxsolve.capture(both, torch.randn(3, 2))
+    emission = ProgramEmission()
+    x = emission.graph.placeholder("x")
+    emission.values["whole"] = emission.call(aten.mul.Tensor, x, 2)
+    emission.values["row"] = emission.call(aten.select.int, emission.values["whole"], 0, 0)
+    names = give_own_memory(emission, program, ("whole", "row"))
+    assert names == ("whole", "row_of_result_1")
+    assert emission.values["row_of_result_1"].target in (aten.clone.default, torch.clone)

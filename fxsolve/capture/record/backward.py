@@ -18,7 +18,7 @@ from fxsolve.capture.effects.externals import External
 from fxsolve.capture.program import Backward, Inner
 from fxsolve.capture.record.as_written import as_written
 from fxsolve.capture.record.doors import watched_doors
-from fxsolve.capture.record.reads import ReadWatch
+from fxsolve.capture.record.read_watch import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.errors import CaptureError, CommunicationError, SideEffectError
 from fxsolve.state.processes import in_group

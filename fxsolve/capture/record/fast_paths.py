@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.capture.numbers.watch import NumberWatch
-from fxsolve.capture.record.reads import ReadWatch
+from fxsolve.capture.record.read_watch import ReadWatch
 from fxsolve.capture.together import Together, Undo
 from fxsolve.torch_compat.dispatch import function_modes
 from fxsolve.torch_compat.overrides import MODULES_OF_LAYERS

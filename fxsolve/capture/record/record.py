@@ -23,7 +23,7 @@ from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.fast_paths import fast_paths
 from fxsolve.capture.record.feeds import feed
 from fxsolve.capture.record.output import flatten_result
-from fxsolve.capture.record.reads import ReadWatch
+from fxsolve.capture.record.read_watch import ReadWatch
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.capture.record.redraw import check_randomness
 from fxsolve.capture.record.watched import watched

@@ -14,7 +14,8 @@ from fxsolve.capture.record.doors import watched_doors
 from fxsolve.capture.record.fast_paths import fast_paths
 from fxsolve.capture.record.kinds import Kind, kind_of
 from fxsolve.capture.record.mutated import mutated_tensors
-from fxsolve.capture.record.reads import ReadWatch, check_literal
+from fxsolve.capture.record.read_watch import ReadWatch
+from fxsolve.capture.record.reads import check_literal
 from fxsolve.capture.record.statistics import updates_statistics
 from fxsolve.capture.stream import Entry, Listener
 from fxsolve.errors import CaptureError

@@ -20,8 +20,8 @@ class Found:
 
 
 NOTHING_ALIKE = Found((), ())
-# Of what all blocks read, side by side, half of which are zeros. On one thread of a CPU, sweeps of this kind take 0.6 to
-# 1.5 times as long as one by one below the bound (DenseNet-201, one image), and up to twice as long above it.
+# Of what all blocks read, side by side; half of it is in vain. On one thread of a CPU, such sweeps take 0.6 to 1.5
+# times as long as one by one below the bound (as in a DenseNet-201, one image), and up to twice as long above it.
 MOST_BYTES_HERE = 64 << 20
 MOST_BYTES_THERE = 1 << 30
 
