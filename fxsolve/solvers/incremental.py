@@ -20,7 +20,10 @@ from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 @dataclass(frozen=True)
 class Input:
-    """What a stage takes: the value number `k` that is kept, or constant, or given, or the row of table `k`."""
+    """What a stage takes: the value number `k` that is kept, or constant, or given, or the row of table `k`.
+
+    Of a `seen` table that is which keys the query of a step sees. Numbers `k` of all steps are a tuple.
+    """
 
     kind: str
     k: int
@@ -39,6 +42,7 @@ class Stage(nn.Module):
         slots: Sequence[Input],
         tables: Sequence[Tensor],
         constants: Sequence[Tensor],
+        numbers: Sequence[tuple[int, ...]] = (),
     ) -> None:
         super().__init__()
         self.body = body
@@ -46,17 +50,18 @@ class Stage(nn.Module):
         self.slots = tuple(slots)
         self.tables = tuple(tables)
         self.constants = tuple(constants)
+        self.numbers = tuple(numbers)
 
 
 class StepProgram(nn.Module):
-    """start(given...) is the first step: its `outputs`, and the values that are kept; the stages are all the others.
+    """start(...) -> (outputs..., kept...) is the first step, which makes room for what is kept; stages are the others.
 
     `memory` is what is kept, in bytes; `whole` are the ops that are computed whole in every step.
     """
 
     def __init__(
         self,
-        start: nn.Module,
+        start: Stage,
         stages: Sequence[Stage],
         outputs: tuple[int, ...],
         memory: int,
@@ -71,7 +76,13 @@ class StepProgram(nn.Module):
 
     def with_bodies(self, change: Callable[[nn.Module], nn.Module]) -> "StepProgram":
         """The same with the bodies of all stages changed."""
-        stages = [Stage(change(one.body), one.steps, one.slots, one.tables, one.constants) for one in self._stages()]
+        return self.with_stages(
+            lambda one: Stage(change(one.body), one.steps, one.slots, one.tables, one.constants, one.numbers)
+        )
+
+    def with_stages(self, change: Callable[[Stage], Stage]) -> "StepProgram":
+        """The same with all stages but the first changed."""
+        stages = [change(one) for one in self._stages()]
         return StepProgram(self.start, stages, self.outputs, self.memory, self.whole)
 
     def count_ops(self) -> int:
@@ -138,12 +149,13 @@ def compute_once(program: StepProgram, window: Window) -> Unknowns:
     buffers = [buffer.clone() for buffer in window.frontier.buffers]
     arriving = [item.unbind(0) for item in window.per_step]
     runs = [_Run(stage, window.length) for stage in program.stages]
+    start = _Run(program.start, 1)
     kept: list[Tensor] = []
     rows: list[tuple[Tensor, ...]] = []
     for t in range(window.length):
         given = (*(state[0] for state in states), *buffers, *(item[t] for item in arriving), *window.given.shared)
         if t == 0:
-            made = program.start(*given)
+            made = start(t, kept, given)
             rows.append(made[: len(program.outputs)])
             kept = list(made[len(program.outputs) :])
         else:
@@ -166,13 +178,14 @@ class _Run:
             if step < length:
                 self._row[step] = row
         self._slots = [(slot.kind, slot.k) for slot in stage.slots]
-        self._tables = [table.unbind(0) for table in stage.tables]
+        rows = {"row": [table.unbind(0) for table in stage.tables], "number": stage.numbers}
+        self._rows = {**rows, "seen": rows["row"]}
         self._constants = stage.constants
 
     def __call__(self, t: int, kept: list[Tensor], given: tuple[Any, ...]) -> tuple[Tensor, ...]:
         row = self._row[t]
         if row < 0:
             return ()
-        pools = {"kept": kept, "given": given, "constant": self._constants}
-        taken = (self._tables[k][row] if kind == "row" else pools[kind][k] for kind, k in self._slots)
+        pools, rows = {"kept": kept, "given": given, "constant": self._constants}, self._rows
+        taken = (rows[kind][k][row] if kind in rows else pools[kind][k] for kind, k in self._slots)
         return self._body(*taken)

@@ -8,8 +8,10 @@ the way through it:
     needed     which entries anything sees: those behind a mask may be final later, or never
     regions    the dimensions along which entries are final at different steps
     timing     when each entry is computed: late, and many at once; what is computed in the same steps is a stage
-    stage      a stage is traced twice, first to see which places and kept values it asks for, then as a graph
+    stage      a stage is traced twice, first to see which places and kept values it asks for, then as a graph; the
+               first step is one of its own, which computes what is final before it and leaves room for all the rest
     tidy       views of views
+    shorten    keys cut to those that the query of a step sees, where shapes may change with the step
 
 and `values` makes the values of a stage when they are asked for, at `places`, which are numbers of entries along some
 dimensions, one row for each step. It takes them from what was kept, follows `moves` back to where entries come from,

@@ -64,7 +64,7 @@ class MovedFrom:
     """The origins of the moves of one step, each found once; `labels` tell of places that are values."""
 
     def __init__(self, labels: Mapping[fx.Node, Any]) -> None:
-        self._labels = labels
+        self.labels = labels
         self._found: dict[tuple[fx.Node, tuple[int, ...], int | None], Provenance | None] = {}
 
     def of(self, node: fx.Node, dims: tuple[int, ...], part: int | None) -> Provenance | None:
@@ -85,7 +85,7 @@ class MovedFrom:
 
     def change_with_step(self, node: fx.Node) -> bool:
         """Whether other entries are taken in each step."""
-        return any(isinstance(self._labels[one], PerStep) for one in node.all_input_nodes[1:])
+        return any(isinstance(self.labels[one], PerStep) for one in node.all_input_nodes[1:])
 
     def _find(self, call: Call, dims: tuple[int, ...], part: int | None) -> Provenance | None:
         calls = self._known_calls(call)
@@ -102,7 +102,7 @@ class MovedFrom:
         name, first = next(iter(call.arguments.items()))
         others = {one: value for one, value in call.arguments.items() if one != name}
         nodes = {leaf for leaf in pytree.tree_leaves(others) if isinstance(leaf, fx.Node)}
-        known = {node: self._labels[node] for node in nodes}
+        known = {node: self.labels[node] for node in nodes}
         if not all(isinstance(value, Tensor | PerStep) for value in known.values()):
             return None
 

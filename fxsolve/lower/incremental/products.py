@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from fxsolve.lower.incremental.places import Places, project
+from fxsolve.lower.incremental.places import Numbers, Places, project
 from fxsolve.lower.incremental.pointwise import broadcast
 from fxsolve.lower.incremental.values import StepValues
 from fxsolve.ops import access
 from fxsolve.ops.call import Call
+from fxsolve.torch_compat.dispatch import without_modes
 
 
 def product(values: StepValues, call: Call, places: Places, _: int | None) -> Tensor | None:
@@ -63,6 +65,8 @@ def attention(values: StepValues, call: Call, places: Places, part: int | None) 
     key, value = (factor(values, call[name], places, shape, batch) for name in ("key", "value"))
     mask = _seen(values, call, places, (*shape[:-1], keys[-2]))
     query = values.at(call["query"], places)
+    if len(query) > 1 and places.dims == (rank - 2,):
+        return _queries_together(query, key, value, mask, call["scale"])
     if len(query) > 1:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=call["scale"])
     # Fused kernels take no more dimensions than the call itself has.
@@ -71,17 +75,49 @@ def attention(values: StepValues, call: Call, places: Places, part: int | None) 
     return F.scaled_dot_product_attention(query[0], key, value, attn_mask=mask, scale=call["scale"])[None]
 
 
+def _queries_together(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    """(P, ..., 1, E), where the places are those of queries alone, by one call of (..., P, E)."""
+    rows = mask.expand(len(query), *mask.shape[1:]).movedim(0, -2).squeeze(-3) if mask is not None else None
+    found = F.scaled_dot_product_attention(query.movedim(0, -2).squeeze(-3), key, value, attn_mask=rows, scale=scale)
+    return found.movedim(-2, 0).unsqueeze(-2)
+
+
 def _seen(values: StepValues, call: Call, places: Places, shape: Sequence[int]) -> Tensor | None:
     """What is added to the scores (..., L, S) of queries at places."""
     mask = call["attn_mask"] if "attn_mask" in call.arguments else call["attn_bias"]
-    given = broadcast(values, mask, places, shape) if isinstance(mask, fx.Node) else None
     dtype = call["query"].meta["val"].dtype
+    known = _known(values, mask, call["is_causal"], shape)
+    if known is not None and places.dims == (len(shape) - 2,) and places.count == 1:
+        return values.once(("seen", places.key, *shape, mask), lambda: _of_each(values, known, places, shape, dtype))
+    given = broadcast(values, mask, places, shape) if isinstance(mask, fx.Node) else None
     if given is not None and given.dtype == torch.bool:
         given = torch.zeros_like(given, dtype=dtype).masked_fill(~given, -math.inf)
     if not call["is_causal"]:
         return given
     ahead = values.once(("ahead", places.key, *shape), lambda: _ahead(values, places, shape, dtype))
     return ahead if given is None else given + ahead
+
+
+def _known(values: StepValues, mask: fx.Node | None, is_causal: bool, shape: Sequence[int]) -> Numbers | None:
+    """Which keys each query sees, (L, S), where that is the same in every run and all there is to a mask."""
+    ahead = np.tril(np.ones(tuple(shape[-2:]), dtype=bool))
+    if mask is None:
+        return ahead if is_causal else None
+    value = values.known(mask)
+    if value is None or math.prod(value.shape[:-2]) != 1:
+        return None
+    with without_modes():
+        given = value if value.dtype == torch.bool else value == 0
+        if given is not value and not bool((given | (value == -math.inf)).all()):
+            return None
+        seen = np.broadcast_to(given.reshape(value.shape[-2:]).numpy(force=True), tuple(shape[-2:]))
+    return seen & ahead if is_causal else seen
+
+
+def _of_each(values: StepValues, seen: Numbers, places: Places, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """-inf at the keys that the one query of each step does not see, (1, 1, ..., S)."""
+    row = values.store.seen(seen[places.table[:, 0]])
+    return torch.zeros_like(row, dtype=dtype).masked_fill(~row, -math.inf).view(*(1 for _ in shape), shape[-1])
 
 
 def _ahead(values: StepValues, places: Places, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import fx
 
-from fxsolve.lower.incremental.places import Numbers, Places
+from fxsolve.lower.incremental.places import Numbers, Places, nowhere_else
 from fxsolve.lower.incremental.regions import Region
 from fxsolve.lower.incremental.stage import Work
 
@@ -62,6 +62,18 @@ class Deadlines:
         found = Deadlines(Region(dims, ready.reshape(-1)))
         found.deadline = deadline.reshape(-1)
         return found
+
+    def before_all(self, kept: Region) -> Places | None:
+        """The places that are final before the first step and that anything reads: along no dimension for all of them.
+
+        These are too many to be told apart where they are not told apart in what is `kept`, or half of all.
+        """
+        asked = np.flatnonzero((self.deadline != LATER) & (self.region.ready == 0))
+        if not len(asked):
+            return None
+        if kept.dims != self.region.dims or 2 * len(asked) >= len(self.deadline):
+            return nowhere_else(1)
+        return Places(self.region.dims, asked[None])
 
     def schedule(self) -> tuple[Places, tuple[int, ...]]:
         """The places to compute, one row for each of the steps that do; rows of fewer places repeat one of their own.

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from fxsolve.ir.calls import aten
+from fxsolve.lower.incremental.boxes import box_of
 from fxsolve.lower.incremental.layout import along, form_at, places_first, unfolded, unnarrowed, unwidened, with_ones
 from fxsolve.lower.incremental.moves import MovedFrom, call_of, moves, source_of
 from fxsolve.lower.incremental.places import NOWHERE, Numbers, Places, comes_first, narrow, nowhere_else, project, widen
@@ -29,6 +31,10 @@ class Supply(ABC):
     @abstractmethod
     def constant(self, numbers: Numbers) -> Tensor:
         """Numbers that are the same in all steps."""
+
+    @abstractmethod
+    def seen(self, table: Numbers) -> Tensor:
+        """Which keys the query of this step sees, (S,), of those of all steps (A, S)."""
 
     @abstractmethod
     def kept(self, node: fx.Node) -> Tensor:
@@ -74,6 +80,11 @@ class StepValues:
         if node not in self._whole:
             self._whole[node] = self._kept_whole(node) if node in self._facts.regions else self._made_whole(node)
         return self._whole[node]
+
+    def known(self, node: fx.Node) -> Tensor | None:
+        """The value, where it is the same in every step of every run."""
+        found = self._facts.origins.labels[node]
+        return found if isinstance(found, Tensor) else None
 
     def compute(self, node: fx.Node, places: Places) -> Tensor:
         """Entries of a region that this step is to compute."""
@@ -148,9 +159,9 @@ class StepValues:
         return self._run(node)
 
     def _run(self, node: fx.Node) -> Any:
-        """The result of an op on all entries of its arguments."""
+        """The result of an op on all entries of its arguments, which may lie in memory in another order."""
         args, kwargs = fx.map_arg(node.args, self.whole), fx.map_arg(node.kwargs, self.whole)
-        target: Any = node.target
+        target: Any = aten.reshape.default if node.target is aten.view.default else node.target
         return target(*args, **kwargs)
 
     def _made(self, node: fx.Node, places: Places, fill: float | None) -> Tensor:
@@ -195,9 +206,12 @@ class StepValues:
 
     def _rest(self, value: Tensor, rest: Numbers, form: Sequence[int]) -> Tensor:
         """What is not decided by places, where it belongs."""
-        flat, first, count = value.reshape(len(value), -1), int(rest[0]), len(rest)
-        if np.array_equal(rest, np.arange(first, first + count)):
-            return flat[:, first : first + count].reshape(-1, *form)
+        box = box_of(rest, value.shape[1:])
+        if box is not None:
+            for dim, (start, count) in enumerate(box.ranges):
+                value = value if count == value.shape[dim + 1] else value.narrow(dim + 1, start, count)
+            return value.permute(0, *(dim + 1 for dim in box.order)).reshape(-1, *form)
+        flat = value.reshape(len(value), -1)
         return flat.index_select(1, self.store.constant(rest)).reshape(-1, *form)
 
     def _picked(self, value: Tensor, places: Places, fill: float | None) -> Tensor:

@@ -10,6 +10,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.batch import batch
 from fxsolve.lower.incremental.build import incremental_program
+from fxsolve.lower.incremental.shorten import shortened
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Candidate
@@ -96,7 +97,7 @@ class Incremental(Iterative, Priced):
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
         program = self.program or incremental_program(repeat, {})
-        program = program if self.unroll is None else program.with_bodies(FusedChunk)
+        program = program.with_stages(shortened) if self.unroll is None else program.with_bodies(FusedChunk)
         length = self.window or repeat.length
         bounds = (*range(0, repeat.length, length), repeat.length)
         return LoopSolver(
