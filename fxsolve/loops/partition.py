@@ -25,6 +25,7 @@ from fxsolve.rewrite.recorded.added_rows import add_rows
 from fxsolve.rewrite.recorded.byte_masks import mask_bytes
 from fxsolve.rewrite.recorded.constants import attributes_of, parameters_of
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
+from fxsolve.rewrite.recorded.layers import open_layers
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
 from fxsolve.rewrite.recorded.one_entry import write_entries
@@ -52,6 +53,7 @@ class Partition:
 # a graph or a system that computes the same; tests look at what stands between any two.
 GRAPH_PASSES: tuple[Callable[[fx.Graph], fx.Graph], ...] = (
     mask_bytes,
+    open_layers,
     undo_views,
     drop_idle_writes,
     add_rows,

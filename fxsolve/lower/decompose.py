@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
+from fxsolve.lower.layers import encoder_layer, multi_head_attention
 from fxsolve.ops.access import SameEntries
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.torch_compat.operators import OpOverload, decompositions, has_batching_rule, lstm_layer
@@ -58,6 +59,10 @@ def parts_of(target: OpOverload) -> Callable[..., Any] | None:
         return _copied
     if target is aten.mkldnn_rnn_layer.default:
         return _lstm_layer
+    if target is aten._transformer_encoder_layer_fwd.default:
+        return encoder_layer
+    if target is aten._native_multi_head_attention.default:
+        return multi_head_attention
     if fact_of(target, FACTS).access == SameEntries():
         return aten.clone.default
     if target is aten.multilabel_margin_loss_forward.default:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 T, N = 5, 3
 
@@ -36,6 +36,15 @@ def set_where_it_is_low(x: Tensor) -> Any:
 
 def chosen_by_bytes(x: Tensor) -> Any:
     return torch.where((x < 0.5).byte(), 0.5, x)
+
+
+_ATTENTION = nn.MultiheadAttention(4, 2, batch_first=True).eval()
+
+
+def attended_while_it_grows(x: Tensor) -> Any:
+    for _ in range(2):
+        x = torch.cat([x, _ATTENTION(x, x, x, need_weights=False)[0][:, -1:]], 1)
+    return x
 
 
 def written_while_read(x: Tensor) -> Any:

@@ -33,6 +33,7 @@ from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.added_rows import add_rows
 from fxsolve.rewrite.recorded.byte_masks import mask_bytes
 from fxsolve.rewrite.recorded.idle_writes import drop_idle_writes
+from fxsolve.rewrite.recorded.layers import open_layers
 from fxsolve.rewrite.recorded.masked import choose_masked
 from fxsolve.rewrite.recorded.memory import pin_layouts, resolve_flags
 from fxsolve.rewrite.recorded.one_entry import write_entries
@@ -207,6 +208,8 @@ CASES = [
          partial(_on_flat_graph, lambda program: pin_layouts(program.module.graph, program.roles))),
     Case("settle_writes", small.masked_at_every_step, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: settle_writes(program.module.graph, program).graph)),
+    Case("open_layers", small.attended_while_it_grows, (numbers(1, 1, 4),),
+         partial(_on_flat_graph, lambda program: open_layers(program.module.graph))),
     Case("undo_views", small.added_to_rows_of_a_view, (SEQUENCE,),
          partial(_on_flat_graph, lambda program: undo_views(program.module.graph))),
     Case("add_rows", small.rows_added_up, (SEQUENCE,),

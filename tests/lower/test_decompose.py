@@ -18,10 +18,8 @@ from fxsolve.torch_compat.operators import OpOverload, has_batching_rule, has_ke
 from fxsolve.torch_compat.trees import pytree
 
 aten = torch.ops.aten
-# Whole layers, whose kernels have no parts; products whose result has another dtype; a result of unknown size.
+# Products whose result has another dtype; a result of unknown size.
 UNKNOWN = {
-    "aten._native_multi_head_attention.default",
-    "aten._transformer_encoder_layer_fwd.default",
     "aten.bmm.dtype",
     "aten.mm.dtype",
     "aten.repeat_interleave.Tensor",

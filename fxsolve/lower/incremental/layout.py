@@ -25,7 +25,7 @@ def places_first(value: Tensor, dims: Sequence[int]) -> Tensor:
 def unfolded(value: Tensor, dims: Sequence[int], shape: Sequence[int]) -> Tensor:
     """(M, ...) with all places first as the value of this shape that it is of, without a copy."""
     others = (size for dim, size in enumerate(shape) if dim not in dims)
-    value = value.reshape(*(shape[dim] for dim in dims), *others)
+    value = value.reshape([*(shape[dim] for dim in dims), *others])
     return value.movedim(list(range(len(dims))), list(dims))
 
 

@@ -160,8 +160,10 @@ class StepValues:
 
     def _run(self, node: fx.Node) -> Any:
         """The result of an op on all entries of its arguments, which may lie in memory in another order."""
+        if node.target is aten.view.default:
+            return self.whole(node.all_input_nodes[0]).reshape(node.meta["val"].shape)
         args, kwargs = fx.map_arg(node.args, self.whole), fx.map_arg(node.kwargs, self.whole)
-        target: Any = aten.reshape.default if node.target is aten.view.default else node.target
+        target: Any = node.target
         return target(*args, **kwargs)
 
     def _made(self, node: fx.Node, places: Places, fill: float | None) -> Tensor:
