@@ -19,6 +19,7 @@ from fxsolve.loops.rolling.roll import Rolled
 from fxsolve.loops.rolling.signature import Calls
 from fxsolve.rewrite.blocks.names import owners_of
 from fxsolve.rewrite.blocks.split import split_blocks
+from fxsolve.rewrite.literals import LiteralsJoined, join_literals, reads_buffers
 from fxsolve.rewrite.pipeline import REWRITES, ROUNDED
 from fxsolve.rewrite.prune import prune
 from fxsolve.rewrite.recorded.added_rows import add_rows
@@ -87,9 +88,11 @@ def _partition(program: Program, passes: Passes) -> Partition:
     found = find_loops(reduce(lambda graph, step: step(graph), GRAPH_PASSES, written.graph), attributes)
     nests = nested_system(found.graph, found.calls, found.rolling.loops, find_inside)
     rolled = reduce(lambda made, step: step(made), passes, nests.system)
+    joined = join_literals(nests.system, program) if reads_buffers(rolled) else LiteralsJoined(rolled)
+    rolled = reduce(lambda made, step: step(made), passes, joined.system) if joined.rested else rolled
     system = split_blocks(rolled, owners_of(program.module.graph))
     verify_system(system)
-    rested = (*settled.rested, *written.rested, *sorted(attributes.rested))
+    rested = (*settled.rested, *written.rested, *joined.rested, *sorted(attributes.rested))
     return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), rested)
 
 
