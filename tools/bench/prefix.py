@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fxsolve.errors import FxSolveError
 from fxsolve.solvers.solution import observe
@@ -56,6 +57,26 @@ def gpt(seconds: float, is_quick: bool) -> Iterator[Subject]:
     for samples in (1, 8):
         inputs = (gpt_sampling.prompt(samples),)
         yield Subject(f"GPT, {steps + 1} tokens, B={samples}", loop, 0.9, inputs, cached, BY_HAND)
+        on_canvas = canvas(model, steps)
+        yield Subject(f"GPT on a canvas, {steps + 1} tokens, B={samples}", on_canvas, 0.9, inputs, cached, BY_HAND)
+
+
+def canvas(model: gpt_sampling.GPT, steps: int, temperature: float = 0.9, top_k: int = 20) -> Program:
+    """As `gpt_sampling.sampler`, into zeros of the final size, all of which the model reads in every step."""
+
+    def generate(idx: Tensor) -> Tensor:
+        given = idx.shape[1]
+        tokens = idx.new_zeros(len(idx), given + steps)
+        tokens[:, :given] = idx
+        with torch.no_grad():
+            for t in range(given, given + steps):
+                logits = model(tokens)[:, t - 1] / temperature
+                best, _ = torch.topk(logits, top_k)
+                logits[logits < best[:, [-1]]] = -float("inf")
+                tokens[:, t] = torch.multinomial(F.softmax(logits, dim=-1), 1)[:, 0]
+        return tokens
+
+    return generate
 
 
 def wavenet(seconds: float, is_quick: bool) -> Iterator[Subject]:
