@@ -25,6 +25,7 @@ lookup(_calls_of(fx.Graph()), "table")
 lookup(fx.Graph(), "_insert")
 lookup(fx.Graph(), "_len")
 _NUMBER = re.compile(r"_\d+$")
+_NOT_IN_NAMES = re.compile("[^0-9a-zA-Z_]+")
 
 
 class Graph(fx.Graph):
@@ -41,14 +42,37 @@ class Graph(fx.Graph):
         self._used.add("self")
         # By id of their targets: the hash of an operator is made in Python.
         self._places: dict[int, tuple[Any, dict[fx.Node, None]]] = {}
+        self._names: dict[int, tuple[Any, str]] = {}  # what calls of a target are called, by its id
         self._numbered: set[str] = set()  # names that calls have, and others have with a number behind them
 
     @classmethod
     def copy_of(cls, graph: fx.Graph, copies: dict[fx.Node, fx.Node] | None = None) -> "Graph":
         """A copy with its outputs; the copy of each node is put into `copies`."""
         copied = cls()
-        copied.output(copied.graph_copy(graph, {} if copies is None else copies))
+        copies = {} if copies is None else copies
+        for node in graph.nodes:
+            if node.op == "output":
+                copied.output(fx.map_arg(node.args[0], copies.__getitem__))
+            else:
+                copies[node] = copied._copy(node, copies)
         return copied
+
+    def _copy(self, node: fx.Node, copies: dict[fx.Node, fx.Node]) -> fx.Node:
+        """As `node_copy`, behind all others and under its own name, which no node of this graph has."""
+        name = node.name
+        if node.op != "call_function" or name in self._used:
+            return self.node_copy(node, copies.__getitem__)
+        base, _, digits = name.rpartition("_")
+        if base and digits.isdecimal():
+            self._counts[base] = int(digits)
+        else:
+            self._counts.setdefault(name, 0)
+            self._numbered.add(name)
+        self._used.add(name)
+        args, kwargs = fx.map_arg((node.args, node.kwargs), copies.__getitem__)  # pyright: ignore
+        made = self._append(node.target, args, kwargs, name, node.type)  # pyright: ignore
+        made.meta.update(node.meta)
+        return made
 
     def create_node(
         self,
@@ -59,8 +83,9 @@ class Graph(fx.Graph):
         name: str | None = None,
         type_expr: Any = None,
     ) -> fx.Node:
-        if op == "call_function" and name is not None and self.owning_module is None:
-            free = self._free_name(name)
+        if op == "call_function":
+            name = name or self._name_for(target)
+            free = self._free_name(name) if self.owning_module is None else None
             if free is not None:
                 return self._append(target, args or (), kwargs or {}, free, type_expr)
         node = super().create_node(op, target, None, None, name, type_expr)
@@ -69,6 +94,13 @@ class Graph(fx.Graph):
         if op == "call_function" and name is not None and not _NUMBER.search(name):
             self._numbered.add(name)
         return node
+
+    def _name_for(self, target: Any) -> str:
+        """What every graph calls the calls of a target, apart from numbers."""
+        known = self._names.get(id(target))
+        if known is None or known[0] is not target:
+            known = self._names[id(target)] = target, _NOT_IN_NAMES.sub("_", self._target_to_str(target))
+        return known[1]
 
     def _free_name(self, candidate: str) -> str | None:
         """The name that every graph would give, for one that needs a number or has one; None for others."""

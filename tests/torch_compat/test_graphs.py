@@ -1,5 +1,8 @@
 """Graph modules that generate their code late, and arguments that are set without a search."""
 
+import math
+import operator
+
 import torch
 from torch import fx
 
@@ -49,6 +52,8 @@ def test_calls_get_the_names_and_the_places_that_every_graph_gives_them() -> Non
         with made.inserting_before(last):
             made.create_node("call_function", aten.add.Tensor, (), {}, "add")
         made.erase_node(last)
+        for target in 2 * (aten.add.Tensor, aten.mul.Tensor, operator.getitem, math.sqrt):
+            made.call_function(target, (made.find_nodes(op="placeholder")[0],))
         return made
 
     ours, theirs = fill(Graph()), fill(fx.Graph())
@@ -57,4 +62,25 @@ def test_calls_get_the_names_and_the_places_that_every_graph_gives_them() -> Non
     for target in (aten.add.Tensor, aten.sum.default, aten.mul.Tensor):
         found, wanted = (made.find_nodes(op="call_function", target=target) for made in (ours, theirs))
         assert [node.name for node in found] == [node.name for node in wanted]
+    ours.lint()
+
+
+def test_a_copy_has_the_names_and_the_places_that_every_graph_gives_it() -> None:
+    original = fx.Graph()
+    x = original.placeholder("x")
+    for name in ("self", "add_2", "mul", "mul", "x_1", "view_09", "mul_7"):
+        x = original.create_node("call_function", aten.add.Tensor, (x,), {"alpha": 2}, name)
+        x.meta["source"] = name
+    original.output((x, [x]))
+    copies: dict[fx.Node, fx.Node] = {}
+    ours, theirs = Graph.copy_of(original, copies), Graph()
+    theirs.output(theirs.graph_copy(original, {}))
+    for made in (ours, theirs):
+        for name in ("add", "mul", "x", "view", "self", "view_09"):
+            made.create_node("call_function", aten.mul.Tensor, (), {}, name)
+    assert [str(node) for node in ours.nodes] == [str(node) for node in theirs.nodes]
+    assert [(node.args, node.kwargs, node.meta) for node in ours.nodes][:-7] == [
+        (fx.map_arg(node.args, copies.__getitem__), node.kwargs, node.meta) for node in original.nodes
+    ][:-1]
+    assert len(ours.find_nodes(op="call_function", target=aten.add.Tensor)) == 7
     ours.lint()
