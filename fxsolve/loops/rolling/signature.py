@@ -1,8 +1,8 @@
 """A graph as integers: one label per call, and for every argument slot the call that it reads."""
 
 import operator
-from collections.abc import Callable, Collection, Hashable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,16 @@ class Calls:
     numbers: tuple[int | float, ...]
     values: dict[fx.Node, Value]
 
+    def of_copies(self, copies: Mapping[fx.Node, fx.Node]) -> "Calls":
+        """The same calls in a copy of the graph."""
+        nodes, leaves = tuple(map(copies.__getitem__, self.nodes)), tuple(map(copies.__getitem__, self.leaves))
+        values = {copies[node]: value for node, value in self.values.items()}
+        return replace(self, nodes=nodes, leaves=leaves, values=values)
+
     def arguments(self, call: int) -> list[Value]:
         """The value that each argument slot of a call reads."""
         span = slice(self.slots[call], self.slots[call + 1])
-        return [Value(int(c), int(o)) for c, o in zip(self.sources[span], self.outputs[span], strict=True)]
+        return list(map(Value, self.sources[span].tolist(), self.outputs[span].tolist()))
 
     def numbers_of(self, call: int) -> tuple[int | float, ...]:
         """The Python numbers among the arguments of a call."""
@@ -131,20 +137,21 @@ class _CallReader:
 
     def _call(self, node: fx.Node) -> None:
         read: list[fx.Node] = []
-        given, target = node.args, node.target
-        args = tuple([_template(argument, read, self.numbers) for argument in given])
-        options = _template(node.kwargs, read, self.numbers) if node.kwargs else ()
-        specs = tuple([self._form(source.meta["spec"]) for source in read])
-        # Dimensions are no numbers that may change with the step: a body that is batched has them once for all steps.
-        places = _dims_of(target) if isinstance(target, OpOverload) else ()
-        dims = tuple([given[k] for k in places if k < len(given)]) if places else ()
-        # An operator is the same object wherever it is called. A loop lies in the forward or in the backward pass.
-        key = (id(target), args, dims, options, specs, self._form(node.meta["spec"]), "backward" in node.meta)
-        self.labels.append(self.label_of.setdefault(key, len(self.label_of)))
+        given, options, target, meta = node.args, node.kwargs, node.target, node.meta
+        key: list[Any] = [_template(argument, read, self.numbers) for argument in given]
+        if options:
+            key.append(_template(options, read, self.numbers))
         for source in read:
+            key.append(self._form(source.meta["spec"]))
             call, output = self.values[source]
             self.sources.append(call)
             self.outputs.append(output)
+        # Dimensions are no numbers that may change with the step: a body that is batched has them once for all steps.
+        for place in _dims_of(target) if isinstance(target, OpOverload) else ():
+            key += given[place : place + 1]
+        # An operator is the same object wherever it is called. A loop lies in the forward or in the backward pass.
+        key += id(target), len(given), len(read), self._form(meta["spec"]), "backward" in meta
+        self.labels.append(self.label_of.setdefault(tuple(key), len(self.label_of)))
         self.values[node] = Value(len(self.nodes), -1)
         self.nodes.append(node)
         self.slots.append(len(self.sources))

@@ -34,15 +34,16 @@ def fold_stops(program: Program) -> Program:
 def _with_folds(program: Program) -> Program:
     recorded = program.module.graph
     # Most programs that read a condition have no such loop: it is looked for before the graph is copied.
-    stops = find_stops(program, read_calls(recorded, dead_views(recorded)), _guarded(program, recorded))
+    dead = dead_views(recorded)
+    calls = read_calls(recorded, dead)
+    stops = find_stops(program, calls, _guarded(program, recorded))
     if not stops.found:
         return replace(program, notes=(*program.notes, *stops.notes))
-    graph = Graph.copy_of(recorded)
-    dead = dead_views(graph)
-    for node in reversed([node for node in graph.nodes if node in dead]):
-        graph.erase_node(node)
-    calls = read_calls(graph)
-    stops = find_stops(program, calls, _guarded(program, graph))
+    copies: dict[fx.Node, fx.Node] = {}
+    graph = Graph.copy_of(recorded, copies)
+    for node in reversed([node for node in recorded.nodes if node in dead]):
+        graph.erase_node(copies[node])
+    calls = calls.of_copies(copies)
     loops = roll(calls).loops if program.backward is not None else ()
     folding = Folding(program, graph, calls, loops, list(stops.notes))
     for stop in stops.found:

@@ -1,5 +1,6 @@
 """A recorded graph while its loops that stop on a value are folded."""
 
+from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ from fxsolve.ir.nested import Nested
 from fxsolve.ir.spec import Repeat, Until
 from fxsolve.loops.rolling.roll import Rolled
 from fxsolve.loops.rolling.signature import Calls
+from fxsolve.structure.slots import PeriodicWindow
 
 
 @dataclass
@@ -23,6 +25,17 @@ class Folding:
     notes: list[str]
     dropped: set[int] = field(default_factory=set)
     made: dict[Hashable, Nested] = field(default_factory=dict)
+    _nodes: dict[int, list[tuple[int, fx.Node]]] = field(default_factory=lambda: defaultdict(list), init=False)
+
+    def __post_init__(self) -> None:
+        for number, (node, value) in enumerate(self.calls.values.items()):
+            self._nodes[value.call].append((number, node))
+
+    def nodes_of(self, window: PeriodicWindow) -> list[fx.Node]:
+        """The nodes of the calls in a window, and of their outputs, in order."""
+        return [
+            node for _, node in sorted(one for call in range(window.start, window.stop) for one in self._nodes[call])
+        ]
 
     def share(self, repeat: Repeat) -> Nested:
         """One object for all loops with the same steps, so that a loop around them finds them equal."""

@@ -39,21 +39,19 @@ class StopFold:
         backs = ((back, invariant_calls(self._calls, back)) for back in self._backs)
         self._fixed: tuple[tuple[FoundStop | Back, set[int]], ...] = ((stop, self._invariant), *backs)
         self._steps: list[tuple[Back, StoppingStep]] = []
-        self._gone = {node for loop, invariant in self._fixed for node in self._nodes(loop, invariant)}
+        self._gone = dict.fromkeys(node for loop, invariant in self._fixed for node in self._nodes(loop, invariant))
         self._results: dict[Value, Wanted] = {}  # values of the loop that are read elsewhere
         self._firsts: dict[Value, int] = {}  # those of its first steps, by step
         self._loop: StoppingStep
         self.guards = set(stop.guards)
 
-    def _nodes(self, loop: FoundStop | Back, invariant: set[int]) -> set[fx.Node]:
-        """What the steps compute, but for calls of the first step that all others repeat."""
+    def _nodes(self, loop: FoundStop | Back, invariant: set[int]) -> Iterable[fx.Node]:
+        """What the steps compute, in order, but for calls of the first step that all others repeat."""
         window = loop.window
-        steps = {node for node, value in self._calls.values.items() if window.start <= value.call < window.stop}
-        return {
-            node
-            for node in steps
-            if not ((place := self._calls.values[node].call - window.start) < window.period and place in invariant)
-        }
+        for node in self._folding.nodes_of(window):
+            place = self._calls.values[node].call - window.start
+            if place >= window.period or place not in invariant:
+                yield node
 
     def plan(self) -> None:
         """Build the loops. Raises `PartitionError` with a reason."""
@@ -96,9 +94,9 @@ class StopFold:
     def _read_outside(self, loop: FoundStop | Back) -> Iterable[Value]:
         """The values of a loop that calls read which stay, or that are results."""
         window, wanted = loop.window, set(self._wanted())
-        for node in self._graph.nodes:
-            value = self._calls.values.get(node)
-            if value is None or node not in self._gone or not window.start <= value.call < window.stop:
+        for node in self._gone:
+            value = self._calls.values[node]
+            if not window.start <= value.call < window.stop:
                 continue
             if node in wanted or any(user not in self._gone and user.op != "output" for user in node.users):
                 yield value
@@ -197,14 +195,14 @@ class StopFold:
 
     def _replace(self, found: dict[Any, fx.Node]) -> None:
         """Let what stays read the loops, and erase their steps."""
-        for node in [node for node in self._graph.nodes if node in self._gone]:
+        for node in self._gone:
             value = self._calls.values[node]
             new = found[value] if value in found else self._repeated(value)
             if new is not None and new is not node:
                 node.replace_all_uses_with(new, lambda user: user not in self._gone)
-        for node in reversed(self._graph.nodes):
-            if node in self._gone or (node.op == "call_function" and set(node.all_input_nodes) & self._gone):
-                self._graph.erase_node(node)
+        read = {user: None for node in self._gone for user in node.users if user.op == "call_function"}
+        for node in sorted({**self._gone, **read}, reverse=True):
+            self._graph.erase_node(node)
 
     def _repeated(self, value: Value) -> fx.Node | None:
         """The call of the first step that gives the same as one of a later step."""
