@@ -100,6 +100,8 @@ def _pad(graph: fx.Graph, attributes: Attributes) -> _Padded:
                 refused.append((calls.nodes[loop.window.start], growth.note("were not rolled", reason)))
         done += reversed(rewritten)
         failed.update(reversed(refused))
+        if rewritten and not may_grow(copied):
+            return _Padded(copied, tuple(done), tuple(failed.values()))
         if not rewritten:
             return _Padded(copied, tuple(done), (*failed.values(), *notes))
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fxsolve.ops.facts import FACTS, Fact, Facts, fact_of, name_of
-from fxsolve.torch_compat.operators import OpOverload, schema_of
+from fxsolve.torch_compat.operators import OpOverload, once_each, schema_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,14 @@ class Call:
         """The first argument."""
         return next(iter(self.arguments.values()), None)
 
+    @property
+    def leaves(self) -> list[Any]:
+        """The arguments, those in lists one by one."""
+        found: list[Any] = []
+        for argument in self.arguments.values():
+            found += argument if isinstance(argument, (list, tuple)) else (argument,)
+        return found
+
     def run(self, replaced: Mapping[str, Any]) -> Any:
         """The result with some arguments replaced, by name."""
         given = {**self.arguments, **replaced}
@@ -47,12 +55,18 @@ def order_of(call: Call, rank: int) -> tuple[int, ...]:
     return tuple(call.run({next(iter(call.arguments)): first}).shape)
 
 
+@once_each
+def _defaults_of(target: OpOverload) -> Mapping[str, Any]:
+    """The arguments by name, in order, with their defaults; None for those that have none."""
+    arguments = schema_of(target).arguments
+    return {one.name: one.default_value if one.has_default_value() else None for one in arguments}
+
+
 def bind(
     target: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any], example: Any, facts: Facts = FACTS
 ) -> Call:
     """The call with its defaults filled in."""
-    given: dict[str, Any] = {}
-    for k, argument in enumerate(schema_of(target).arguments):
-        default = argument.default_value if argument.has_default_value() else None
-        given[argument.name] = args[k] if k < len(args) else kwargs.get(argument.name, default)
+    given = dict(_defaults_of(target))
+    given.update(zip(given, args, strict=False))
+    given.update((name, argument) for name, argument in kwargs.items() if name in given)
     return Call(target, given, example, fact_of(target, facts))

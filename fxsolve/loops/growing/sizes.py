@@ -53,12 +53,17 @@ def rank_and_dtype(spec: TensorSpec) -> tuple[object, ...]:
 
 
 def may_grow(graph: fx.Graph) -> bool:
-    """Whether calls of one op give tensors of `MIN_STEPS` shapes that grow, as those of a growing loop do."""
+    """Whether calls of one op give tensors of `MIN_STEPS` shapes that grow, as those of a growing loop do.
+
+    What goes into and comes out of the buffers of loops that were found counts for none.
+    """
     shapes: dict[object, dict[tuple[int, ...], None]] = defaultdict(dict)
-    seen: set[tuple[object, int]] = set()
+    seen: set[tuple[int, int]] = set()
     for node in graph.nodes:
         # Equal specs of a record are one object, and most calls of a loop give what others gave.
-        if node.op != "call_function" or (key := (node.target, id(node.meta["spec"]))) in seen:
+        if node.op != "call_function" or (key := (id(node.target), id(node.meta["spec"]))) in seen:
+            continue
+        if "buffer" in node.meta:
             continue
         seen.add(key)
         for k, shape in enumerate(shapes_of(node)):

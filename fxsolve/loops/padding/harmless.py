@@ -18,7 +18,6 @@ from fxsolve.loops.padding.triangles import hides_above
 from fxsolve.loops.padding.values import PaddedValue, Padder, growing_factor
 from fxsolve.ops import access
 from fxsolve.ops.call import Call
-from fxsolve.torch_compat.trees import pytree
 
 
 def makes_harmless(p: Padder, call: Call, above: float | None = None) -> bool:
@@ -26,7 +25,7 @@ def makes_harmless(p: Padder, call: Call, above: float | None = None) -> bool:
 
     Of what is low `above` the diagonal, all other entries are meant.
     """
-    leaves = pytree.tree_leaves(call.arguments)
+    leaves = call.leaves
     values = [p.value(leaf) for leaf in leaves if isinstance(leaf, fx.Node)]
     if isinstance(call.fact.access, access.LookUp):
         return True  # its index is, or it has been masked

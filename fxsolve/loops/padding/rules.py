@@ -14,7 +14,6 @@ from fxsolve.ops import access
 from fxsolve.ops.call import Call, bind
 from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.torch_compat.operators import OpOverload
-from fxsolve.torch_compat.trees import pytree
 
 Rule = Callable[[Padder, Call], PaddedValue | tuple[fx.Node, list[Dims]]]
 
@@ -46,7 +45,7 @@ def pad_call(p: Padder, node: fx.Node, facts: Facts = FACTS) -> PaddedValue | Pa
 
 def _pad_pointwise(p: Padder, call: Call) -> PaddedValue:
     """Entries depend on the entries at the same place alone."""
-    values = [p.value(leaf) for leaf in pytree.tree_leaves(call.arguments) if isinstance(leaf, fx.Node)]
+    values = [p.value(leaf) for leaf in call.leaves if isinstance(leaf, fx.Node)]
     divisor = call[call.fact.divisor] if call.fact.divisor else None
     integers = not any(value.node.meta["spec"].dtype.is_floating_point for value in values)
     # an entry that is not valid may be zero, and dividing an integer by it raises an error

@@ -11,7 +11,7 @@ from fxsolve.ir.ancestors import ancestors
 from fxsolve.ops.access import Unwritten
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.rewrite.recorded.drawn import is_open
-from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.torch_compat.operators import OpOverload, once_each
 
 
 class Constants:
@@ -57,6 +57,7 @@ class Constants:
         return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
 
+@once_each
 def makes_constants(target: OpOverload) -> bool:
     """Whether an op gives the same whenever it is given the same."""
     return not (_is_random(target) or _is_unwritten(target))
