@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -56,12 +57,12 @@ def _collect(value: Any, leaves: list[Any], spec: list[Hashable]) -> bool:
 
 
 def _are_plain(leaves: Any) -> bool:
-    return all(map(PLAIN_LEAVES.__contains__, map(type, leaves)))
+    return PLAIN_LEAVES.issuperset(map(type, leaves))
 
 
 def are_plain_tensors(leaves: Sequence[Any]) -> bool:
     """Whether all leaves are tensors of torch's own types."""
-    return all(map(_TENSORS.__contains__, map(type, leaves)))
+    return _TENSORS.issuperset(map(type, leaves))
 
 
 def describe(tensor: Tensor) -> Hashable:
@@ -79,23 +80,26 @@ def sameness(tensors: tuple[Tensor, ...]) -> Hashable:
     """Which tensors are one object, and which share memory."""
     if len(tensors) < 2:
         return ()
-    first = {id(tensor): k for k, tensor in reversed(list(enumerate(tensors)))}
-    return tuple(first[id(tensor)] for tensor in tensors), _shared_memory(tensors)
-
-
-def _shared_memory(tensors: tuple[Tensor, ...]) -> Hashable:
-    """For each tensor the number of the first one on the same memory."""
     storages = [storage_of(t) if t.layout == torch.strided else id(t) for t in tensors]
-    first = {storage: k for k, storage in reversed(list(enumerate(storages)))}
-    return tuple(map(first.__getitem__, storages))
+    return _firsts(map(id, tensors)), _firsts(storages)
+
+
+def _firsts(numbers: Iterable[int]) -> tuple[int, ...]:
+    """For each number the place of the first one that is equal."""
+    first: dict[int, int] = {}
+    return tuple(map(first.setdefault, numbers, count()))
 
 
 @dataclass(frozen=True)
 class KnownForm:
-    """What `describe` says of tensors, and a check in C++ that says the same of others."""
+    """What `describe` says of tensors at these places, and a check in C++ that says the same of others.
+
+    It fails where one tensor comes twice.
+    """
 
     check: FormCheck
     described: tuple[Hashable, ...]
+    places: tuple[int, ...]
 
 
 class Forms:
@@ -106,17 +110,15 @@ class Forms:
 
     def of(self, tensors: tuple[Tensor, ...]) -> tuple[Hashable, Hashable]:
         """`describe` of each, and `sameness`."""
-        count = len(tensors)
-        form = self._known.get(count)
+        form = self._known.get(len(tensors))
         if form is None or not form.check(tensors):
             described = tuple(map(describe, tensors))
-            if count >= _FEW and are_plain_tensors(tensors) and all(t.layout == torch.strided for t in tensors):
-                self._keep(count, KnownForm(form_check(tensors), described))
+            if len(tensors) >= _FEW and are_plain_tensors(tensors) and all(t.layout == torch.strided for t in tensors):
+                self._keep(len(tensors), KnownForm(form_check(tensors), described, tuple(range(len(tensors)))))
             return described, sameness(tensors)
-        if len(set(map(id, tensors))) == len(set(storages_of(tensors))) == count:
-            each = tuple(range(count))
-            return form.described, (each, each)
-        return form.described, sameness(tensors)
+        storages = list(storages_of(tensors))
+        shared = form.places if len(set(storages)) == len(storages) else _firsts(storages)
+        return form.described, (form.places, shared)
 
     def _keep(self, count: int, form: KnownForm) -> None:
         self._known.pop(count, None)

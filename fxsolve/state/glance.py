@@ -94,14 +94,12 @@ class TensorForms:
     wanted: tuple[bool, ...]
     check: FormCheck | None
 
-    def are_current(self, tensors: tuple[Tensor, ...]) -> bool:
-        # What fails the check may still have the same forms, where strides or wishes for gradients are others.
-        return (self.check is not None and self.check(tensors)) or _facts(tensors) == self.facts
-
-    def wanting(self, tensors: tuple[Tensor, ...]) -> tuple[bool, ...]:
+    def wanting(self, tensors: tuple[Tensor, ...]) -> tuple[bool, ...] | None:
+        """Which of the tensors want gradients; None where their forms are not these."""
         if self.check is not None and self.check(tensors):
             return self.wanted
-        return tuple(map(_wants_gradient, tensors))
+        # What fails the check may still have the same forms, where strides or wishes for gradients are others.
+        return tuple(map(_wants_gradient, tensors)) if _facts(tensors) == self.facts else None
 
 
 def look_at(tensors: tuple[Tensor, ...]) -> TensorForms:
@@ -140,11 +138,13 @@ class StateKey:
     state: HashedState
     communicates: str
 
-    def is_current(self) -> bool:
+    def look(self) -> tuple[bool, ...] | None:
+        """Which of the tensors want gradients now; None if anything is not as it was."""
         try:
-            return self._holds_same() and self._has_same_forms()
+            wanting = self.forms.wanting(self.tensors) if self._holds_same() else None
+            return wanting if wanting is not None and self.deep.is_current() else None
         except (KeyError, AttributeError, ValueError):  # an attribute or the value of a cell is gone
-            return False
+            return None
 
     def _holds_same(self) -> bool:
         return (
@@ -154,13 +154,6 @@ class StateKey:
             and list(map(type, self.modules)) == self.types
             and all(place.read() is not MISSING for place in self.live)
         )
-
-    def _has_same_forms(self) -> bool:
-        return self.forms.are_current(self.tensors) and self.deep.is_current()
-
-    def wanting(self) -> tuple[bool, ...]:
-        """Which of the tensors want gradients now."""
-        return self.forms.wanting(self.tensors)
 
     def differs_in_plain_values(self, other: "StateKey") -> bool:
         """Whether both hold the same objects, but for numbers, flags and the like."""

@@ -44,10 +44,10 @@ class Watch:
 
         Raises `CommunicationError` if a part of the program communicates with other processes by itself.
         """
-        now = self._look()
+        now, wanting = self._look()
         if now.communicates:
             raise CommunicationError(now.communicates)
-        return now.state, now.wanting() if grad else None
+        return now.state, wanting if grad else None
 
     def sees_communication(self) -> bool:
         """Whether a part of the program communicates with other processes by itself, as of the last look."""
@@ -57,18 +57,22 @@ class Watch:
         """The live places that are there, and the ids of the tensors that are in other ones, as of the last look."""
         return self._known[0].live, self._known[0].fixed
 
-    def _look(self) -> StateKey:
-        """The snapshot that is current: the latest one, one from before a flag was flipped, or a new one."""
+    def _look(self) -> tuple[StateKey, tuple[bool, ...]]:
+        """The snapshot that is current, and which of its tensors want gradients.
+
+        It is the latest one, one from before a flag was flipped, or a new one.
+        """
         known = self._known if self._seen == self._live.count else ()
-        if known and known[0].is_current():
-            return known[0]
-        now = next((one for one in known[1:] if one.is_current()), None)
-        if now is None:
+        for now in known:
+            if (wanting := now.look()) is not None:
+                break
+        else:
             self._seen = self._live.count
             now = _look(self._program, self._live)
-            known = tuple(one for one in known if now.differs_in_plain_values(one))
-        self._known = (now, *(one for one in known if one is not now))[:_MAX_SNAPSHOTS]
-        return now
+            known, wanting = tuple(one for one in known if now.differs_in_plain_values(one)), now.forms.wanted
+        if not known or known[0] is not now:
+            self._known = (now, *(one for one in known if one is not now))[:_MAX_SNAPSHOTS]
+        return now, wanting
 
 
 def _look(program: Callable[..., Any], known: LiveSet) -> StateKey:
