@@ -11,7 +11,6 @@ from torch import Tensor, fx
 
 from fxsolve.capture.together import Together, Undo
 from fxsolve.errors import PartitionError
-from fxsolve.ir.bodies import open_repeat
 from fxsolve.ir.fingerprint import step_digest
 from fxsolve.ir.nested import Nested, loops_inside
 from fxsolve.ir.reads import has_carry, read_order, takes_numbers
@@ -21,7 +20,7 @@ from fxsolve.lower.attention import attend_by_samples
 from fxsolve.lower.batch_inside import as_sweep
 from fxsolve.lower.bias import join_bias
 from fxsolve.lower.decompose import decompose
-from fxsolve.lower.entries import tables_to_tensors
+from fxsolve.lower.entries import open_with_tensors
 from fxsolve.lower.trace import check_rules, trace
 from fxsolve.torch_compat.batches import FakeTensorMode
 from fxsolve.torch_compat.graphs import Graph, lazy_module
@@ -130,10 +129,7 @@ def tensor_body(repeat: Repeat) -> fx.GraphModule:
     Raises `PartitionError` where it can be written in no such way.
     """
     _check_numbers(repeat)
-    opened = open_repeat(repeat)
-    copied = dict(zip(repeat.body.graph.nodes, opened.graph.nodes, strict=False))
-    opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
-    tables_to_tensors(opened)
+    opened = open_with_tensors(repeat)
     attend_by_samples(opened)
     decompose(opened.graph)
     for node in opened.graph.nodes:
@@ -165,8 +161,8 @@ def _trace(
     placeholders = repeat.body.graph.find_nodes(op="placeholder")
     shared = [isinstance(read, (Invariant, Prefix)) for read in repeat.reads]
     with torch.no_grad(), _without_log(), FakeTensorMode():
-        one = [_example(node, repeat, read, ()) for node, read in zip(placeholders, repeat.reads, strict=True)]
-        fakes = [_example(placeholders[j], repeat, repeat.reads[j], size) for j, size in reads]
+        one = [example(node, repeat, read, ()) for node, read in zip(placeholders, repeat.reads, strict=True)]
+        fakes = [example(placeholders[j], repeat, repeat.reads[j], size) for j, size in reads]
         try:
             check_rules(alone, one, shared)
             return trace(sweep, fakes)
@@ -175,7 +171,8 @@ def _trace(
             raise PartitionError(f"{repeat.name} at {repeat.source} cannot be batched: {reason}") from error
 
 
-def _example(node: fx.Node, repeat: Repeat, read: Read, size: tuple[int, ...]) -> Tensor:
+def example(node: fx.Node, repeat: Repeat, read: Read, size: tuple[int, ...]) -> Tensor:
+    """What a placeholder of a step gets, of so many steps at once; numbers are tensors."""
     if isinstance(read, Table):
         one = table_tensor(Table(read.values[:1]), device_of(repeat))
         return one.new_empty(size)

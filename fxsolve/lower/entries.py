@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.ir.bodies import OpenRepeat
-from fxsolve.ir.spec import Table
+from fxsolve.ir.bodies import OpenRepeat, open_repeat
+from fxsolve.ir.spec import Repeat, Table
 from fxsolve.ir.tables import table_tensor
 from fxsolve.lower.numbers import WithTensors, of_tensors, with_tensors
 
@@ -42,6 +42,18 @@ class TakeEntry(torch.autograd.Function):
 def take_entry(x: Tensor, dim: int, index: Tensor) -> Tensor:
     """x.select(dim, index)."""
     return TakeEntry.apply(x, dim, index)  # pyright: ignore[reportReturnType]
+
+
+def open_with_tensors(repeat: Repeat) -> OpenRepeat:
+    """A copy of a repeat that can be edited, its graph with outputs, whose tables are 0-d tensors.
+
+    PartitionError names an op that needs a number.
+    """
+    opened = open_repeat(repeat)
+    copied = dict(zip(repeat.body.graph.nodes, opened.graph.nodes, strict=False))
+    opened.graph.output(tuple(copied[node] for node in repeat.body.graph.output_node().args[0]))  # pyright: ignore
+    tables_to_tensors(opened)
+    return opened
 
 
 def tables_to_tensors(opened: OpenRepeat) -> None:

@@ -12,12 +12,19 @@ from fxsolve.lower.batch import batch
 from fxsolve.lower.in_place import write_parts
 from fxsolve.lower.readable import readable
 from fxsolve.solvers.loop import Buffer, Loop, LoopLag
-from fxsolve.solvers.sweep import Sweep
+from fxsolve.solvers.sweep import NumberedStep, Sweep
 
 
 def step_loop(repeat: Repeat) -> Loop:
     """The loop whose body is one step."""
     return _loop(repeat, _step_module(repeat))
+
+
+def numbered_loop(repeat: Repeat) -> Loop:
+    """As `step_loop`, for a solver that has the numbers which change with the step as 0-d tensors."""
+    tables = _tables(repeat)
+    step = _step_module(repeat)
+    return _loop(repeat, NumberedStep(step, tables) if tables else step)
 
 
 def sweep_loop(repeat: Repeat, bounds: Sequence[int]) -> Loop:
@@ -26,8 +33,12 @@ def sweep_loop(repeat: Repeat, bounds: Sequence[int]) -> Loop:
     lengths = {stop - start for start, stop in pairwise(bounds)}
     windows: dict[int, nn.Module] = {n: readable(batch(repeat, n)) for n in lengths if n > 1 or n == repeat.length}
     whole = tuple(k for k, j in enumerate(order) if isinstance(repeat.reads[j], (Invariant, Prefix)))
-    tables = tuple(k for k, j in enumerate(order) if isinstance(repeat.reads[j], Table))
-    return _loop(repeat, Sweep(_step_module(repeat), windows, whole, tables))
+    return _loop(repeat, Sweep(_step_module(repeat), windows, whole, _tables(repeat)))
+
+
+def _tables(repeat: Repeat) -> tuple[int, ...]:
+    """The numbers of the tables in the order of a run-time loop."""
+    return tuple(k for k, j in enumerate(read_order(repeat.reads)) if isinstance(repeat.reads[j], Table))
 
 
 def results_of(repeat: Repeat) -> dict[str, int]:

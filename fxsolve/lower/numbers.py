@@ -127,8 +127,11 @@ def _combined(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Arguments]
 
 def _clamp(given: Arguments) -> Tensor:
     x, low, high = given["self"], given["min"], given["max"]
-    x = x if low is None else torch.maximum(x, torch.as_tensor(_beside(low, x), dtype=x.dtype))
-    return x if high is None else torch.minimum(x, torch.as_tensor(_beside(high, x), dtype=x.dtype))
+    if low is not None:
+        x = torch.maximum(x, _beside(low, x)) if isinstance(low, Tensor) else x.clamp_min(low)
+    if high is not None:
+        x = torch.minimum(x, _beside(high, x)) if isinstance(high, Tensor) else x.clamp_max(high)
+    return x
 
 
 def _softplus(given: Arguments) -> Tensor:

@@ -1,19 +1,31 @@
 """Several steps of a repeat in one graph, for a compiler to fuse."""
 
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import fx
 
+from fxsolve.errors import PartitionError
+from fxsolve.ir.fingerprint import step_digest
 from fxsolve.ir.nested import loops_inside
 from fxsolve.ir.reads import read_order, reorder_reads, takes_numbers
 from fxsolve.ir.spec import Lag, Prefix, Read, Repeat, Slices, Stacked, Table
+from fxsolve.ir.tables import device_of
 from fxsolve.lower.arguments import is_backwards
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.lower.batch import example
+from fxsolve.lower.entries import open_with_tensors
+from fxsolve.lower.trace import trace
+from fxsolve.torch_compat.batches import FakeTensorMode
+from fxsolve.torch_compat.graphs import Graph, lazy_module
 
 
 def can_unroll(repeat: Repeat) -> bool:
-    """Whether the steps can be fused: lags of distance 1, tensors to read, no buffer that is read, no loop inside."""
+    """Whether the steps can be fused: lags of distance 1, no buffer that is read, no loop inside.
+
+    Numbers that change with the step can be tensors instead.
+    """
     if loops_inside(repeat) or takes_numbers(repeat):
         return False
     placeholders = repeat.body.graph.find_nodes(op="placeholder")
@@ -22,9 +34,54 @@ def can_unroll(repeat: Repeat) -> bool:
     return (
         bool(carried)
         and all(read.distance == 1 for read in carried)
-        and not any(isinstance(read, Table) for _, read in reads)
         and not any(isinstance(read, Prefix) and node.users for node, read in reads)
+        and (not has_numbers(repeat) or _takes_tensors(repeat))
     )
+
+
+def has_numbers(repeat: Repeat) -> bool:
+    """Whether a step reads numbers of Python that change with it."""
+    return any(isinstance(read, Table) for read in repeat.reads)
+
+
+def _takes_tensors(repeat: Repeat) -> bool:
+    # On a GPU the steps before the first compiled ones would wait for each number.
+    if device_of(repeat).type != "cpu":
+        return False
+    try:
+        tensor_step(repeat)
+    except PartitionError:
+        return False
+    return True
+
+
+def tensor_step(repeat: Repeat) -> fx.GraphModule:
+    """The body with a 0-d tensor for each number that changes with the step: code would be compiled for one number.
+
+    PartitionError where an op takes none.
+    """
+    return _traced(_AskedStep(step_digest(repeat), repeat)) if has_numbers(repeat) else repeat.body
+
+
+@dataclass(frozen=True)
+class _AskedStep:
+    """The repeat whose step is to be written so; steps of equal digests are equal."""
+
+    digest: str
+    repeat: Repeat = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _traced(asked: _AskedStep) -> fx.GraphModule:
+    body = lazy_module(open_with_tensors(asked.repeat).graph, asked.repeat.name)
+    placeholders = body.graph.find_nodes(op="placeholder")
+    with torch.no_grad(), FakeTensorMode():
+        pairs = zip(placeholders, asked.repeat.reads, strict=True)
+        given = [example(node, asked.repeat, read, ()) for node, read in pairs]
+        try:
+            return trace(body, given)
+        except Exception as error:  # fake tensors raise many types for an op that they do not support
+            raise PartitionError(f"{asked.repeat.name} cannot take tensors for numbers: {error}") from error
 
 
 def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
@@ -32,10 +89,10 @@ def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
 
     Every output of the body at every step has a place of its own, those of one output in a row, in which it is written:
     into rows of one tensor, inductor would write all of them at the end, each row by a look at every output. Those of
-    the last step are the states behind. The per-step inputs are those of `fused_arguments`.
+    the last step are the states behind. The per-step inputs, numbers among them, are those of `fused_arguments`.
     """
     order = read_order(repeat.reads)
-    step = reorder_reads(repeat, order)
+    step = reorder_reads(replace(repeat, body=tensor_step(repeat)), order)
     reads = [repeat.reads[j] for j in order]
     graph = Graph()
     inputs = [None if isinstance(read, Prefix) else graph.placeholder(f"read{k}") for k, read in enumerate(reads)]
@@ -56,7 +113,7 @@ def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
 
 def _row(graph: fx.Graph, read: Read, node: fx.Node | None, row: int) -> fx.Node | None:
     """What one step takes of a per-step input; other inputs as they are."""
-    return graph.call_function(torch.select, (node, 0, row)) if isinstance(read, Slices | Stacked) else node
+    return graph.call_function(torch.select, (node, 0, row)) if isinstance(read, Slices | Stacked | Table) else node
 
 
 def copy_step(graph: fx.Graph, step: fx.Graph, arguments: list[fx.Node | None]) -> tuple[fx.Node, ...]:

@@ -1,4 +1,4 @@
-"""The batched body of a loop for the window lengths that its schedule uses."""
+"""Bodies of loops whose values come as tensors: batched for the window lengths of a schedule, or one step."""
 
 from torch import Tensor, nn
 
@@ -31,3 +31,15 @@ class Sweep(nn.Module):
         if position in self.whole:
             return read
         return read[0].item() if position in self.tables else read[0]
+
+
+class NumberedStep(nn.Module):
+    """One step, of which the reads at the positions `tables` come as 0-d tensors and go in as numbers of Python."""
+
+    def __init__(self, step: nn.Module, tables: tuple[int, ...]) -> None:
+        super().__init__()
+        self.step = step
+        self.tables = tables
+
+    def forward(self, *reads: Tensor) -> tuple[Tensor, ...]:
+        return self.step(*(read.item() if k in self.tables else read for k, read in enumerate(reads)))

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from fxsolve.errors import ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.arguments import Values, backward_reads, fused_arguments
-from fxsolve.lower.lower import step_loop
+from fxsolve.lower.lower import numbered_loop
 from fxsolve.lower.readable import readable
-from fxsolve.lower.unroll import can_unroll, chunk_graph
+from fxsolve.lower.unroll import can_unroll, chunk_graph, tensor_step
 from fxsolve.plan.budget import most_ops
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
@@ -63,7 +63,7 @@ class Fused(MethodNode, Priced):
         return LoopSolver(
             repeat,
             fuse.fused_gauss_seidel,
-            step_loop(repeat),
+            numbered_loop(repeat),
             (backward_reads(repeat),),
             (chunk, self.unroll),
             _laid_out_for_chunks,
@@ -137,7 +137,7 @@ def _uncompiled(length: int, unroll: int) -> int:
 
 def _kind(repeat: Repeat) -> tuple[Hashable, ...]:
     """What equal loops have in common: their length, the code of a step, and the form of the values that it reads."""
-    read = (node.meta["spec"] for node in repeat.body.graph.find_nodes(op="placeholder"))
+    read = (node.meta["spec"] for node in tensor_step(repeat).graph.find_nodes(op="placeholder"))
     return repeat.length, chunk_graph(repeat, 1).code, tuple((tuple(spec.shape), spec.dtype) for spec in read)
 
 
