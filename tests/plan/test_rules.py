@@ -1,5 +1,7 @@
 """The decision table, with the measured costs replaced by given ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Block, outputs_of
 from fxsolve.plan import jacobians, rules
 from fxsolve.plan.decision import Choice
-from fxsolve.plan.method import Part, Steps
+from fxsolve.plan.method import Part, Steps, whole
 from fxsolve.plan.methods import fused as fused_method
 from fxsolve.plan.methods import jacobi as jacobi_method
 from fxsolve.plan.methods import newton as newton_method
@@ -17,6 +19,7 @@ from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.newton import Newton
 from fxsolve.plan.methods.scan import Scan
+from fxsolve.plan.probe import ProbeRun, run_parts
 from fxsolve.plan.rules import choose
 from fxsolve.plan.trial import Situation
 from fxsolve.solvers import fuse
@@ -50,9 +53,14 @@ chain = Sample("chain", long_chain, (numbers(LONG, B, N),), (LONG,))
 
 @pytest.fixture
 def cost(monkeypatch: pytest.MonkeyPatch):
-    """Sets what a step, a sweep of n steps and a fused step are measured to cost."""
+    """Sets what a step, a sweep of n steps, a fused step, and one of all steps in order are measured to cost."""
 
-    def set_costs(step: float, sweep: float, fused: float = 1.0) -> None:
+    def set_costs(step: float, sweep: float, fused: float = 1.0, in_turn: float | None = None) -> None:
+        def run(repeat, values, parts: tuple[Part, ...], *stop: Stop) -> ProbeRun:
+            found = run_parts(repeat, values, parts, *stop)
+            return replace(found, seconds=repeat.length * (in_turn or step)) if parts == (whole(repeat),) else found
+
+        monkeypatch.setattr(rules, "run_parts", run)
         monkeypatch.setattr(rules, "step_seconds", lambda *_: step)
         monkeypatch.setattr(rules, "sweep_seconds", lambda window: sweep)
         monkeypatch.setattr(jacobi_method, "sweep_seconds", lambda window: sweep)
@@ -220,6 +228,17 @@ def test_fused_steps_are_chosen_where_they_are_cheapest_and_allowed(cost, backen
     cost(step=5e-5, sweep=1.0, fused=1e-5)
     choice, _ = choose(situation(chain, backend=backend))
     assert choice.parts == (expected,)
+
+
+@pytest.mark.parametrize(("in_turn", "expected"), [(5.9e-5, FUSED), (5.4e-5, WHOLE)])
+def test_what_is_slower_than_one_step_over_and_over_is_compared_with_all_steps(
+    cost, in_turn: float, expected: Part
+) -> None:
+    cost(step=3e-5, sweep=1.0, fused=5e-5, in_turn=in_turn)
+    choice, _ = choose(situation(chain, backend="inductor"))
+    assert choice.parts == (expected,)
+    steps = next(one for one in (choice.chosen, *choice.rejected) if one.schedule == str(WHOLE))
+    assert (steps.basis, steps.seconds) == ("measured", pytest.approx(LONG * in_turn))
 
 
 def test_a_failure_of_the_compiler_is_told_and_the_loop_runs_in_order(cost, monkeypatch: pytest.MonkeyPatch) -> None:
