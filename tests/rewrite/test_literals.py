@@ -8,6 +8,7 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.ir.spec import Stacked
+from fxsolve.rewrite.literals import join_literals, reads_buffers
 from fxsolve.stages import capture, partition
 
 WIDTH = 6
@@ -43,6 +44,15 @@ def test_equal_ones_are_joined_and_others_are_not() -> None:
     assert not stacked(canvas(lambda t: [0.5, 0.25]), noise)
     assert stacked(canvas(lambda t: [0.5, 0.25 + 0.1 * (t == 3)]), noise)
     assert stacked(canvas(lambda t: [0.5, 0.25] if t != 3 else [0.5, float("nan")]), noise)
+
+
+@torch.no_grad()
+def test_a_system_without_literals_is_left_as_it_is() -> None:
+    program = capture(lambda x: torch.stack([x.cumsum(0)[:t].sum() for t in range(WIDTH)]), torch.randn(WIDTH))
+    system = partition(program).system
+    assert not reads_buffers(system)
+    assert join_literals(system, program).system == system
+    assert join_literals(system, program).rested == ()
 
 
 @pytest.mark.parametrize("schedule", ["auto", "jacobi", "incremental"])
