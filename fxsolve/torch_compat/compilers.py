@@ -86,8 +86,8 @@ def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[...
 
     Its calls, of methods too, have the arguments of ATen's ops. What it has compiled in another process is found in its
     cache on disk. On a CPU the function is inductor's own: what AOTAutograd and `torch.compile` put around it takes
-    longer than many a graph. So it must be given tensors laid out as the `inputs` are, apart in memory, and be called
-    in no-grad mode.
+    longer than many a graph. So it must be given tensors laid out as the `inputs` are, and apart in memory. What it
+    gives has no gradients.
     """
     if isinstance(module, fx.GraphModule):
         _without_methods(module)
@@ -147,7 +147,14 @@ def _generated(graph: fx.GraphModule, mode: Any, options: dict[str, Any]) -> Cal
     given = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
     with tracing(TracingContext(mode)), config.patch(options):
         compiled: Any = compile_fx_inner(graph, given)
-    return lambda *tensors: compiled(list(tensors))
+
+    def run(*tensors: Tensor) -> Any:
+        if not torch.is_grad_enabled():
+            return compiled(list(tensors))
+        with torch.no_grad():  # ops that write into what they are given refuse tensors that want gradients
+            return compiled(list(tensors))
+
+    return run
 
 
 # Asserts of what every call gives take longer than many of these.

@@ -61,3 +61,14 @@ def test_a_graph_that_calls_methods_is_traced_and_compiled_once_for_all_processe
     place = torch.zeros(2, 3)
     torch.testing.assert_close(again(state, place)[0], torch.sin(state) + state.expand(2, 3))
     assert torch.equal(place, state.expand(2, 3))
+
+
+def test_code_runs_in_grad_mode_too_and_gives_no_gradients() -> None:
+    graph = fx.symbolic_trace(lambda x, w: (torch.mm(x, w).tanh(),))
+    x, w = torch.randn(3, 4), torch.randn(4, 5, requires_grad=True)
+    with torch.no_grad():
+        code = compilers.compile_by_inductor(graph, [x, w])
+        expected = torch.mm(x, w).tanh()
+    (found,) = code(x, w)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected)
