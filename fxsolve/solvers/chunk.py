@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fxsolve.solvers.lazy import without_flags
+
 _Layout = tuple[Any, ...]
 
 
@@ -24,10 +26,13 @@ class Chunk(nn.Module):
         """The graph as a function of tensors laid out as these are."""
 
     def forward(self, *inputs: Tensor) -> Any:
-        return self.code_for(inputs)(*inputs)
+        plain = without_flags(inputs)
+        return self.code_for(plain)(*plain)
 
     def code_for(self, inputs: tuple[Tensor, ...]) -> Callable[..., Any]:
         """The compiled graph. It is for all tensors that are laid out as these are, and does not look whether they are.
+
+        It reads their memory: none may be conjugated or negated by a flag.
 
         Raises `ValueError` if the graph was compiled for others: the code would read beside them.
         """

@@ -9,6 +9,7 @@ from torch import Tensor
 from fxsolve.solvers.chunk import Chunk
 from fxsolve.solvers.compile_once import compile_graph
 from fxsolve.solvers.compiled_steps import OwnSteps, certify_compiled
+from fxsolve.solvers.lazy import without_flags
 from fxsolve.solvers.loop import Buffer, Loop
 from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
@@ -43,7 +44,8 @@ def fused_gauss_seidel(
     """
     head = (loop.length - 1) % unroll + 1
     # Compiled code expects the strides that it was compiled for: as they are, those of a slice depend on the length.
-    per_step = tuple(item.contiguous() for item in per_step)
+    per_step = without_flags(item.contiguous() for item in per_step)
+    shared = without_flags(shared)
 
     def arriving(t: int) -> list[Tensor]:
         return [item[-1 - t] if number in backwards else item[t] for number, item in enumerate(per_step)]

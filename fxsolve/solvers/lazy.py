@@ -1,5 +1,7 @@
 """Tensors that torch conjugates or negates lazily: by a flag, until something reads their memory."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -14,3 +16,8 @@ def as_lazy(values: Tensor, conjugated: bool, negated: bool) -> Tensor:
     held = -held if negated else held
     held = torch.conj_physical(held).conj() if conjugated else held
     return negative_view(held) if negated else held
+
+
+def without_flags(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The same values, for code that reads memory and does not look at flags."""
+    return tuple(as_lazy(one, conjugated=False, negated=False) for one in tensors)

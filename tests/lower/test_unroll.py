@@ -14,6 +14,7 @@ from fxsolve.lower.unroll import can_unroll, has_numbers
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.text import parse_schedule
 from fxsolve.solvers.solution import observe
+from fxsolve.torch_compat.tensors import negative_view
 
 T, B, N = 20, 2, 3
 
@@ -68,6 +69,21 @@ def loop_of(program: Callable[[Tensor], Tensor]) -> tuple[Program, System, Repea
 def test_compiled_steps_are_the_program(program: Callable[[Tensor], Tensor]) -> None:
     captured, system, repeat = loop_of(program)
     assert has_numbers(repeat)
+    compare(captured, system, repeat)
+
+
+def test_compiled_steps_read_what_torch_negates_lazily() -> None:
+    def program(h: Tensor) -> Tensor:
+        shift, inputs = torch.complex(h, h + 1).conj().imag, torch.complex(h, h.cos()).conj().imag.repeat(T, 1, 1)
+        for t in range(T):
+            h = torch.tanh(h * shift + negative_view(inputs)[t])
+        return h
+
+    compare(*loop_of(program))
+
+
+def compare(captured: Program, system: System, repeat: Repeat) -> None:
+    """Run the loop by compiled steps, which are to give what the program gave, and to be certified by its own."""
     rows = (f"fused({one.name}, unroll=3)" if one is repeat else one.name for one in system.equations)
     partition = fxsolve.partition(captured)
     decision = Decision(parse_schedule(f"gs({', '.join(rows)})", system))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fxsolve.solvers.lazy import as_lazy
+from fxsolve.solvers.lazy import as_lazy, without_flags
 from fxsolve.torch_compat.tensors import negative_view
 
 FLAGS = list(product((False, True), repeat=2))
@@ -40,3 +40,12 @@ def test_a_real_tensor_is_negated_lazily_as_the_imaginary_part_of_a_conjugate_is
     assert found.is_neg()
     assert torch.equal(found, part)
     assert not as_lazy(part, False, False).is_neg()
+
+
+def test_without_flags_the_values_are_the_same_and_what_has_none_is_the_same_tensor() -> None:
+    plain = flagged(False, False)
+    for values in (flagged(*flags) for flags in FLAGS):
+        one, other = without_flags([values, plain])
+        assert (one.is_conj(), one.is_neg()) == (False, False)
+        assert other is plain
+        assert torch.equal(one, plain)
