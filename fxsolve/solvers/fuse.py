@@ -25,6 +25,7 @@ class FusedChunk(Chunk):
 
 
 @profiled
+@torch.no_grad()
 def fused_gauss_seidel(
     loop: Loop,
     chunk: FusedChunk,
@@ -40,7 +41,7 @@ def fused_gauss_seidel(
     chunk(states..., per_step (unroll, ...)..., shared..., places...) writes every output of the body, at every step,
     into its place, where the next one finds the states behind it. The per-step inputs whose numbers are `backwards`
     lie last step first, (T, ...), in `per_step` as in a chunk. All lags have distance 1, and the body does not read the
-    buffers.
+    buffers. What it gives has no gradients.
     """
     head = (loop.length - 1) % unroll + 1
     # Compiled code expects the strides that it was compiled for: as they are, those of a slice depend on the length.

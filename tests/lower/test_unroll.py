@@ -82,14 +82,19 @@ def test_compiled_steps_read_what_torch_negates_lazily() -> None:
     compare(*loop_of(program))
 
 
-def compare(captured: Program, system: System, repeat: Repeat) -> None:
+def test_they_run_in_grad_mode_too_and_give_no_gradients() -> None:
+    assert not compare(*loop_of(times), grad=True).requires_grad
+
+
+def compare(captured: Program, system: System, repeat: Repeat, grad: bool = False) -> Tensor:
     """Run the loop by compiled steps, which are to give what the program gave, and to be certified by its own."""
     rows = (f"fused({one.name}, unroll=3)" if one is repeat else one.name for one in system.equations)
     partition = fxsolve.partition(captured)
     decision = Decision(parse_schedule(f"gs({', '.join(rows)})", system))
     emitted = fxsolve.emit(captured, partition, decision)
-    with torch.no_grad(), observe() as solutions, fxsolve.certificates() as seen:
-        (found,) = emitted.module(*captured.example.inputs)
+    inputs = [value.detach().requires_grad_(value.is_floating_point()) for value in captured.example.inputs]
+    with torch.set_grad_enabled(grad), observe() as solutions, fxsolve.certificates() as seen:
+        (found,) = emitted.module(*inputs)
     assert [one.method for one in solutions if one.name == repeat.name] == ["fused_gauss_seidel"]
     (expected,) = captured.example.outputs
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
@@ -97,6 +102,7 @@ def compare(captured: Program, system: System, repeat: Repeat) -> None:
     certificate = next(one for one in seen if one.solution.name == repeat.name)
     assert certificate.residual < 1e-5, certificate.problem
     assert torch.equal(found, expected) or not certificate.bitwise
+    return found
 
 
 def test_steps_that_need_numbers_are_not_compiled_together() -> None:
