@@ -138,3 +138,30 @@ def test_what_hides_how_many_steps_there_were_is_not_rolled() -> None:
     fast = fxsolve.compile(program, schedule="gs", backend="eager")
     for u in inputs(12, 6, N):
         assert all(map(torch.equal, gradients(fast, u), gradients(program, u)))
+
+
+def test_numbers_that_meet_in_the_last_step_are_told_apart() -> None:
+    """Two rates are equal in step 10 alone, which is the last one of the first call and is differentiated by itself."""
+
+    def program(u: Tensor, least: Tensor) -> Tensor:
+        for t in range(60):
+            g = torch.sin(u)
+            h, z = g * ((160 - t) / 512), g * ((140 + t) / 512)
+            u = 0.9 * u - 0.5 * h + 0.1 * z
+            if u.norm() < least:
+                break
+        return z  # pyright: ignore[reportPossiblyUnboundVariable]
+
+    def gradient(of: Any, least: float) -> Tensor:
+        u = torch.tensor([2.0, 1.0, -0.5], dtype=torch.float64, requires_grad=True)
+        of(u, torch.tensor(least)).square().sum().backward()
+        assert u.grad is not None
+        return u.grad
+
+    fast = fxsolve.compile(program, schedule="gs", backend="eager")
+    ran = []
+    for least in (0.2, 0.1, 0.12, 0.15, 0.3, 0.4, 0.2):
+        assert torch.equal(gradient(fast, least), gradient(program, least))
+        ran.append("while0" in str(fast.schedule))
+    assert not ran[0], "either of the two may be the one that was read"
+    assert all(ran[1:4]), ran

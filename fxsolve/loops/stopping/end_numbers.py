@@ -15,7 +15,8 @@ def end_numbers(
 ) -> dict[tuple[int, int], StepNumber]:
     """What stands for number k of call c, by (c, k), where it is another one behind another number of steps.
 
-    Numbers of the first steps are always the same. Raises `PartitionError` where it is no number of the loop's own.
+    Numbers of the first steps are always the same. Raises `PartitionError` where it is no number of the loop's own, or
+    may be one of several, which were equal in that step but not in all.
     """
     found: dict[tuple[int, int], StepNumber] = {}
     columns = list(zip(*stop.numbers, strict=True))
@@ -27,6 +28,8 @@ def end_numbers(
                 continue
             if not known:
                 raise PartitionError("their backward pass reads numbers of the last ones that are none of their own")
+            if len({repr(columns[j]) for j in known}) > 1:
+                raise PartitionError("their backward pass reads a number of the last ones that is one of several")
             found[call, k] = StepNumber(known[0], stop.window.trips - 1 - step)
     return found
 
