@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ops.access import Attention
@@ -49,13 +50,24 @@ def attend(target: OpOverload, *args: Any, **kwargs: Any) -> Any:
     """What the op `target` returns, an attention over samples and heads, (N, H, L, E); masks may be (L, S)."""
     call = bind(target, args, kwargs, None)
     names = ("query", "key", "value", "attn_mask")
-    mask = call["attn_mask"]
-    wide = mask[None, None] if mask is not None and mask.dim() == 2 else mask
 
     def run(*tensors: Tensor | None) -> Any:
         return call.run(dict(zip(names, tensors, strict=True)))
 
-    return _Attend.apply(run, call["query"], call["key"], call["value"], wide)
+    return _Attend.apply(run, call["query"], call["key"], call["value"], _wide(call["attn_mask"]))
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """What `scaled_dot_product_attention` returns, by whatever kernel it takes."""
+
+    def run(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor]:
+        return (F.scaled_dot_product_attention(query, key, value, attn_mask=mask),)
+
+    return _Attend.apply(run, query, key, value, _wide(mask))[0]
+
+
+def _wide(mask: Tensor | None) -> Tensor | None:
+    return mask[None, None] if mask is not None and mask.dim() == 2 else mask
 
 
 def is_folded(target: OpOverload) -> bool:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fxsolve.lower.attention import attended
+
 _PADDING = 1  # the type of a mask of keys, (N, S); others are (L, S), or (N, heads, L, S)
 
 
@@ -37,8 +39,8 @@ def encoder_layer(
 
     y = normed(src, first, norm_first)
     projections = (qkv_weight, qkv_bias, proj_weight, proj_bias)
-    attended, _ = multi_head_attention(y, y, y, embed_dim, num_heads, *projections, mask, False, True, mask_type)
-    x = normed(src + attended, first, not norm_first)
+    found, _ = multi_head_attention(y, y, y, embed_dim, num_heads, *projections, mask, False, True, mask_type)
+    x = normed(src + found, first, not norm_first)
     hidden = F.linear(normed(x, second, norm_first), ffn_weight_1, ffn_bias_1)
     hidden = F.gelu(hidden) if use_gelu else F.relu(hidden)
     return normed(x + F.linear(hidden, ffn_weight_2, ffn_bias_2), second, not norm_first)
@@ -66,8 +68,8 @@ def multi_head_attention(
         projected = map(F.linear, (query, key, value), qkv_weight.chunk(3), qkv_bias.chunk(3))
     q, k, v = (one.unflatten(-1, (num_head, -1)).transpose(1, 2) for one in projected)
     seen = None if mask is None else ~_hidden(mask, mask_type)
-    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-    result = F.linear(attended.transpose(1, 2).flatten(2), proj_weight, proj_bias)
+    found = attended(q, k, v, seen)
+    result = F.linear(found.transpose(1, 2).flatten(2), proj_weight, proj_bias)
     if not need_weights:
         return result, query.new_empty(0)
     scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5

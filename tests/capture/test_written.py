@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx
 
@@ -73,6 +73,10 @@ def test_replaying_written_memory_gives_what_replaying_all_gives(steps: list) ->
             step(of, a, b, i)
         return (*of.values(), *first[1:])
 
+    try:
+        program(torch.arange(16.0).view(SIZE, SIZE))
+    except RuntimeError:
+        reject()  # a view of what lies in memory in another order
     raw = raw_graph(program, torch.arange(16.0).view(SIZE, SIZE))
     found = written_memory(raw)
     assert text(replay(raw, found)) == text(replay(raw, set(raw.nodes)))
