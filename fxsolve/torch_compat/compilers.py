@@ -95,7 +95,7 @@ def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[...
         with relied_on():
             from torch._inductor.decomposition import select_decomp_table
         functional: Any = torch.func.functionalize(module, remove="mutations")
-        return _generated(*_traced(functional, inputs, select_decomp_table()), _WITHOUT_ASSERTS)
+        return _generated(*_traced(functional, inputs, select_decomp_table()), _GENERATED)
     with relied_on():
         from torch._inductor import standalone_compile
     given: Any = (module, inputs)
@@ -157,10 +157,11 @@ def _generated(graph: fx.GraphModule, mode: Any, options: dict[str, Any]) -> Cal
     return run
 
 
-# Asserts of what every call gives take longer than many of these.
-_WITHOUT_ASSERTS = {"size_asserts": False, "alignment_asserts": False}
+# Asserts of what every call gives take longer than many of these graphs. Above 64 calls, inductor would cut a chain of
+# elementwise steps into kernels, with tensors in between that it allocates at every call.
+_GENERATED = {"size_asserts": False, "alignment_asserts": False, "max_fusion_size": 1 << 12}
 _AROUND = {
-    **_WITHOUT_ASSERTS,
+    **_GENERATED,
     "fallback_by_default": True,
     "use_post_grad_passes": False,
     "use_joint_graph_passes": False,

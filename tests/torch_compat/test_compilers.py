@@ -72,3 +72,22 @@ def test_code_runs_in_grad_mode_too_and_gives_no_gradients() -> None:
     (found,) = code(x, w)
     assert not found.requires_grad
     torch.testing.assert_close(found, expected)
+
+
+def test_a_long_chain_of_elementwise_steps_is_one_kernel() -> None:
+    from torch._inductor import metrics
+
+    def steps(x: Tensor, *places: Tensor) -> tuple[()]:
+        for place in places:
+            x = torch.tanh(x * 0.9 + torch.sigmoid(x))
+            place.copy_(x)
+        return ()
+
+    names = ", ".join(f"place{t}" for t in range(48))
+    graph = fx.symbolic_trace(eval(f"lambda x, {names}: steps(x, {names})", {"steps": steps}))
+    places = [torch.empty(64) for _ in range(48)]
+    metrics.reset()
+    with torch.no_grad():
+        code = compilers.compile_by_inductor(graph, [torch.randn(64), *places])
+    assert metrics.generated_kernel_count == 1
+    assert code(torch.zeros(64), *places) == ()
