@@ -70,6 +70,7 @@ def options(
     chosen = parser.parse_args(argv)
     if chosen.quick:
         chosen.repeats, chosen.train_seconds = 2, 2.0
+    chosen.keeps_others = bool(choices) and set(chosen.only) < set(choices)
     if chosen.out is None:
         chosen.out = (QUICK_RESULTS if chosen.quick else RESULTS) / f"{name}.json"
     torch.set_num_threads(THREADS)
@@ -131,7 +132,10 @@ def device_name(device: str) -> str:
 def save(
     chosen: argparse.Namespace, name: str, cases: Sequence[Case], model: dict[str, float | str] | None = None
 ) -> None:
-    """Write the cases as JSON with all that is needed to judge them, and print them; `model` are derived figures."""
+    """Write the cases as JSON with all that is needed to judge them, and print them; `model` are derived figures.
+
+    Where `--only` names some parts, the other cases of the file stay in it, with the day on which they were measured.
+    """
     settings = {
         "device": chosen.device,
         "threads": THREADS,
@@ -139,13 +143,26 @@ def save(
         "train_seconds": chosen.train_seconds,
         "statistic": "median, contenders interleaved in one run",
     }
+    told = {"date": today(), "device": device_name(chosen.device)}
+    now = {case.name: asdict(case) | {"ratio": case.ratio, "kept": case.kept} | told for case in cases}
+    others = earlier(chosen.out, told["device"]) if chosen.keeps_others else {}
     found: dict[str, Any] = {
-        "cases": [asdict(case) | {"ratio": case.ratio, "kept": case.kept} for case in cases],
+        "cases": list((others | now).values()),
         **({"model": model} if model else {}),
     }
     write_record(chosen.out, name, settings, found, chosen.device)
     Console(width=140).print(as_table(name, cases))
     print(f"written: {chosen.out}")
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def earlier(out: Path, device: str) -> dict[str, dict[str, Any]]:
+    """The cases of a result file that say that they were measured on this device, by name."""
+    cases = json.loads(out.read_text())["cases"] if out.exists() else []
+    return {case["name"]: case for case in cases if case.get("device") == device}
 
 
 def write_record(out: Path, name: str, settings: dict[str, Any], found: dict[str, Any], device: str = "cpu") -> None:
@@ -155,7 +172,7 @@ def write_record(out: Path, name: str, settings: dict[str, Any], found: dict[str
         "device": device_name(device),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "settings": settings,
         **found,
     }

@@ -40,7 +40,13 @@ def table(name: str, results: Path) -> str:
     where = f"{record['device']}, {threads} CPU thread{'s' if threads > 1 else ''}, torch {record['torch']}"
     statistic = settings.get("statistic") or f"median of {settings['repeats']}"
     told = "".join(f" {what}: {value:.2f}." for what, value in record.get("summary", {}).items())
-    return f"{body}\n\n{where}, {record['date']}, {statistic}.{told}\n"
+    return f"{body}\n\n{where}, {days(record)}, {statistic}.{told}\n"
+
+
+def days(record: dict[str, Any]) -> str:
+    """The day of the measurements, or the first and the last one."""
+    found = {case.get("date", record["date"]) for case in record.get("cases", ())} or {record["date"]}
+    return " to ".join(sorted({min(found), max(found)}))
 
 
 def headlines(results: Path) -> str:
