@@ -19,6 +19,7 @@ from fxsolve.ir.spec import System
 from fxsolve.loops.partition import Partition
 from fxsolve.loops.partition import partition as partition_program
 from fxsolve.loops.stopping.fold import fold_stops
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.plan.auto import decide, example_values
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Decision
@@ -55,17 +56,19 @@ def schedule(
     tolerance: float | None = None,
     methods: Methods = METHODS,
     purse: Purse | None = None,
+    facts: Facts = FACTS,
 ) -> Decision:
     """Decide how each loop is solved: `text` is a schedule, or "auto" for the cheapest by measurement.
 
     `tolerance` is the stop test of sweeps and Newton steps, absolute and relative; None takes the default of each
     dtype, 0 asks for the bitwise fixed point of the batched map. With 0, sums keep their order unless the text names
     their loop, and an automatic choice has no compiled steps. `methods` are those that a text may name, and that an
-    automatic choice weighs; `purse` says which steps it may compile, those within a `Budget` by default. Raises
-    `InputError` and `ScheduleError`.
+    automatic choice weighs; `purse` says which steps it may compile, those within a `Budget` by default. `facts` are
+    what proofs take for known of each op. Raises `InputError` and `ScheduleError`.
     """
     values = example_values(program) if text == "auto" else None
-    return schedule_system(partition.system, text, values, constants_of(program), backend, tolerance, methods, purse)
+    constants = constants_of(program)
+    return schedule_system(partition.system, text, values, constants, backend, tolerance, methods, purse, facts)
 
 
 def schedule_system(
@@ -77,6 +80,7 @@ def schedule_system(
     tolerance: float | None = None,
     methods: Methods = METHODS,
     purse: Purse | None = None,
+    facts: Facts = FACTS,
 ) -> Decision:
     """As `schedule`, for any system, one written by hand too.
 
@@ -85,14 +89,14 @@ def schedule_system(
     """
     check_backend(backend)
     stop = as_stop(tolerance)
-    known = known_values(system, constants or {}) if any(map(reads_buffer, system.repeats)) else {}
+    known = known_values(system, constants or {}, facts) if any(map(reads_buffer, system.repeats)) else {}
     if text != "auto":
         asked, notes = legal_blocks(parse_schedule(text, system, stop, methods), system, stop)
-        return _noted(solve_ties(system, legalize_unproved(system, asked, known, backend)), notes)
+        return _noted(solve_ties(system, legalize_unproved(system, asked, known, backend, facts)), notes)
     if values is None:
         raise InputError("an automatic choice measures on values; give one for each input of the system")
     allowed = "eager" if tolerance == 0 else backend
-    return solve_ties(system, decide(system, values, known, allowed, stop, methods, purse))
+    return solve_ties(system, decide(system, values, known, allowed, stop, methods, purse, facts))
 
 
 def _noted(decision: Decision, notes: tuple[str, ...]) -> Decision:

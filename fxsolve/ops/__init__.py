@@ -17,9 +17,17 @@ To add an op, add one row:
 
     "linalg_cross": Fact(Reduced(), affine=("self", "other"))
 
-`tests/ops/test_rows.py` does so from outside, and sees a loop proved causal, affine, and diagonal over its samples. An
-op without a row is opaque: every entry of its results reads every entry of its arguments, which holds of every op. The
-ops of all recorded programs that have none are listed in `tests/golden/rows`; the lists may only become shorter.
+An op without a row is opaque: every entry of its results reads every entry of its arguments, which holds of every op.
+The ops of all recorded programs that have none are listed in `tests/golden/rows`; the lists may only become shorter.
+
+To add the op of another library, tell torch what it is: one with a kernel for `CompositeImplicitAutograd` is recorded
+as the ops that it calls, and one with the tag `pointwise` needs no row (but `register_vmap`, to be batched). Any other
+needs its row, which is handed down, and believed:
+
+    fxsolve.schedule(program, parts, facts={**FACTS, "mylib::running": Fact(Cumulative(), affine=("x",))})
+
+Causality and affine steps are proved by it. The layout of Jacobians is not: lowering finds that by the package's own
+rows. `tests/ops/test_rows.py` and `tests/ops/test_outside.py` add such ops and rows from outside.
 
 To add a form of access, add a class to `access`, and a rule for it to the domains that can say more of it than of an
 opaque op. To add a domain, write what it knows of a value and `transfer` over the forms of access; overrides for single

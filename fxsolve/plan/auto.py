@@ -9,6 +9,7 @@ from fxsolve.capture.program import Program, recorded_attribute
 from fxsolve.ir.spec import Block, Repeat, System
 from fxsolve.lower.arguments import Values
 from fxsolve.lower.readable import readable_copy
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Choice, Decision
 from fxsolve.plan.methods import METHODS, Methods
@@ -32,17 +33,18 @@ def decide(
     stop: Stop | None = None,
     methods: Methods = METHODS,
     purse: Purse | None = None,
+    table: Facts = FACTS,
 ) -> Decision:
     """The schedule that the decision table of `rules` gives on `values`, one for each input of the system.
 
     `structural` is what is known of the values in every run. With `backend="inductor"` the steps of overhead-bound
-    loops may be compiled, which takes seconds: the `purse` says now or later.
+    loops may be compiled, which takes seconds: the `purse` says now or later. `table` is what is known of each op.
     """
     paying = purse or Budget()
 
     def situation(repeat: Repeat, named: Mapping[str, Tensor]) -> Situation:
         test = stop or stop_of(repeat)
-        return Situation(repeat, Values(named), structural, test, backend, stop, purse=paying, methods=methods)
+        return Situation(repeat, Values(named), structural, test, backend, stop, 1, paying, methods, table)
 
     with torch.no_grad():
         schedule, choices = _solve_once(system, dict(values), lambda *given: choose(situation(*given)))

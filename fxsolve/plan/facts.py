@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.linearize import state_size
+from fxsolve.ops.facts import FACTS
+from fxsolve.ops.facts import Facts as Table
 from fxsolve.plan.affine import is_affine
 from fxsolve.plan.independence import find_layout
 from fxsolve.plan.ranges import EVERYTHING, Ends, carried_ranges
@@ -51,10 +53,13 @@ class Facts:
         return ", ".join(f"[{low:g}, {high:g}]" for low, high in self.box if (low, high) != EVERYTHING)
 
 
-def find_facts(repeat: Repeat) -> Facts:
-    """Everything that can be proved of a repeat without running or tracing it."""
+def find_facts(repeat: Repeat, table: Table = FACTS) -> Facts:
+    """Everything that can be proved of a repeat without running or tracing it.
+
+    Whether it is affine is told by the `table` of ops; the layout by the package's own, as lowering finds it again.
+    """
     try:
         layout = find_layout(repeat)
     except PartitionError as reason:
-        return Facts(is_affine(repeat), None, str(reason), ())
-    return Facts(is_affine(repeat), layout, "", carried_ranges(repeat, layout.outputs))
+        return Facts(is_affine(repeat, table), None, str(reason), ())
+    return Facts(is_affine(repeat, table), layout, "", carried_ranges(repeat, layout.outputs))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fxsolve.errors import PartitionError
 from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.spec import Repeat, System
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.plan.complete import in_order
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.method import MethodNode, Part
@@ -28,14 +29,16 @@ class _Judgement:
     depth: int | None = None
 
 
-def legalize_unproved(system: System, schedule: Schedule, structural: Known, backend: str = "inductor") -> Decision:
+def legalize_unproved(
+    system: System, schedule: Schedule, structural: Known, backend: str = "inductor", table: Facts = FACTS
+) -> Decision:
     """A decision for `schedule`, in which a loop that its method does not fit runs in order instead, with a note.
 
     A method fits where every fact that it requires is proved; what it leaves open, as the depth of levels, is filled
-    in. `structural` is what is the same in every run.
+    in. `structural` is what is the same in every run, `table` what is known of each op.
     """
     known = {repeat.name: structural for repeat in system.repeats}
-    proofs = [Proofs(one, known.get(one.name, UNKNOWN), backend) for one in every_repeat(system)]
+    proofs = [Proofs(one, known.get(one.name, UNKNOWN), backend, table) for one in every_repeat(system)]
     parts = parts_by_repeat(schedule)
     judged = [_judge(one, parts.get(one.repeat.name, ())) for one in proofs]
     settled = {one.repeat.name: one.method for one in judged if one.method is not None and one.obstacle is None}

@@ -10,6 +10,8 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.lower.batch import batch
 from fxsolve.lower.linearize import linearize
 from fxsolve.lower.unroll import can_unroll
+from fxsolve.ops.facts import FACTS
+from fxsolve.ops.facts import Facts as Table
 from fxsolve.plan.causality import Causality, judge
 from fxsolve.plan.facts import Facts, find_facts
 from fxsolve.plan.structural import Known
@@ -20,16 +22,17 @@ UNKNOWN: Known = {}  # what a loop reads differs from one step of the loop aroun
 
 @dataclass(frozen=True)
 class Proofs:
-    """What can be proved of one repeat; `structural` is what is the same in every run of the program."""
+    """What can be proved of one repeat by the `table` of ops; `structural` is the same in every run of a program."""
 
     repeat: Repeat
     structural: Known = field(default_factory=dict)
     backend: str = "inductor"
+    table: Table = field(default_factory=lambda: FACTS)
 
     @cached_property
     def causality(self) -> Causality:
         """Whether the buffers that it reads whole are read through their written prefix only."""
-        return judge(self.repeat, self.structural)
+        return judge(self.repeat, self.structural, self.table)
 
     @cached_property
     def adds_up(self) -> bool:
@@ -39,7 +42,7 @@ class Proofs:
     @cached_property
     def facts(self) -> Facts:
         """What follows from the ops alone."""
-        return find_facts(self.repeat)
+        return find_facts(self.repeat, self.table)
 
 
 @dataclass(frozen=True)

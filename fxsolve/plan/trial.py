@@ -7,6 +7,7 @@ from functools import cached_property
 from fxsolve.ir.spec import Repeat
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.arguments import Values
+from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import MethodNode, Part
@@ -22,7 +23,7 @@ class Situation:
     """One repeat, the values that it reads, and what the user allows; `asked` is the stop test that he names.
 
     `solves` is how often it is solved in one run: once, or in every step of the repeat that it lies in. The `purse` is
-    that of all loops of the program; `methods` are those that may be chosen.
+    that of all loops of the program; `methods` are those that may be chosen; `table` is what is known of each op.
     """
 
     repeat: Repeat
@@ -34,11 +35,12 @@ class Situation:
     solves: int = 1
     purse: Purse = field(default_factory=Budget)
     methods: tuple[type[MethodNode], ...] = ()
+    table: Facts = field(default_factory=lambda: FACTS)
 
     @cached_property
     def proofs(self) -> Proofs:
         """What can be proved of the repeat; each proof is made once."""
-        return Proofs(self.repeat, self.structural, self.backend)
+        return Proofs(self.repeat, self.structural, self.backend, self.table)
 
 
 @dataclass(frozen=True)
