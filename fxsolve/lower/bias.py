@@ -4,9 +4,11 @@ import torch
 from torch import fx
 
 from fxsolve.ir.builder import stand_in
+from fxsolve.ops.access import Reshaped
+from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
-_VIEWS = (aten._unsafe_view.default, aten.view.default)
 
 
 def join_bias(graph: fx.Graph) -> None:
@@ -15,23 +17,28 @@ def join_bias(graph: fx.Graph) -> None:
         found = _parts(node)
         if found is None:
             continue
-        bias, view, product = found
+        bias, product = found
         with graph.inserting_before(node):
             joined = stand_in(graph, product, aten.addmm.default, (bias, *product.args))
-            shaped = stand_in(graph, node, aten._unsafe_view.default, (joined, *view.args[1:]))
+            shaped = stand_in(graph, node, aten._unsafe_view.default, (joined, list(node.meta["val"].shape)))
         node.replace_all_uses_with(shaped)
         graph.erase_node(node)
 
 
-def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node] | None:
-    """The bias, the view and the product behind a sum of this form."""
+def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+    """The bias and the product behind a sum of this form."""
     if node.kwargs or len(node.args) != 2 or not all(isinstance(argument, fx.Node) for argument in node.args):
         return None
     for bias, view in (node.args, node.args[::-1]):
-        product = view.args[0] if view.target in _VIEWS else None  # pyright: ignore
+        product = view.args[0] if _reshapes(view) else None  # pyright: ignore
         if isinstance(product, fx.Node) and product.target is aten.mm.default and _fits(bias, view, product, node):
-            return bias, view, product  # pyright: ignore[reportReturnType]
+            return bias, product  # pyright: ignore[reportReturnType]
     return None
+
+
+def _reshapes(node: object) -> bool:
+    assert isinstance(node, fx.Node)
+    return isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == Reshaped()
 
 
 def _fits(bias: object, view: object, product: fx.Node, node: fx.Node) -> bool:

@@ -73,12 +73,14 @@ def _types(target: OpOverload) -> list[str]:
 
 
 def _both_as_tensors(target: OpOverload, given: Arguments) -> Tensor:
-    """The op of two values of which one was a number."""
+    """The op of two values of which one was a number; where it takes an `alpha`, this is that of the second."""
     names, other = _names(target), of_tensors(target)
     x = given[next(name for name, kind in zip(names, _types(target), strict=True) if kind == "Tensor")]
     assert other is not None
-    both = (torch.as_tensor(_beside(given[name], x)) for name in names[:2])
-    return other(*both, **{name: given[name] for name in names[2:]})
+    first, second = (torch.as_tensor(_beside(given[name], x)) for name in names[:2])
+    if "alpha" in given:
+        second = _times(given["alpha"], second)
+    return other(first, second, **{name: given[name] for name in names[2:] if name != "alpha"})
 
 
 def _beside(number: Any, x: Tensor) -> Any:
@@ -111,16 +113,6 @@ def _pointwise(function: Callable[..., Tensor], *names: str) -> Callable[[Argume
     def rule(given: Arguments) -> Tensor:
         x = next(iter(given.values()))
         return function(x, *(_beside(given[name], x) for name in names))
-
-    return rule
-
-
-def _combined(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Arguments], Tensor]:
-    """x + alpha * y and the like, where `function` combines x and the second term."""
-
-    def rule(given: Arguments) -> Tensor:
-        x, y, alpha = given["self"], given["other"], given["alpha"]
-        return function(x, _times(alpha, y))
 
     return rule
 
@@ -161,8 +153,6 @@ def _triangle(compare: Callable[[Tensor, Any], Tensor], given: Arguments) -> Ten
 _Rule = Callable[[Arguments], Tensor]
 _RULES: Mapping[str, _Rule] = {
     "scalar_tensor": lambda given: _filled(given["s"], None, (), given["dtype"] or torch.get_default_dtype()),
-    "add": _combined(torch.add),
-    "sub": _combined(torch.sub),
     "rsub": lambda given: _beside(given["other"], given["self"]) - _times(given["alpha"], given["self"]),
     "lerp": lambda given: given["self"] + _times(given["weight"], given["end"] - given["self"]),
     "addcmul": lambda given: given["self"] + _times(given["value"], given["tensor1"]) * given["tensor2"],

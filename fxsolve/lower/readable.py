@@ -95,20 +95,6 @@ _LIKE: dict[OpOverload, Callable[..., Any] | str] = {
     torch.ops.aten.mkldnn_rnn_layer_backward.default: rnn_layer_backward,
 }
 
-# Their `torch` functions take other arguments than the ATen op, or mean another overload.
-_KEPT = frozenset(
-    {
-        "slice",
-        "copy",
-        "view",
-        "to",
-        "normal",
-        "arange",
-        "full",
-        "zeros",
-        "ones",
-        "empty",
-        "scalar_tensor",
-        "index_put",  # whose indices may be None
-    }
-)
+# Their `torch` functions take other arguments than the ATen op, as no None among the indices of `index_put`, or mean
+# another overload.
+_KEPT = frozenset({"normal", "arange", "full", "zeros", "ones", "empty", "scalar_tensor", "index_put"})

@@ -11,6 +11,8 @@ from fxsolve.capture.raw_calls import is_detached
 from fxsolve.capture.tape import NUMBER, Tape, node_name
 from fxsolve.errors import CaptureError
 from fxsolve.ir.meta import META, device_of, empty_like_spec, on_meta
+from fxsolve.ops.access import Placed
+from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
@@ -22,7 +24,6 @@ _LIBRARY.define("look(Tensor[] tensors) -> ()")
 STEP = torch.ops.fxsolve.step.default
 _LOOK = torch.ops.fxsolve.look.default
 WRITE = "write"  # where the meta data of a call has the write that it was, if that left gaps in memory
-_SCATTERS = frozenset({aten.select_scatter.default, aten.slice_scatter.default, aten.diagonal_scatter.default})
 
 
 class Rewriter(LightMode, Tape):
@@ -62,7 +63,7 @@ class Rewriter(LightMode, Tape):
             return args[0]
         if self._is_step(func):
             return self._write_step(func, args, kwargs)
-        result = scattered(args[0]) if func in _SCATTERS else func(*args, **on_meta(kwargs))
+        result = scattered(args[0]) if fact_of(func, FACTS).access == Placed() else func(*args, **on_meta(kwargs))
         # The program's own views stay, even equal ones: each step of a loop makes its own. So do single ones, which
         # the first step would otherwise make for all.
         is_again = func.is_view and func is not self.step.target and isinstance(result, (list, tuple))

@@ -15,6 +15,9 @@ from fxsolve.torch_compat.dispatch import WithoutTorchFunction
 
 REALS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 WHOLE = frozenset({torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8})
+# What is computed with numbers without reading them.
+ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
+COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne)
 
 
 class NumberFollower(Protocol):
@@ -132,14 +135,13 @@ def _as_plain(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _complete(kind: Any) -> None:
     """Give a class the operators of numbers."""
-    followed = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv}
-    for name, function in followed.items():
-        setattr(kind, f"__{name}__", _arithmetic(function))
-        setattr(kind, f"__r{name}__", _reflected(function))
+    for function in ARITHMETIC:
+        setattr(kind, f"__{function.__name__}__", _arithmetic(function))
+        setattr(kind, f"__r{function.__name__}__", _reflected(function))
     for name in ("neg", "abs", "pos"):
         setattr(kind, f"__{name}__", _arithmetic(getattr(operator, name)))
-    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
-        setattr(kind, f"__{name}__", _comparison(getattr(operator, name)))
+    for function in COMPARISONS:
+        setattr(kind, f"__{function.__name__}__", _comparison(function))
     kind.__bool__ = lambda one: one != 0
     for name in ("pow", "floordiv", "mod", "divmod", "round", "trunc", "floor", "ceil", "index"):
         function = getattr(operator, name, None) or getattr(builtins, name, None) or getattr(math, name)

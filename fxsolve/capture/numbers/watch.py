@@ -10,7 +10,17 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fxsolve.capture.numbers.builtins import Places, followed_builtins
-from fxsolve.capture.numbers.values import REALS, Float, Int, Number, Returned, is_number, is_read_alone
+from fxsolve.capture.numbers.values import (
+    ARITHMETIC,
+    COMPARISONS,
+    REALS,
+    Float,
+    Int,
+    Number,
+    Returned,
+    is_number,
+    is_read_alone,
+)
 from fxsolve.capture.source import is_user_code
 from fxsolve.errors import CaptureError
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction, without_modes
@@ -20,10 +30,9 @@ from fxsolve.torch_compat.trees import pytree
 # narrower types may keep numbers of Python in a wider one.
 _PLAIN = frozenset({torch.float32, torch.float64})
 _FOLLOWED = frozenset(
-    {"add", "sub", "mul", "div", "true_divide", "lt", "le", "gt", "ge", "eq", "ne"}
-    | {"add_", "sub_", "mul_", "div_", "__radd__", "__rsub__", "__rmul__", "__rdiv__", "__rtruediv__", "rsub"}
-    | {"__iadd__", "__isub__", "__imul__", "__idiv__", "__itruediv__", "__add__", "__sub__", "__mul__", "__truediv__"}
-    | {"__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"}
+    form.format(name)
+    for name in (*(function.__name__ for function in (*ARITHMETIC, *COMPARISONS)), "div", "true_divide")
+    for form in ("{}", "{}_", "r{}", "__{}__", "__r{}__", "__i{}__")
 )
 
 
