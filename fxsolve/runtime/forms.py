@@ -92,14 +92,21 @@ def _firsts(numbers: Iterable[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class KnownForm:
-    """What `describe` says of tensors at these places, and a check in C++ that says the same of others.
+    """What `describe` says of the tensors of a call, and the place of the first tensor that is the same, for each.
 
-    It fails where one tensor comes twice.
+    The check in C++ says whether others are described so. It takes no tensor twice, but the `firsts` alone.
     """
 
     check: FormCheck
     described: tuple[Hashable, ...]
     places: tuple[int, ...]
+    firsts: tuple[int, ...]
+
+    def fits(self, tensors: tuple[Tensor, ...]) -> bool:
+        """Whether as many tensors have this form."""
+        if len(self.firsts) == len(tensors):
+            return self.check(tensors)
+        return _firsts(map(id, tensors)) == self.places and self.check([tensors[k] for k in self.firsts])
 
 
 class Forms:
@@ -111,17 +118,20 @@ class Forms:
     def of(self, tensors: tuple[Tensor, ...]) -> tuple[Hashable, Hashable]:
         """`describe` of each, and `sameness`."""
         form = self._known.get(len(tensors))
-        if form is None or not form.check(tensors):
+        if form is None or not form.fits(tensors):
             described = tuple(map(describe, tensors))
             if len(tensors) >= _FEW and are_plain_tensors(tensors) and all(t.layout == torch.strided for t in tensors):
-                self._keep(len(tensors), KnownForm(form_check(tensors), described, tuple(range(len(tensors)))))
+                self._keep(tensors, described)
             return described, sameness(tensors)
         storages = list(storages_of(tensors))
-        shared = form.places if len(set(storages)) == len(storages) else _firsts(storages)
+        shared = form.places if len(set(storages)) == len(form.firsts) else _firsts(storages)
         return form.described, (form.places, shared)
 
-    def _keep(self, count: int, form: KnownForm) -> None:
-        self._known.pop(count, None)
-        self._known[count] = form
+    def _keep(self, tensors: tuple[Tensor, ...], described: tuple[Hashable, ...]) -> None:
+        places = _firsts(map(id, tensors))
+        firsts = tuple(k for k, place in enumerate(places) if place == k)
+        form = KnownForm(form_check([tensors[k] for k in firsts]), described, places, firsts)
+        self._known.pop(len(tensors), None)
+        self._known[len(tensors)] = form
         while len(self._known) > _MOST_KEPT:
             self._known.popitem(last=False)

@@ -119,3 +119,17 @@ def test_one_object_twice_and_shared_memory_are_seen() -> None:
             found = forms.of(tuple(tensors))
             assert found[0] == before[0]
             assert found[1] == sameness(tuple(tensors)) != before[1]
+
+
+def test_what_comes_twice_is_compared_at_once_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And told from what comes twice elsewhere, or not at all."""
+    forms, tensors = Forms(), same()
+    calls = [tensors, [*tensors[:8], *tensors[:4]], [*tensors[:8], *tensors[4:8]], [tensors[0]] * N]
+    for call in calls:
+        forms.of(tuple(call))
+        described: list[Tensor] = []
+        monkeypatch.setattr("fxsolve.runtime.forms.describe", described.append)
+        wanted = (tuple(map(describe, call)), sameness(tuple(call)))
+        assert forms.of(tuple(call)) == wanted
+        assert not described
+        monkeypatch.undo()
