@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fxsolve.errors import PartitionError
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ops.access import Attention
 from fxsolve.ops.call import bind
@@ -24,6 +25,10 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Nothing is saved: sweeps are not differentiated."""
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise PartitionError("the Jacobian of scaled_dot_product_attention is not known to fxsolve, that of softmax is")
 
     @staticmethod
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -143,3 +143,13 @@ def test_an_op_that_cannot_be_batched_is_named() -> None:
     repeat = recurrence(loop_over(step), torch.randn(T, B, N), *weights(torch.float32))
     with pytest.raises(PartitionError, match=r"loop0 .* cannot be batched: .*masked_scatter"):
         linearize(repeat, find_layout(repeat), L)
+
+
+def test_the_jacobian_of_fused_attention_is_refused_in_words_of_the_user() -> None:
+    def step(h: Tensor, x: Tensor, w: Tensor, u: Tensor) -> Tensor:
+        heads = h[None, None]
+        return torch.tanh(F.scaled_dot_product_attention(heads, heads, heads)[0, 0] + x)
+
+    repeat = recurrence(loop_over(step), torch.randn(T, B, N), *weights(torch.float32))
+    with pytest.raises(PartitionError, match="the Jacobian of scaled_dot_product_attention is not known"):
+        linearize(repeat, find_layout(repeat), L)

@@ -91,3 +91,13 @@ def test_a_long_chain_of_elementwise_steps_is_one_kernel() -> None:
         code = compilers.compile_by_inductor(graph, [torch.randn(64), *places])
     assert metrics.generated_kernel_count == 1
     assert code(torch.zeros(64), *places) == ()
+
+
+def test_complex_numbers_are_compiled_around_without_a_warning() -> None:
+    def step(state: Tensor, place: Tensor) -> tuple[Tensor]:
+        place.copy_(state * state.conj() + 1j)
+        return (place * state,)
+
+    given = [torch.tensor([1 + 2j, -0.5j]), torch.zeros(2, dtype=torch.complex64)]
+    found = compilers.compile_by_inductor(fx.symbolic_trace(step), given)(*given)
+    torch.testing.assert_close(found[0], (given[0] * given[0].conj() + 1j) * given[0])
