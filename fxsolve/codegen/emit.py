@@ -12,13 +12,14 @@ from fxsolve.codegen.equations import Plan, emit_equations
 from fxsolve.codegen.guards import Guards
 from fxsolve.codegen.own_memory import give_own_memory
 from fxsolve.codegen.values import NoiseInput, ProgramEmission
+from fxsolve.errors import InputError
 from fxsolve.ir.spec import System
-from fxsolve.ir.strides import order_in_memory
-from fxsolve.ir.tensor_spec import TensorSpec, spec_of
+from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.plan.verify import verify_schedule
 from fxsolve.rewrite.recorded.memory import has_flags
 from fxsolve.solvers.lazy import as_lazy
 from fxsolve.solvers.numbers import tensor_of
+from fxsolve.solvers.strides import laid_out
 
 Flags = Mapping[str, tuple[bool, bool]]  # of named values: conjugated, negated
 
@@ -46,7 +47,12 @@ class Emitted:
 
 
 def emit(program: Program, system: System, plan: Plan) -> Emitted:
-    """The module that solves `system` as planned."""
+    """The module that solves `system` as planned. Raises `InputError` where `emit_passes` has to."""
+    if program.backward is not None:
+        raise InputError(
+            "this program was recorded with its backward pass; fxsolve.stages.emit_passes gives a module for each "
+            "of the two, and recorded under torch.no_grad() it has one"
+        )
     verify_schedule(plan.schedule, system)
     return emit_program(program, system, len(program.example.outputs), plan)
 
@@ -70,7 +76,8 @@ def emit_program(
     if plan.chooses_strides():
         _lay_out(emission, program, returned)
     for number in plan.turned:
-        _turn(emission, returned[number], spec_of(program.example.outputs[number]))
+        spec = spec_of(program.example.outputs[number])
+        emission.values[returned[number]] = emission.call(laid_out, emission.values[returned[number]], spec.stride)
     own = give_own_memory(emission, program, returned)
     if has_flags(program.module.graph):
         set_flags(emission, flags_of(own, program.example.outputs))
@@ -86,16 +93,6 @@ def _lay_out(emission: ProgramEmission, program: Program, results: tuple[str, ..
         node = emission.values[name]
         if node.op == "call_function" and node.target is not torch.ops.aten.contiguous.default:
             emission.values[name] = emission.call(torch.ops.aten.contiguous.default, node)
-
-
-def _turn(emission: ProgramEmission, name: str, spec: TensorSpec) -> None:
-    """Lay out a result without gaps, its dimensions in the order in which they lay in memory while recording."""
-    order = order_in_memory(spec)
-    turned = emission.call(torch.ops.aten.permute.default, emission.values[name], order)
-    packed = emission.call(torch.ops.aten.contiguous.default, turned)
-    emission.values[name] = emission.call(
-        torch.ops.aten.permute.default, packed, [order.index(k) for k in range(len(order))]
-    )
 
 
 def flags_of(names: Iterable[str], recorded: Iterable[Tensor]) -> Flags:

@@ -56,3 +56,10 @@ def overlaps(spec: TensorSpec) -> bool:
             return True
         reached += stride * (size - 1) if size > 1 else 0
     return False
+
+
+def can_be_laid_out(spec: TensorSpec) -> bool:
+    """Whether every entry has memory of its own, or shares it with all others along a dimension of stride 0."""
+    kept = [k for k, stride in enumerate(spec.stride) if stride != 0 or spec.shape[k] == 1]
+    shape, stride = (tuple(of[k] for k in kept) for of in (spec.shape, spec.stride))
+    return not overlaps(spec._replace(shape=shape, stride=stride))

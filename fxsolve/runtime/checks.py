@@ -1,5 +1,7 @@
 """Whether an emitted module reproduces the recorded run, within rounding and what its stop tests leave behind."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from fxsolve.capture.program import Program
 from fxsolve.codegen.emit import Emitted
 from fxsolve.errors import GuardError
-from fxsolve.ir.strides import is_dense, lies_as
+from fxsolve.ir.strides import can_be_laid_out, lies_as
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.schedule import is_iterative
@@ -20,13 +22,14 @@ from fxsolve.runtime.trial import run_example
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
 from fxsolve.solvers.trace import Trace, traces
+from fxsolve.state.memory import storage_of, storages_of
 
 
 @dataclass(frozen=True)
 class Checked:
     """How far the module is from the recorded run; `fault` is the reason not to use it, "" where there is none.
 
-    Results of the numbers `turned` have no gaps in memory in either, and lie there in another order.
+    Results of the numbers `turned` lie in memory in another way than while recording, each by itself there.
     """
 
     results: Check
@@ -54,7 +57,7 @@ def check_example(emitted: Emitted | Differentiable, captured: Program, decision
     results = check(outputs[:count], recorded[:count], stop)
     if not within(results):
         return Checked(results, None, tuple(proved), tuple(swept), f"the emitted module {_differs(results)}")
-    turned = tuple(k for k, pair in enumerate(zip(outputs[:count], recorded, strict=False)) if _is_turned(*pair))
+    turned = _find_turned(outputs[:count], recorded[:count])
     if not outputs[count:]:
         return Checked(results, None, tuple(proved), tuple(swept), "", turned)
     gradients = check_gradients(outputs[count:], recorded[count:], stop)
@@ -63,10 +66,16 @@ def check_example(emitted: Emitted | Differentiable, captured: Program, decision
     return Checked(results, gradients, tuple(proved), tuple(swept), fault, turned)
 
 
+def _find_turned(results: Sequence[Tensor], recorded: Sequence[Tensor]) -> tuple[int, ...]:
+    """Which results lie in memory in another way than what was recorded; of several on one memory, none."""
+    shared = Counter(storages_of(recorded))
+    pairs = enumerate(zip(results, recorded, strict=True))
+    return tuple(k for k, pair in pairs if shared[storage_of(pair[1])] == 1 and _is_turned(*pair))
+
+
 def _is_turned(result: Tensor, recorded: Tensor) -> bool:
-    """Whether a result lies in memory in another way than what was recorded, which has no gaps."""
     wanted = spec_of(recorded)
-    return is_dense(wanted) and not lies_as(spec_of(result), wanted)
+    return can_be_laid_out(wanted) and not lies_as(spec_of(result), wanted)
 
 
 def _differs(found: Check) -> str:

@@ -18,6 +18,7 @@ from fxsolve.runtime.gradients import Differentiable, Gradients, Original, Tenso
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.opaque import run_between_graphs
 from fxsolve.solvers.lazy import as_lazy
+from fxsolve.solvers.strides import laid_out
 from fxsolve.state.memory import storage_of, storages_of, version_of
 from fxsolve.torch_compat.gradients import will_run
 from fxsolve.torch_compat.tensors import hooks_of, is_view
@@ -73,7 +74,7 @@ def _own_memory(values: Tensors, saved: Tensors, tensors: Tensors, function: Dif
             return value  # as it is in the program; torch refuses what it cannot follow
         if storage_of(value) in kept:
             is_copied = is_view(value) or function.learned.writes or not function.is_repeatable
-            return as_lazy(value.clone(), value.is_conj(), value.is_neg()) if is_copied else value
+            return as_lazy(laid_out(value, value.stride()), value.is_conj(), value.is_neg()) if is_copied else value
         return value.data if is_view(value) else value
 
     return tuple(own(number, value) for number, value in enumerate(values))

@@ -1,11 +1,14 @@
 """A program and its backward pass as two modules, for all cotangents and for some."""
 
+import pytest
 import torch
 from torch import Tensor
 
 from fxsolve.capture.program import Program
+from fxsolve.codegen.emit import emit
 from fxsolve.codegen.equations import Plan
 from fxsolve.codegen.passes import EmittedPasses, emit_passes
+from fxsolve.errors import InputError
 from fxsolve.loops.partition import partition
 from fxsolve.plan.text import parse_schedule
 from fxsolve.stages import capture
@@ -60,3 +63,10 @@ def test_without_a_cotangent_the_gradients_are_those_of_the_others() -> None:
 def test_without_any_cotangent_no_gradient_is_left() -> None:
     _, passes = emitted()
     assert passes.backward_for(frozenset()).left == ()
+
+
+def test_a_program_with_its_backward_pass_is_no_single_module() -> None:
+    program = capture(trained, X, W.clone().requires_grad_())
+    system = partition(program).system
+    with pytest.raises(InputError, match=r"fxsolve\.stages\.emit_passes"):
+        emit(program, system, Plan(parse_schedule("gs", system)))

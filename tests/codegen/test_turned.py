@@ -61,4 +61,40 @@ def test_images_whose_channels_lie_last_keep_that(program: Callable[[Tensor], Te
 
 @pytest.mark.parametrize("schedule", ["gs", "jacobi"])
 def test_nothing_is_laid_out_that_lies_as_it_should(schedule: str) -> None:
-    assert "permute" not in check(states, torch.randn(STEPS, 3), schedule)
+    assert "laid_out" not in check(states, torch.randn(STEPS, 3), schedule)
+
+
+def expanded(x: Tensor) -> Tensor:
+    h = torch.zeros(1, 3)
+    for x_t in x:
+        h = torch.tanh(h + x_t)
+    return h.expand(5, 3)
+
+
+def with_gaps(x: Tensor) -> Tensor:
+    h = torch.zeros(2, 3)
+    for x_t in x:
+        h = torch.tanh(torch.cat([h, h * 0.5], 1) + x_t.repeat(2))[:, 1:4]
+    return h
+
+
+def sharing(x: Tensor) -> tuple[Tensor, Tensor]:
+    y = last(x)
+    return y, y.mT
+
+
+@pytest.mark.parametrize("schedule", ["gs", "jacobi"])
+@pytest.mark.parametrize("program", [expanded, with_gaps])
+def test_entries_share_memory_or_have_gaps_between_them_as_in_the_program(
+    program: Callable[[Tensor], Tensor], schedule: str
+) -> None:
+    check(program, torch.randn(STEPS, 3), schedule)
+    check(program, torch.randn(STEPS, 3).requires_grad_(), schedule)
+
+
+def test_results_on_one_memory_stay_on_one() -> None:
+    fast = fxsolve.compile(sharing, backend="eager", schedule="jacobi")
+    for _ in range(CALLS):
+        one, other = fast(IMAGES)
+        one.zero_()
+        assert not other.any()

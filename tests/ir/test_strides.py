@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxsolve.ir.strides import is_contiguous, overlaps
+from fxsolve.ir.strides import can_be_laid_out, is_contiguous, overlaps
 from fxsolve.ir.tensor_spec import spec_of
 
 
@@ -31,3 +31,15 @@ def test_entries_that_share_memory_are_seen(layout: tuple[list[int], list[int]])
     )
     shared = isinstance(addresses, torch.Tensor) and len(addresses.unique()) < tensor.numel()
     assert overlaps(spec_of(tensor)) or not shared
+
+
+@given(layouts())
+def test_what_can_be_laid_out_is_what_copies_into_it_fill(layout: tuple[list[int], list[int]]) -> None:
+    """But for dimensions along which all entries are one."""
+    tensor = torch.empty_strided(*layout)
+    kept = tuple(slice(None) if stride else slice(1) for stride in tensor.stride())
+    if can_be_laid_out(spec_of(tensor)) and tensor.numel():
+        numbers = torch.arange(tensor[kept].numel()).view(tensor[kept].shape)
+        assert torch.equal(tensor[kept].copy_(numbers).long(), numbers)
+    else:
+        assert overlaps(spec_of(tensor)) or not tensor.numel()
