@@ -20,7 +20,7 @@ from fxsolve.runtime.gradients import Derivatives, Differentiable, Gradients, Or
 from fxsolve.runtime.layouts import take
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.partial_gradients import choose, differentiate_some
-from fxsolve.runtime.reruns import follow
+from fxsolve.runtime.reruns import Pair, apart, lead, pairs_of
 from fxsolve.solvers.requests import Request, asked_by, requests
 from fxsolve.solvers.solution import observe
 from fxsolve.state.memory import version_of
@@ -146,14 +146,24 @@ class DifferentiatedCall:
                 f"a tensor that the program reads {self._modified(changed)}; compiled, {problem} then. Call backward() "
                 "before that, or write into a clone."
             )
-        attributes, wants_graph = function.effects.attributes, torch.is_grad_enabled()
+        attributes = function.effects.attributes
+        wants_graph = torch.is_grad_enabled() and not are_batched(cotangents)
+        given = apart(cotangents) if wants_graph else cotangents
         with counting_nothing(function.effects):
-            found, outputs = self.original.differentiate(function.backward, attributes, cotangents, wants_graph)
+            found, outputs = self.original.differentiate(function.backward, attributes, given, torch.is_grad_enabled())
         if not self._returns_same(outputs):
             raise GradientError(f"the program is not as it was at its call: compiled, {problem} then.")
-        if wants_graph:
-            follow(self.results, outputs, read_by(function, self.tensors))
-        return found
+        return self._led(found, outputs, pairs_of(given, cotangents)) if wants_graph else found
+
+    def _led(self, found: Derivatives, likes: Tensors, weights: list[Pair]) -> Derivatives:
+        """The derivatives that the program found again, on the graph of the results of this call: see `lead`."""
+        handed = zip(likes, (one() for one in self.results), self.versions, strict=False)
+        # Where a result was written into since, its graph is no longer that of the call.
+        pairs = [(like, one) for like, one, version in handed if one is not None and version_of(one) == version]
+        given = [(one, one) for one in read_by(self.function, self.tensors)]
+        count = len(found.gradients)
+        led = lead((*found.gradients, *found.totals), [*pairs, *given, *weights])
+        return Derivatives(led[:count], led[count:])
 
     def _changed(self) -> list[int]:
         """The numbers of the tensors that it read and that were written into since."""

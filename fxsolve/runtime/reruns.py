@@ -1,49 +1,71 @@
-"""Results of a call and their likes in the program run again, whose graph stands for the program's own.
+"""Derivatives that can be differentiated again: a rerun of the program finds them, on the graph of the call's results.
 
-What was differentiated with `create_graph` leads to the likes: the program's own backward pass reads results, as that
-of `tanh` does, and that of the rerun reads its own. So a later pass through it has parts of the gradients of results.
+The program's own backward pass reads results, as that of `tanh` does; that of the rerun reads the likes of these. What
+a second pass brings to a like goes to the result, which leads further back, as in the program's own graph.
 """
 
 from collections.abc import Sequence
-from functools import partial
-from weakref import ref
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from fxsolve.errors import GradientError
-from fxsolve.torch_compat.gradients import at_end_of_backward
-from fxsolve.torch_compat.tensors import hooks_of
+from fxsolve.capture.backward.boundary import BoundedResults
+
+Found = tuple[Tensor | None, ...]
+Pair = tuple[Tensor, Tensor]
 
 
-def follow(results: Sequence[ref[Tensor]], likes: Sequence[Tensor], given: Sequence[Tensor]) -> None:
-    """From now on a backward pass that comes to the like of a result brings to the result what it finds there.
-
-    What was `given` to the program has its whole gradient without. Call it behind the first pass, which comes to the
-    likes with what the results have got already.
-    """
-    known = {id(tensor) for tensor in given}
-    for result, like in zip(results, likes, strict=False):
-        if like.grad_fn is not None and id(like) not in known:
-            like.register_hook(partial(_bring, result))
-
-
-def _bring(result: ref[Tensor], part: Tensor) -> None:
-    """Add a part to the gradient that a result retains, when the pass that found it is over.
-
-    Raises:
-        GradientError: the result has hooks, which are for its whole gradient, and have seen the rest of it or will.
-    """
-    tensor = result()
-    if tensor is None:
-        return
-    if hooks_of(tensor):
-        raise GradientError(
-            "a result of the compiled program has a hook, and a gradient that was made with create_graph=True is "
-            "differentiated through it; put the hook on result.clone(), and differentiate that, or call the original."
-        )
-    if tensor.retains_grad:
-        at_end_of_backward(partial(_add, tensor, part))
+def lead(found: Found, pairs: Sequence[Pair]) -> Found:
+    """The same derivatives, whose graph ends at the second tensor of each pair where it came to the first one."""
+    distinct = {id(end): (end, tensor) for end, tensor in pairs if end.requires_grad}
+    places = [k for k, one in enumerate(found) if one is not None and one.requires_grad]
+    if not places:
+        return found
+    ends, tensors = zip(*distinct.values(), strict=True)
+    made: Any = _Led.apply(_Graph(tuple(found[k] for k in places), ends), *tensors)  # pyright: ignore
+    led = dict(zip(places, made, strict=True))
+    return tuple(led.get(k, one) for k, one in enumerate(found))
 
 
-def _add(tensor: Tensor, part: Tensor) -> None:
-    tensor.grad = part if tensor.grad is None else tensor.grad + part
+def apart(tensors: Found) -> Found:
+    """Tensors of no graph with the same values, which want gradients where these do."""
+    return tuple(one if one is None else one.detach().requires_grad_(one.requires_grad) for one in tensors)
+
+
+def pairs_of(ends: Found, tensors: Found) -> list[Pair]:
+    """The pairs where there are tensors."""
+    pairs = zip(ends, tensors, strict=True)
+    return [(end, tensor) for end, tensor in pairs if end is not None and tensor is not None]
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Derivatives, and the tensors at which their graph ends."""
+
+    found: tuple[Tensor, ...]
+    ends: tuple[Tensor, ...]
+
+
+class _Led(torch.autograd.Function):
+    """Derivatives as they are; behind them, the parts of the ends go to the tensors in their place."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: _Graph, *tensors: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore
+        ctx.graph = graph
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        return tuple(one.detach() for one in graph.found)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:  # pyright: ignore
+        graph, tensors, wants_graph = ctx.graph, ctx.saved_tensors, torch.is_grad_enabled()
+        given = apart(cotangents)
+        chosen = [pair for pair in zip(graph.found, given, strict=True) if pair[1] is not None]
+        if not chosen:
+            return (None,) * (1 + len(tensors))
+        found, weights = zip(*chosen, strict=True)
+        parts: Found = BoundedResults(found, graph.ends).differentiate(graph.ends, weights, wants_graph)
+        pairs = [*zip(graph.ends, tensors, strict=True), *pairs_of(given, cotangents)]
+        return (None, *(lead(parts, pairs) if wants_graph else parts))

@@ -5,8 +5,10 @@ through others that were computed from it before the program ran. Its hooks are 
 the backward pass that this is a part of.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -58,16 +60,20 @@ class BoundedResults:
 
     def __init__(self, results: Sequence[Tensor], given: Sequence[Tensor]) -> None:
         self._passes: set[int] = set()
-        self._ends = {tensor.grad_fn for tensor in given if tensor.grad_fn is not None}
+        self._ends = defaultdict[Node, set[int]](set)
+        for tensor in given:
+            if tensor.grad_fn is not None:
+                self._ends[tensor.grad_fn].add(tensor.output_nr)
         self._hooks = [hooks for tensor in given if (hooks := hooks_of(tensor))]
         is_bounded = self._ends or self._hooks
-        self._starts = [_Start.apply(self._passes, one) for one in results] if is_bounded else results
+        with torch.enable_grad():
+            self._starts = [_Start.apply(self._passes, one) for one in results] if is_bounded else results
 
     def differentiate(
         self, wanted: Sequence[Tensor], cotangents: Sequence[Tensor], create_graph: bool = False
     ) -> tuple[Tensor | None, ...]:
         """The gradients of all `wanted` tensors, None where there is none; the graph is kept."""
-        handles = [node.register_prehook(self._end) for node in self._ends]
+        handles = [node.register_prehook(partial(self._end, ends)) for node, ends in self._ends.items()]
         try:
             with self._without_hooks():  # parts of the graph may belong to what was given
                 return torch.autograd.grad(self._starts, wanted, cotangents, True, create_graph, allow_unused=True)  # pyright: ignore
@@ -90,6 +96,8 @@ class BoundedResults:
     def _elsewhere(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
         return lambda gradient: None if current_pass() in self._passes else hook(gradient)
 
-    def _end(self, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
-        """What a node is handed that a given tensor came from: nothing, in a pass of these results."""
-        return (None,) * len(gradients) if current_pass() in self._passes else gradients
+    def _end(self, ends: set[int], gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        """What a node is handed that given tensors came from: nothing for these, in a pass of these results."""
+        if current_pass() not in self._passes:
+            return gradients
+        return tuple(None if k in ends else one for k, one in enumerate(gradients))
