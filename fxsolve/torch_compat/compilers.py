@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Hashable, Mapping
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -145,6 +146,7 @@ def _generated(graph: fx.GraphModule, mode: Any, options: dict[str, Any]) -> Cal
         from torch._guards import TracingContext, tracing
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx_inner
+    _try_instructions()
     given = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
     with tracing(TracingContext(mode)), config.patch(options), warnings.catch_warnings():
         # Complex numbers are left to ATen's ops: what that costs is measured, and said in the report.
@@ -169,6 +171,22 @@ _AROUND = {
     "use_post_grad_passes": False,
     "use_joint_graph_passes": False,
 }
+
+
+@cache
+def _try_instructions() -> None:
+    """Let inductor compile and load, with vectors of the widest kind that this processor has, what it tries kinds with.
+
+    It tries all kinds before it compiles anything, each in one to two seconds, and in a fifth where its cache on disk
+    knows them. Those that are narrower are believed to work where a wider one does: none is used unless somebody asks.
+    """
+    with relied_on():
+        from torch._inductor import config, cpu_vec_isa
+    here = set(cpu_vec_isa.x86_isa_checker())
+    kinds = (kind for kind in cpu_vec_isa.supported_vec_isa_list if here.issuperset(str(kind).split()))
+    if any(kinds):  # by the truth of a kind, inductor tries it, the widest ones first
+        with config.patch({"cpp.vec_isa_ok": True}):
+            cpu_vec_isa.valid_vec_isa_list()
 
 
 def _name(target: Any) -> str:

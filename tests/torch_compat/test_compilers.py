@@ -1,7 +1,9 @@
 """Imports of the compiler leave those of others alone; what it has traced and compiled is found on disk again."""
 
 import copy
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from typing import Any
@@ -101,3 +103,26 @@ def test_complex_numbers_are_compiled_around_without_a_warning() -> None:
     given = [torch.tensor([1 + 2j, -0.5j]), torch.zeros(2, dtype=torch.complex64)]
     found = compilers.compile_by_inductor(fx.symbolic_trace(step), given)(*given)
     torch.testing.assert_close(found[0], (given[0] * given[0].conj() + 1j) * given[0])
+
+
+@pytest.mark.skipif(not torch.cpu._is_avx2_supported(), reason="tries vectors of x86 processors")
+def test_one_kind_of_vectors_is_tried_and_narrower_ones_are_known_by_it() -> None:
+    """In a process of its own, whatever this one has compiled."""
+    code = """
+        from torch._inductor import cpu_vec_isa
+        from fxsolve.torch_compat import compilers
+
+        tried, before = [], cpu_vec_isa.VecISA.check_build
+
+        def check(kind, code):
+            tried.append((str(kind), code))
+            return before(kind, code)
+
+        cpu_vec_isa.VecISA.check_build = check
+        compilers._try_instructions()
+        known = list(map(str, cpu_vec_isa.valid_vec_isa_list()))
+        assert [kind for kind, code in tried if code == cpu_vec_isa.VecISA._avx_code] == known[:1], tried
+        assert known[-1] == "avx2"
+        assert str(cpu_vec_isa.pick_vec_isa()) == known[0]
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
