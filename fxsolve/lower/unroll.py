@@ -1,5 +1,6 @@
 """Several steps of a repeat in one graph, for a compiler to fuse."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -85,35 +86,43 @@ def _traced(asked: _AskedStep) -> fx.GraphModule:
 
 
 def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
-    """(states..., per_step (unroll, ...)..., shared..., places...) -> nothing.
+    """(states..., per_step..., shared..., places...) -> nothing.
 
     Every output of the body at every step has a place of its own, those of one output in a row, in which it is written:
     into rows of one tensor, inductor would write all of them at the end, each row by a look at every output. Those of
-    the last step are the states behind. The per-step inputs, numbers among them, are those of `fused_arguments`.
+    the last step are the states behind. The per-step inputs, numbers among them, are those of `fused_arguments`: on a
+    CPU each has `unroll` rows, since kernels that read rows of one tensor would be compiled for each, and elsewhere it
+    is one tensor (unroll, ...).
     """
     order = read_order(repeat.reads)
     step = reorder_reads(replace(repeat, body=tensor_step(repeat)), order)
     reads = [repeat.reads[j] for j in order]
-    graph = Graph()
-    inputs = [None if isinstance(read, Prefix) else graph.placeholder(f"read{k}") for k, read in enumerate(reads)]
+    graph, rows = Graph(), unroll if device_of(repeat).type == "cpu" else 0
+    inputs = [_open_read(graph, f"read{k}", read, rows) for k, read in enumerate(reads)]
     results: Any = step.graph.output_node().args[0]
     places = [[graph.placeholder(f"place{k}_{t}") for t in range(unroll)] for k in range(len(results))]
-    lags = [k for k, read in enumerate(reads) if isinstance(read, Lag)]
-    states = {k: inputs[k] for k in lags}
+    states = {k: inputs[k](0) for k, read in enumerate(reads) if isinstance(read, Lag)}
     for t in range(unroll):
-        rows = (unroll - 1 - t if is_backwards(read) else t for read in reads)
-        arguments = (_row(graph, *given) for given in zip(reads, inputs, rows, strict=True))
-        outputs = copy_step(graph, step.graph, [states.get(k, given) for k, given in enumerate(arguments)])
+        numbers = (unroll - 1 - t if is_backwards(read) else t for read in reads)
+        arguments = (states[k] if k in states else inputs[k](row) for k, row in enumerate(numbers))
+        outputs = copy_step(graph, step.graph, list(arguments))
         for place, output in zip(places, outputs, strict=True):
             graph.call_method("copy_", (place[t], output))
-        states = {k: outputs[reads[k].output] for k in lags}  # pyright: ignore[reportAttributeAccessIssue]
+        states = {k: outputs[reads[k].output] for k in states}  # pyright: ignore[reportAttributeAccessIssue]
     graph.output(())
     return fx.GraphModule({}, graph, class_name=f"{repeat.name}_chunk")
 
 
-def _row(graph: fx.Graph, read: Read, node: fx.Node | None, row: int) -> fx.Node | None:
-    """What one step takes of a per-step input; other inputs as they are."""
-    return graph.call_function(torch.select, (node, 0, row)) if isinstance(read, Slices | Stacked | Table) else node
+def _open_read(graph: fx.Graph, name: str, read: Read, rows: int) -> Callable[[int], fx.Node | None]:
+    """What a step takes of a read, by the row of a per-step one: so many rows are opened, or with 0 one tensor."""
+    if isinstance(read, Prefix):
+        return lambda _: None
+    if rows and isinstance(read, Slices | Stacked | Table):
+        return [graph.placeholder(f"{name}_{row}") for row in range(rows)].__getitem__
+    whole = graph.placeholder(name)
+    if isinstance(read, Slices | Stacked | Table):
+        return lambda row: graph.call_function(torch.select, (whole, 0, row))
+    return lambda _: whole
 
 
 def copy_step(graph: fx.Graph, step: fx.Graph, arguments: list[fx.Node | None]) -> tuple[fx.Node, ...]:

@@ -1,7 +1,7 @@
 """Gauss-Seidel over a rolled loop whose steps are compiled, several at a time, by inductor."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, repeat
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.requests import publish
 from fxsolve.solvers.solution import Solution
 from fxsolve.solvers.window import Outputs
+from fxsolve.torch_compat.tensors import copy_each
 
 # Bytes of a row up to which copying it costs less than a view of it: measured on a CPU, 0.1 against 0.35 to 0.9 us.
 SMALL_ROW = 4096
@@ -42,10 +43,10 @@ def fused_gauss_seidel(
 ) -> tuple[Tensor, ...]:
     """Run the T steps in order: the first few by `loop.body`, then `unroll` of them in each call of `chunk`.
 
-    chunk(states..., per_step (unroll, ...)..., shared..., places...) writes every output of the body, at every step,
-    into its place, where the next one finds the states behind it. The per-step inputs whose numbers are `backwards`
-    lie last step first, (T, ...), in `per_step` as in a chunk. All lags have distance 1, and the body does not read the
-    buffers. What it gives has no gradients.
+    chunk(states..., per_step..., shared..., places...) writes every output of the body, at every step, into its place,
+    where the next one finds the states behind it. Of a per-step input it takes `unroll` rows, on a CPU one by one, and
+    elsewhere as one tensor; those whose numbers are `backwards` lie last step first, in `per_step` (T, ...) too. All
+    lags have distance 1, and the body does not read the buffers. What it gives has no gradients.
     """
     head = (loop.length - 1) % unroll + 1
     # Compiled code expects the strides that it was compiled for: as they are, those of a slice depend on the length.
@@ -60,8 +61,8 @@ def fused_gauss_seidel(
     items = [_rest(item, head, unroll, number in backwards) for number, item in enumerate(per_step)]
     states = [stacks[lag.output][head - 1] for lag in loop.lags]
     run: Callable[..., Any] | None = None
-    for number, places in enumerate(_places([stack[head:] for stack in stacks], unroll)):
-        given = (*states, *(item[number] for item in items), *shared, *places)
+    for places, rows in zip(_places([stack[head:] for stack in stacks], unroll), _arriving(items), strict=False):
+        given = (*states, *rows, *shared, *places)
         run = run or chunk.code_for(given)  # those of the other calls are laid out as these are
         run(*given)
         states = [places[(lag.output + 1) * unroll - 1] for lag in loop.lags]
@@ -77,19 +78,45 @@ def _places(stacks: Sequence[Tensor], unroll: int) -> Iterator[list[Tensor]]:
     if not len(stacks[0]):
         return iter(())
     chunks = zip(*(stack.split(unroll) for stack in stacks), strict=True)
-    if all(one.device.type == "cpu" and one[:1].nbytes <= SMALL_ROW for one in stacks):
+    if _are_small(stacks):
         return _in_blocks(chunks, [one[:unroll] for one in stacks])
-    return ([row for rows in chunk for row in rows.unbind(0)] for chunk in chunks)
+    return (_rows_of(chunk) for chunk in chunks)
 
 
 def _in_blocks(chunks: Iterator[tuple[Tensor, ...]], first: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Rows of blocks, copied into the `chunks` behind the steps; two in turn, for the next steps read the states."""
     twice = [list(map(torch.empty_like, first)) for _ in range(2)]
-    places = [[row for block in blocks for row in block.unbind(0)] for blocks in twice]
+    places = map(_rows_of, twice)
     for chunk, blocks, rows in zip(chunks, cycle(twice), cycle(places), strict=False):
         yield rows
-        for stack, block in zip(chunk, blocks, strict=True):
-            stack.copy_(block)
+        copy_each(chunk, blocks)
+
+
+def _arriving(items: Sequence[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
+    """What each call takes of the per-step inputs; by rows of their own, the steps of a call are the same code."""
+    first, chunks = [item[0] for item in items], zip(*items, strict=True)
+    if not items:
+        return repeat(())
+    if first[0].device.type != "cpu":
+        return chunks
+    return _from_blocks(chunks, first) if _are_small(first) else (_rows_of(chunk) for chunk in chunks)
+
+
+def _from_blocks(chunks: Iterator[tuple[Tensor, ...]], first: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    blocks = list(map(torch.empty_like, first))
+    rows = _rows_of(blocks)
+    for chunk in chunks:
+        copy_each(blocks, chunk)
+        yield rows
+
+
+def _are_small(tensors: Sequence[Tensor]) -> bool:
+    """Whether rows are better copied than looked at."""
+    return all(one.device.type == "cpu" and one[:1].nbytes <= SMALL_ROW for one in tensors)
+
+
+def _rows_of(chunks: Iterable[Tensor]) -> list[Tensor]:
+    return [row for chunk in chunks for row in chunk.unbind(0)]
 
 
 def _rest(item: Tensor, head: int, unroll: int, backwards: bool) -> Sequence[Tensor]:

@@ -32,6 +32,9 @@ bring_up_to_date: Callable[[Tensor], None] = _sync
 address_of_storage: Callable[[torch.UntypedStorage], int] = getter(torch.UntypedStorage, "_cdata")
 address_of_generator: Callable[[torch.Generator], int] = getter(torch.Generator, "_cdata")
 
+# Copies the second tensors into the first ones, in one call.
+copy_each: Callable[[Sequence[Tensor], Sequence[Tensor]], object] = lookup(torch, "_foreach_copy_")
+
 # Called with a tuple of tensors: in the body writes into them are not counted.
 uncounted_writes = _unsafe_preserve_version_counter
 

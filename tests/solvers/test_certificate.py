@@ -272,8 +272,9 @@ def test_steps_in_order_are_the_programs_own() -> None:
 class Rounded(FusedChunk):
     """Several steps whose results a compiler could have given: the same up to rounding."""
 
-    def __init__(self, body: nn.Module, lags: tuple[LoopLag, ...], backwards: bool) -> None:
+    def __init__(self, body: nn.Module, lags: tuple[LoopLag, ...], backwards: bool, unroll: int) -> None:
         super().__init__(body)
+        self.unroll = unroll
         self.lags = lags
         self.backwards = backwards
 
@@ -281,8 +282,9 @@ class Rounded(FusedChunk):
         return self.run
 
     def run(self, *values: Tensor) -> None:
-        states, (x, w, *places) = list(values[: len(self.lags)]), values[len(self.lags) :]
-        for t, row in enumerate(x.flip(0) if self.backwards else x):
+        states, (*x, w) = list(values[: len(self.lags)]), values[len(self.lags) :][: self.unroll + 1]
+        places = values[len(self.lags) + self.unroll + 1 :]
+        for t, row in enumerate(x[::-1] if self.backwards else x):
             outputs = [output * (1 + 1e-7) for output in self.module(*states, row, w)]
             states = [outputs[lag.output] for lag in self.lags]
             for place, output in zip(places[t :: len(x)], outputs, strict=True):
@@ -293,7 +295,7 @@ class Rounded(FusedChunk):
 @pytest.mark.parametrize("length", [3, 5, 64, 65, 300])
 def test_compiled_steps_are_measured_by_the_programs_own(length: int, backwards: bool) -> None:
     chain = make_chain("lstm", 0.9, torch.float32, length=length, batch=2, size=3, seed=0)
-    chunk = Rounded(chain.loop.body, chain.loop.lags, backwards)
+    chunk = Rounded(chain.loop.body, chain.loop.lags, backwards, 4)
     initial, buffers, (x,), shared = chain.arguments
     x = x.flip(0) if backwards else x
     with certificates() as seen:

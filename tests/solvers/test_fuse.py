@@ -50,3 +50,23 @@ def test_every_step_is_written_into_its_row(steps: int, bound: int, monkeypatch:
             assert "fused_gauss_seidel" in [one.method for one in solutions]
             for one, other in zip(found, program(steps)(*given), strict=True):
                 torch.testing.assert_close(one, other)
+
+
+def test_steps_between_products_are_compiled_once_whatever_their_number() -> None:
+    from torch._inductor.codecache import CppPythonBindingsCodeCache
+
+    def cell(h: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        for row in x:
+            h = torch.tanh(h @ w * torch.sigmoid(row) + row.cos())
+        return h
+
+    inputs, kernels = (torch.randn(3, 5), torch.randn(32, 3, 5), torch.randn(5, 5)), []
+    for unroll in (6, 9):
+        before = set(CppPythonBindingsCodeCache.cache)
+        fast = fxsolve.compile(cell, schedule=f"gs(loop0_inputs, fused(loop0, unroll={unroll}))")
+        with torch.no_grad():
+            torch.testing.assert_close(fast(*inputs), cell(*inputs))
+        assert f"unroll={unroll}" in fast.report().schedule
+        kernels.append(set(CppPythonBindingsCodeCache.cache) - before)
+    assert 0 < len(kernels[0]) <= 3
+    assert not kernels[1]
