@@ -112,7 +112,7 @@ def test_gradients_are_the_programs_to_the_bit(program: Program) -> None:
     for u in [*inputs(24, 6, N)] * 2:
         assert all(map(torch.equal, gradients(fast, u), gradients(program, u)))
         ran += stopped(fast)
-    assert ran > 24, fast.report()
+    assert ran >= 47, fast.report()  # the first one is recorded, and so may be another
 
 
 def test_what_hides_how_many_steps_there_were_is_not_rolled() -> None:
