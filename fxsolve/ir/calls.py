@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from fxsolve.ops.access import Joined
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -24,7 +24,7 @@ def join_dim(node: fx.Node) -> int:
 
 def is_join(node: fx.Node) -> bool:
     """Whether a call joins a list of tensors."""
-    return isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == Joined()
+    return access_of(node.target) == Joined()
 
 
 def is_view(node: fx.Node) -> bool:

@@ -11,7 +11,7 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.bodies import OpenRepeat
 from fxsolve.ops.access import Attention
 from fxsolve.ops.call import bind
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.operators import OpOverload, has_batching_rule
 
 
@@ -77,7 +77,7 @@ def _wide(mask: Tensor | None) -> Tensor | None:
 
 def is_folded(target: OpOverload) -> bool:
     """Whether `attend` runs an op, as torch has no batching rule for it."""
-    return fact_of(target, FACTS).access == Attention() and not has_batching_rule(target)
+    return access_of(target) == Attention() and not has_batching_rule(target)
 
 
 def attend_by_samples(opened: OpenRepeat) -> None:

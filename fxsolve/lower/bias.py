@@ -5,8 +5,7 @@ from torch import fx
 
 from fxsolve.ir.builder import stand_in
 from fxsolve.ops.access import Reshaped
-from fxsolve.ops.facts import FACTS, fact_of
-from fxsolve.torch_compat.operators import OpOverload
+from fxsolve.ops.facts import access_of
 
 aten = torch.ops.aten
 
@@ -30,15 +29,10 @@ def _parts(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     if node.kwargs or len(node.args) != 2 or not all(isinstance(argument, fx.Node) for argument in node.args):
         return None
     for bias, view in (node.args, node.args[::-1]):
-        product = view.args[0] if _reshapes(view) else None  # pyright: ignore
+        product = view.args[0] if access_of(view.target) == Reshaped() else None  # pyright: ignore
         if isinstance(product, fx.Node) and product.target is aten.mm.default and _fits(bias, view, product, node):
             return bias, product  # pyright: ignore[reportReturnType]
     return None
-
-
-def _reshapes(node: object) -> bool:
-    assert isinstance(node, fx.Node)
-    return isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == Reshaped()
 
 
 def _fits(bias: object, view: object, product: fx.Node, node: fx.Node) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from fxsolve.errors import PartitionError
 from fxsolve.lower.layers import encoder_layer, multi_head_attention
 from fxsolve.ops.access import SameEntries
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.operators import OpOverload, decompositions, has_batching_rule, lstm_layer
 
 aten = torch.ops.aten
@@ -63,7 +63,7 @@ def parts_of(target: OpOverload) -> Callable[..., Any] | None:
         return encoder_layer
     if target is aten._native_multi_head_attention.default:
         return multi_head_attention
-    if fact_of(target, FACTS).access == SameEntries():
+    if access_of(target) == SameEntries():
         return aten.clone.default
     if target is aten.multilabel_margin_loss_forward.default:
         return None  # torch writes it by others that count what stands behind the first label of -1

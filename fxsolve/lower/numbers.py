@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fxsolve.ops.access import ConstantFill, Made, SamePlace, Triangle
 from fxsolve.ops.call import bind
-from fxsolve.ops.facts import FACTS, fact_of, name_of
+from fxsolve.ops.facts import access_of, name_of
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 
 Arguments = Mapping[str, Any]
@@ -44,7 +44,7 @@ def with_tensors(target: Any) -> WithTensors | None:
 
 def _rule_of(target: OpOverload) -> "_Rule | None":
     """The rule of an op, or that of all ops that read entries as it does."""
-    name, access = name_of(target), fact_of(target, FACTS).access
+    name, access = name_of(target), access_of(target)
     if name in _RULES:
         return _RULES[name]
     if isinstance(access, ConstantFill | Made):
@@ -57,7 +57,7 @@ def _rule_of(target: OpOverload) -> "_Rule | None":
 
 def of_tensors(target: Any) -> OpOverload | None:
     """The overload of a pointwise op of two values, and of options, that takes both values as tensors."""
-    if not isinstance(target, OpOverload) or fact_of(target, FACTS).access != SamePlace():
+    if access_of(target) != SamePlace():
         return None
     packet, names = target.overloadpacket, _names(target)
     others: Iterator[OpOverload] = (getattr(packet, name) for name in packet.overloads())

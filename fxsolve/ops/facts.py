@@ -6,6 +6,7 @@ To add an op, add its name to a row; all of its overloads share the row, but for
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import torch
 
@@ -93,6 +94,11 @@ def name_of(target: OpOverload) -> str:
 def fact_of(target: OpOverload, facts: Facts) -> Fact:
     """The row of an overload, or else that of its op, or else what torch says of the op."""
     return _usual_fact(target) if facts is FACTS else _find(target, facts)
+
+
+def access_of(target: Any) -> Access:
+    """How the results of a call read its arguments; what is no op reads everything."""
+    return _usual_fact(target).access if isinstance(target, OpOverload) else Opaque()
 
 
 @once_each

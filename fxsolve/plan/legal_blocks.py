@@ -11,10 +11,9 @@ from fxsolve.ir.nested import every_repeat
 from fxsolve.ir.spec import Block, Equation, System
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import SamePlace
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.plan.schedule import BlockMethod, GaussSeidel, JacobiBlocks, Schedule, leaves, map_block_methods, name_of
 from fxsolve.solvers.stop import Stop
-from fxsolve.torch_compat.operators import OpOverload
 
 
 def legal_blocks(schedule: Schedule, system: System, stop: Stop | None) -> tuple[Schedule, tuple[str, ...]]:
@@ -76,10 +75,8 @@ def _is_integer(node: fx.Node) -> bool:
 def _compares(node: fx.Node) -> bool:
     """Whether a call compares two tensors of numbers entry by entry."""
     spec = node.meta.get("spec")
-    is_told = isinstance(spec, TensorSpec) and spec.dtype is torch.bool and isinstance(node.target, OpOverload)
-    if not is_told or fact_of(node.target, FACTS).access != SamePlace():  # pyright: ignore[reportArgumentType]
-        return False
-    return len(node.all_input_nodes) > 1 and any(_is_inexact(source) for source in node.all_input_nodes)
+    is_told = isinstance(spec, TensorSpec) and spec.dtype is torch.bool and access_of(node.target) == SamePlace()
+    return is_told and len(node.all_input_nodes) > 1 and any(_is_inexact(source) for source in node.all_input_nodes)
 
 
 def _is_inexact(node: fx.Node) -> bool:

@@ -18,12 +18,11 @@ from fxsolve.ir.reads import has_carry
 from fxsolve.ir.spec import Block, FinalBuffer, Lag, Prefix, Repeat, System, Write
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import SamePlace
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.plan.decision import Candidate, Choice, Decision
 from fxsolve.plan.legalize import legalize
 from fxsolve.plan.method import MethodNode, Part
 from fxsolve.plan.schedule import Schedule, all_leaves, map_parts, name_of, parts_of, text_of
-from fxsolve.torch_compat.operators import OpOverload
 
 
 class Origin(NamedTuple):
@@ -133,7 +132,7 @@ def _compares(node: fx.Node) -> bool:
     """Whether an op tells of each pair of entries at one place whether something holds of them."""
     spec = node.meta.get("spec")
     is_told = isinstance(spec, TensorSpec) and spec.dtype is torch.bool and len(node.args) > 1
-    return is_told and isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == SamePlace()
+    return is_told and access_of(node.target) == SamePlace()
 
 
 def _is_inexact(node: fx.Node) -> bool:

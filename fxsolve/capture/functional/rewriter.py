@@ -12,7 +12,7 @@ from fxsolve.capture.tape import NUMBER, Tape, node_name
 from fxsolve.errors import CaptureError
 from fxsolve.ir.meta import META, device_of, empty_like_spec, on_meta
 from fxsolve.ops.access import Placed
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.dispatch import LightMode
 from fxsolve.torch_compat.operators import OpOverload, schema_of
 from fxsolve.torch_compat.trees import pytree
@@ -63,7 +63,7 @@ class Rewriter(LightMode, Tape):
             return args[0]
         if self._is_step(func):
             return self._write_step(func, args, kwargs)
-        result = scattered(args[0]) if fact_of(func, FACTS).access == Placed() else func(*args, **on_meta(kwargs))
+        result = scattered(args[0]) if access_of(func) == Placed() else func(*args, **on_meta(kwargs))
         # The program's own views stay, even equal ones: each step of a loop makes its own. So do single ones, which
         # the first step would otherwise make for all.
         is_again = func.is_view and func is not self.step.target and isinstance(result, (list, tuple))

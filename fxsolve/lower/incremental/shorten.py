@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, fx
 
 from fxsolve.ops.access import Attention
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.solvers.incremental import Input, Stage
 from fxsolve.torch_compat.graphs import Graph
-from fxsolve.torch_compat.operators import OpOverload
 
 MASK = "attn_mask"
 
@@ -51,7 +50,7 @@ def shortened(stage: Stage) -> Stage:
 
 def _mask_of(call: fx.Node, inputs: dict[fx.Node, Input]) -> fx.Node | None:
     """The input that alone decides which keys a call of attention sees."""
-    if not isinstance(call.target, OpOverload) or fact_of(call.target, FACTS).access != Attention():
+    if access_of(call.target) != Attention():
         return None
     mask = call.kwargs.get(MASK)
     sources = _sources(mask) if isinstance(mask, fx.Node) else set()

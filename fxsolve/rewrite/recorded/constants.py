@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from fxsolve.capture.program import Program, attribute_of
 from fxsolve.ir.ancestors import ancestors
 from fxsolve.ops.access import Unwritten
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.rewrite.recorded.drawn import is_open
 from fxsolve.torch_compat.operators import OpOverload, once_each
 
@@ -81,4 +81,4 @@ def _is_random(target: OpOverload) -> bool:
 
 
 def _is_unwritten(target: OpOverload) -> bool:
-    return isinstance(fact_of(target, FACTS).access, Unwritten) or target.name().startswith("aten::empty")
+    return isinstance(access_of(target), Unwritten) or target.name().startswith("aten::empty")

@@ -6,9 +6,8 @@
 from torch import fx
 
 from fxsolve.ops.access import Cut, Placed
-from fxsolve.ops.facts import FACTS, fact_of, name_of
+from fxsolve.ops.facts import access_of, name_of
 from fxsolve.torch_compat.graphs import Graph
-from fxsolve.torch_compat.operators import OpOverload
 
 
 def drop_idle_writes(graph: fx.Graph) -> fx.Graph:
@@ -25,11 +24,10 @@ def drop_idle_writes(graph: fx.Graph) -> fx.Graph:
 
 def _is_idle(node: fx.Node) -> bool:
     """Whether a call is scatter(x, x[i], i)."""
-    if not isinstance(node.target, OpOverload) or not isinstance(fact_of(node.target, FACTS).access, Placed):
+    if access_of(node.target) != Placed():
         return False
     base, part, *place = node.args
-    if not isinstance(part, fx.Node) or not isinstance(part.target, OpOverload):
+    if not isinstance(part, fx.Node) or access_of(part.target) != Cut():
         return False
-    is_cut = isinstance(fact_of(part.target, FACTS).access, Cut)
-    is_inverse = name_of(node.target) == f"{name_of(part.target)}_scatter"
-    return is_cut and is_inverse and part.args[0] is base and list(part.args[1:]) == place
+    is_inverse = name_of(node.target) == f"{name_of(part.target)}_scatter"  # pyright: ignore[reportArgumentType]
+    return is_inverse and part.args[0] is base and list(part.args[1:]) == place

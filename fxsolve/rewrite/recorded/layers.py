@@ -16,7 +16,7 @@ from fxsolve.lower.decompose import parts_of
 from fxsolve.lower.trace import trace
 from fxsolve.ops.access import AttentionLayer
 from fxsolve.ops.call import bind
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -36,7 +36,7 @@ def _growing(graph: fx.Graph) -> list[fx.Node]:
     """The calls of layers by their weights, of those that are called with several sizes."""
     calls: dict[tuple[object, ...], list[fx.Node]] = defaultdict(list)
     for node in graph.nodes:
-        if isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == AttentionLayer():
+        if access_of(node.target) == AttentionLayer():
             call = bind(node.target, node.args, node.kwargs, None)
             calls[node.target, *(call[name] for name in call.arguments if "weight" in name)].append(node)
     sizes = {key: {node.all_input_nodes[0].meta["spec"].shape for node in nodes} for key, nodes in calls.items()}

@@ -14,10 +14,9 @@ from fxsolve.ir.calls import arguments, is_view
 from fxsolve.ir.strides import is_dense, order_in_memory
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Expanded, Permuted, Reshaped, SameEntries
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.rewrite.recorded.strided import index_strided
 from fxsolve.torch_compat.graphs import Graph
-from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 _READERS = frozenset({aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default})
@@ -116,8 +115,7 @@ def _began_its_memory(node: fx.Node, roles: Mapping[str, Role]) -> bool:
 
 def _begins_as_its_base(node: fx.Node) -> bool:
     """Whether a value is a view of all that its argument holds."""
-    is_whole = isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access in _WHOLE
-    return is_whole and is_view(node)
+    return access_of(node.target) in _WHOLE and is_view(node)
 
 
 _WHOLE = (SameEntries(), Permuted(), Reshaped(), Expanded())

@@ -18,7 +18,7 @@ from fxsolve.capture.program import Program
 from fxsolve.ir.builder import add_call
 from fxsolve.ops.access import Chosen, Copied, Put, Scattered
 from fxsolve.ops.call import Call, bind
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.ops.origins import origins
 from fxsolve.rewrite.recorded.constants import Constants
 from fxsolve.torch_compat.graphs import Graph
@@ -84,10 +84,9 @@ def write_entries(graph: fx.Graph, program: Program) -> EntriesWritten:
 
 def _move_of(node: fx.Node, constants: Constants) -> Call | None:
     """The call, if it only moves entries of tensors of one type, to places that are constant."""
-    if not isinstance(node.target, OpOverload) or node in constants:
+    if node in constants or not isinstance(access_of(node.target), (Chosen, Copied, Scattered, Put)):
         return None
-    if not isinstance(fact_of(node.target, FACTS).access, (Chosen, Copied, Scattered, Put)):
-        return None
+    assert isinstance(node.target, OpOverload)
     call = bind(node.target, node.args, node.kwargs, node.meta["spec"])
     moved, others = _moved(call), _others(call)
     is_alike = len(moved) > 1 and all(one.meta["spec"].dtype == call.example.dtype for one in moved)

@@ -21,7 +21,7 @@ from fxsolve.ir.calls import arguments, is_join, join_dim
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import ConstantFill, Made
 from fxsolve.ops.call import bind
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -196,10 +196,9 @@ def _run(source: fx.Node, start: int, width: int) -> _Stretch:
 
 def filled_with(node: fx.Node) -> object:
     """The number in all entries of a tensor that is filled with one, None for others."""
-    if not isinstance(node.target, OpOverload) or not isinstance(
-        fact_of(node.target, FACTS).access, (ConstantFill, Made)
-    ):
+    if not isinstance(access_of(node.target), (ConstantFill, Made)):
         return None
+    assert isinstance(node.target, OpOverload)
     call = bind(node.target, node.args, node.kwargs, None)
     known = {"zeros": 0, "ones": 1, "full": call["fill_value"]}
     return next((number for name, number in known.items() if name in call.name), None)

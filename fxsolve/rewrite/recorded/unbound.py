@@ -20,7 +20,7 @@ from fxsolve.ir.calls import arguments
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Permuted
 from fxsolve.ops.call import bind, order_of
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.operators import OpOverload
 
@@ -95,7 +95,7 @@ def _turn(entry: _UnboundEntry) -> _UnboundEntry:
 
 
 def _is_turn(node: fx.Node) -> bool:
-    return isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access == Permuted()
+    return access_of(node.target) == Permuted()
 
 
 def _order(turn: fx.Node) -> tuple[int, ...]:

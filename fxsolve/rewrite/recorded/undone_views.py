@@ -11,9 +11,8 @@ from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import is_view
 from fxsolve.ir.strides import is_contiguous
 from fxsolve.ops.access import Permuted, Reshaped
-from fxsolve.ops.facts import FACTS, fact_of
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.graphs import Graph
-from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
 
@@ -51,8 +50,7 @@ def _undone(node: fx.Node) -> fx.Node | None:
 
 def _is_whole_view(node: fx.Node) -> bool:
     """Whether a call looks at all entries of a tensor, in the same order or turned."""
-    is_whole = isinstance(node.target, OpOverload) and fact_of(node.target, FACTS).access in (Permuted(), Reshaped())
-    return is_whole and is_view(node)
+    return access_of(node.target) in (Permuted(), Reshaped()) and is_view(node)
 
 
 def _has_row(tensor: fx.Node) -> bool:
