@@ -123,6 +123,14 @@ class MethodNode(ABC):
         return _method_text((self,))
 
 
+class WholeMethod(MethodNode):
+    """A method of all steps of a repeat."""
+
+    @property
+    def takes_all(self) -> bool:
+        return True
+
+
 class Iterative(MethodNode):
     """A method that sweeps until `stop`, or until the test of the states' dtype where it is None."""
 

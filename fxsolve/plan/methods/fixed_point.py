@@ -9,7 +9,7 @@ from fxsolve.ir.reads import is_autonomous
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.arguments import Values, step_arguments
 from fxsolve.lower.lower import step_loop
-from fxsolve.plan.method import MethodNode, Part, Steps
+from fxsolve.plan.method import Part, Steps, WholeMethod
 from fxsolve.plan.proofs import SAME_MAP, Requirement
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.solvers.fixed_point import fixed_point
@@ -17,7 +17,7 @@ from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class FixedPoint(MethodNode):
+class FixedPoint(WholeMethod):
     """x <- f(x), in order, at most T times: behind a step that changes no bit, each later one would change none.
 
     The result is that of all T steps, bit for bit.
@@ -28,10 +28,6 @@ class FixedPoint(MethodNode):
     in_order: ClassVar[bool] = True
 
     child: Steps
-
-    @property
-    def takes_all(self) -> bool:
-        return True
 
     def check(self, repeat: Repeat) -> None:
         if not is_autonomous(repeat):

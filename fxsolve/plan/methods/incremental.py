@@ -14,7 +14,7 @@ from fxsolve.lower.incremental.shorten import shortened
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Candidate
-from fxsolve.plan.method import Iterative, Option, Part, Steps, whole
+from fxsolve.plan.method import Iterative, Option, Part, Steps, WholeMethod, whole
 from fxsolve.plan.methods.jacobi import SWEEP_BYTES
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import run_parts
@@ -35,7 +35,7 @@ SMALLEST_WINDOW = 16
 
 
 @dataclass(frozen=True)
-class Incremental(Iterative, Priced):
+class Incremental(Iterative, WholeMethod, Priced):
     """Each entry of each value of a step once, in a step from which on it is final, and before anything reads it.
 
     The T steps together are one evaluation of the model, where each step in order is one. Sweeps S <- F(S) follow until
@@ -56,10 +56,6 @@ class Incremental(Iterative, Priced):
     window: int | None = None
     unroll: int | None = None
     program: StepProgram | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def takes_all(self) -> bool:
-        return True
 
     @property
     def remark(self) -> str:

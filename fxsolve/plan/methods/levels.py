@@ -8,7 +8,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.depth import dependency_depth, longest_chain
-from fxsolve.plan.method import MethodNode, Option, Part, Steps
+from fxsolve.plan.method import MethodNode, Option, Part, Steps, WholeMethod
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.solvers.levels import levels
@@ -16,7 +16,7 @@ from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class Levels(MethodNode):
+class Levels(WholeMethod):
     """As many sweeps as the longest chain of steps that read one another, without any test.
 
     S <- F(S), `depth` times; without a `depth`, as often as the reads alone allow chains to be long.
@@ -30,10 +30,6 @@ class Levels(MethodNode):
 
     child: Steps
     depth: int | None = None
-
-    @property
-    def takes_all(self) -> bool:
-        return True
 
     def check(self, repeat: Repeat) -> None:
         if self.depth is not None and self.depth < 1:

@@ -8,7 +8,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.jacobians import SCAN_SECONDS, LinearWindow, count_steps, open_linear
-from fxsolve.plan.method import MethodNode, Part, Steps, whole
+from fxsolve.plan.method import Part, Steps, WholeMethod, whole
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import AFFINE, CAUSAL, LINEAR, STATE, Requirement
@@ -22,7 +22,7 @@ from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class Scan(MethodNode, Priced):
+class Scan(WholeMethod, Priced):
     """Solve an affine recurrence s_t = A_t s_{t-1} + b_t at once by a scan over its maps, A_t (n, n).
 
     Blelloch, "Prefix sums and their applications", 1990. Exact up to rounding, so no form of it is exact to the bit.
@@ -33,10 +33,6 @@ class Scan(MethodNode, Priced):
     by_name: ClassVar[bool] = True
 
     child: Steps
-
-    @property
-    def takes_all(self) -> bool:
-        return True
 
     @property
     def is_loose(self) -> bool:

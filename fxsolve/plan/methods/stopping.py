@@ -8,7 +8,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Repeat
 from fxsolve.lower.ahead import ahead_graph, no_look_ahead, outputs_kept, own_ops
 from fxsolve.lower.stopping import stopping
-from fxsolve.plan.method import MethodNode, Option, Part, Steps
+from fxsolve.plan.method import Option, Part, Steps, WholeMethod
 from fxsolve.plan.priced import Refined
 from fxsolve.plan.proofs import STOPS, Proofs, Requirement
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
@@ -19,7 +19,7 @@ from fxsolve.solvers.stop import Stop
 
 
 @dataclass(frozen=True)
-class While(MethodNode, Refined):
+class While(WholeMethod, Refined):
     """x <- f(x) until c(x) is the value that stops the loop; at most `child.stop` steps of it were recorded.
 
     The number of steps is that of the program, and so are the values, bit for bit. `ahead` steps are one compiled call
@@ -34,10 +34,6 @@ class While(MethodNode, Refined):
 
     child: Steps
     ahead: int = 1
-
-    @property
-    def takes_all(self) -> bool:
-        return True
 
     @property
     def over(self) -> str:

@@ -10,7 +10,7 @@ from fxsolve.errors import PartitionError, ScheduleError
 from fxsolve.ir.spec import Block, Equation, Repeat
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
-from fxsolve.plan.method import MethodNode, Part, Steps, whole
+from fxsolve.plan.method import Part, Steps, WholeMethod, whole
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
@@ -26,7 +26,7 @@ _MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
-class Sum(MethodNode, Priced):
+class Sum(WholeMethod, Priced):
     """acc_T = acc_0 + sum over t of v_t: all terms in one sweep, and one sum or one matrix product of them.
 
     Integers are exact; other sums differ by the rounding of additions in another order.
@@ -36,10 +36,6 @@ class Sum(MethodNode, Priced):
     requires: ClassVar[tuple[Requirement, ...]] = (TERMS,)
 
     child: Steps
-
-    @property
-    def takes_all(self) -> bool:
-        return True
 
     def check(self, repeat: Repeat) -> None:
         if not is_sum(repeat):
