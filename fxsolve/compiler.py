@@ -15,14 +15,7 @@ from fxsolve.runtime.compiled import Compiled, CompiledFunction, CompiledModule,
 from fxsolve.runtime.declaration import read_shapes
 from fxsolve.runtime.entries import Options
 from fxsolve.runtime.usable import check_inputs, check_names, check_program, read_schedule
-from fxsolve.stages import (
-    as_stop,
-    check_backend,
-    check_max_entries,
-    check_mode,
-    check_on_left_alone,
-    check_verify,
-)
+from fxsolve.stages import BACKENDS, MODES, ON_LEFT_ALONE, as_stop, check_choice, check_max_entries, check_verify
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -155,12 +148,12 @@ def _compile(program: Any, example_inputs: tuple[Any, ...] | None, options: Opti
 
 def check_options(options: Options) -> Options:
     """`options` as they are; `InputError` for one that cannot be used."""
-    check_backend(options.backend)
+    check_choice("backend", options.backend, BACKENDS)
     as_stop(options.tolerance)
     check_verify(options.verify)
     check_max_entries(options.max_entries)
-    check_mode(options.mode)
-    check_on_left_alone(options.on_left_alone)
+    check_choice("mode", options.mode, MODES)
+    check_choice("on_left_alone", options.on_left_alone, ON_LEFT_ALONE)
     return options
 
 

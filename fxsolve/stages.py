@@ -87,7 +87,7 @@ def schedule_system(
     An automatic choice measures on `values`, one for each of the inputs of the system. `constants` are those that are
     the same in every run, by name: masks among them prove the order in which a buffer is read.
     """
-    check_backend(backend)
+    check_choice("backend", backend, BACKENDS)
     stop = as_stop(tolerance)
     known = known_values(system, constants or {}, facts) if any(map(reads_buffer, system.repeats)) else {}
     if text != "auto":
@@ -146,22 +146,10 @@ def check_max_entries(count: int) -> None:
         raise InputError(f"max_entries is {count!r}; it must be 1 or more")
 
 
-def check_mode(mode: str) -> None:
-    """Raise `InputError` for a mode that there is not."""
-    if mode not in MODES:
-        raise InputError(f"mode is {mode!r}; choose one of {', '.join(MODES)}")
-
-
-def check_backend(backend: str) -> None:
-    """Raise `InputError` for a backend that there is not."""
-    if backend not in BACKENDS:
-        raise InputError(f"backend is {backend!r}; choose one of {', '.join(BACKENDS)}")
-
-
-def check_on_left_alone(answer: str) -> None:
-    """Raise `InputError` for what cannot be done where a program is left alone."""
-    if answer not in ON_LEFT_ALONE:
-        raise InputError(f"on_left_alone is {answer!r}; choose one of {', '.join(ON_LEFT_ALONE)}")
+def check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise `InputError` for the value of an option that is none of its choices."""
+    if value not in choices:
+        raise InputError(f"{option} is {value!r}; choose one of {', '.join(choices)}")
 
 
 @dataclass

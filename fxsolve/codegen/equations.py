@@ -40,30 +40,26 @@ def emit_equations(emission: ProgramEmission, system: System, plan: Plan, before
     blocks = {one.name: one for one in system.equations if isinstance(one, Block)}
     started = False
     for item, parts in _by_equation(plan.schedule):
-        if isinstance(item, BlockMethod):
-            if not started:
-                before_loops()
+        solved = item if isinstance(item, BlockMethod) else equations.get(item)
+        if isinstance(solved, Block):
+            emission.inline(solved)
+        elif solved is not None and not started:
+            before_loops()
             started = True
-            emit_blocks(emission, item, blocks, plan.stop)
-            continue
-        equation = equations.get(item)
-        if isinstance(equation, Repeat):
-            if not started:
-                before_loops()
-            started = True
-            lower(equation, parts, plan.stop).emit(emission)
-            stacks = (write.name for write in equation.writes if isinstance(write, AllSteps) and not equation.until)
-            emission.lengths.update(dict.fromkeys(stacks, equation.length))
-        elif isinstance(equation, Block):
-            emission.inline(equation)
+        if isinstance(solved, BlockMethod):
+            emit_blocks(emission, solved, blocks, plan.stop)
+        elif isinstance(solved, Repeat):
+            lower(solved, parts, plan.stop).emit(emission)
+            stacks = (write.name for write in solved.writes if isinstance(write, AllSteps) and not solved.until)
+            emission.lengths.update(dict.fromkeys(stacks, solved.length))
 
 
-def module_of_system(system: System, plan: Plan, name: str = "System") -> fx.GraphModule:
+def module_of_system(system: System, plan: Plan) -> fx.GraphModule:
     """The module of a system: its inputs, in their order, -> its outputs."""
     emission = ProgramEmission()
     emission.open_values(system.inputs)
     emit_equations(emission, system, plan, lambda: None)
-    return emission.finish(system.outputs, name)
+    return emission.finish(system.outputs, "System")
 
 
 def _by_equation(schedule: Schedule) -> Iterator[tuple[str | BlockMethod, list[Part]]]:

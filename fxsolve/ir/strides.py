@@ -1,5 +1,7 @@
 """How a tensor lies in memory, from its spec."""
 
+from typing import Any
+
 import torch
 
 from fxsolve.ir.tensor_spec import TensorSpec
@@ -20,12 +22,17 @@ def order_in_memory(spec: TensorSpec) -> list[int]:
     return sorted(range(len(spec.shape)), key=lambda dim: (-spec.stride[dim], dim))
 
 
-def is_dense(spec: TensorSpec) -> bool:
-    """Whether the entries lie without gaps, its dimensions in any order."""
-    order = order_in_memory(spec)
-    return is_contiguous(
-        spec._replace(shape=tuple(spec.shape[k] for k in order), stride=tuple(spec.stride[k] for k in order))
-    )
+def is_dense(spec: Any) -> bool:
+    """Whether a single tensor's entries fill its memory without gaps, in any order of the dimensions."""
+    if not isinstance(spec, TensorSpec):
+        return False
+    sizes = sorted((stride, size) for stride, size in zip(spec.stride, spec.shape, strict=True) if size != 1)
+    expected = 1
+    for stride, size in sizes:
+        if stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def lies_as(one: TensorSpec, other: TensorSpec) -> bool:

@@ -59,10 +59,6 @@ def results_of(repeat: Repeat) -> dict[str, int]:
     return positions
 
 
-def _counts(repeat: Repeat) -> tuple[tuple[int, int], ...]:
-    return tuple((write.first, write.each) for write in repeat.writes if isinstance(write, Count))
-
-
 def counts_of(repeat: Repeat) -> tuple[tuple[int, int], ...]:
     """(first, each) of the counts that a repeat writes."""
     return tuple((write.first, write.each) for write in repeat.writes if isinstance(write, Count))

@@ -1,12 +1,11 @@
 """Nodes and passes of autograd."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch.autograd.graph import Node, get_gradient_edge
 
-from fxsolve.torch_compat.checks import caller, getter, lookup, relied_on
+from fxsolve.torch_compat.checks import caller, lookup, relied_on
 
 with relied_on():
     from torch._C import _current_autograd_node as current_node
@@ -23,8 +22,6 @@ with torch.inference_mode(False):
 # Nodes are numbered in the order in which the forward passes of a thread make them.
 next_number: Callable[[], int] = _get_sequence_nr
 number_of: Callable[[Node], int] = caller(_NODE, "_sequence_nr")
-# The class of the nodes that a custom function makes.
-node_class_of: Callable[[type[torch.autograd.Function]], type[Any]] = getter(torch.autograd.Function, "_backward_cls")
 # Of a function: in a backward pass, call it when that is over.
 at_end_of_backward: Callable[[Callable[[], object]], None] = lookup(
     lookup(Variable, "_execution_engine"), "queue_callback"

@@ -14,8 +14,8 @@ from torch._ops import OpOverload
 from fxsolve.capture.capture import capture
 from fxsolve.capture.functional import functionalize
 from fxsolve.capture.functional.entry_writes import form_without_write
-from fxsolve.capture.functional.meta import is_dense
 from fxsolve.capture.verify import verify_program
+from fxsolve.ir.strides import is_dense
 
 Layout = Callable[[Callable[..., Tensor]], Tensor]
 

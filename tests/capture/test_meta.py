@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fxsolve.capture.functional import meta
+from fxsolve.ir.strides import is_dense
 from fxsolve.ir.tensor_spec import spec_of
 from tests.ir.layouts import layouts
 
@@ -16,9 +17,9 @@ aten = torch.ops.aten
 @settings(deadline=None)
 @given(layouts())
 def test_a_spec_is_dense_where_torch_says_so_of_its_tensor(x: Tensor) -> None:
-    assert meta.is_dense(spec_of(x)) == aten.is_non_overlapping_and_dense.default(x)
-    assert not meta.is_dense((spec_of(x),))
-    assert not meta.is_dense(None)
+    assert is_dense(spec_of(x)) == aten.is_non_overlapping_and_dense.default(x)
+    assert not is_dense((spec_of(x),))
+    assert not is_dense(None)
 
 
 @settings(deadline=None)
@@ -39,7 +40,7 @@ def test_a_value_stands_for_its_copy_where_that_fills_memory_as_it_does(x: Tenso
         copy = aten.copy.default(x, value)
         assert torch.equal(copy, value)
         assert copy.dtype == value.dtype
-        if meta.is_dense(spec_of(x)):
+        if is_dense(spec_of(x)):
             assert copy.stride() == value.stride()
         else:  # no layout to keep
             assert value.stride() == x.stride() or value.is_contiguous()

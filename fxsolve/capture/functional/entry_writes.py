@@ -11,7 +11,7 @@ from operator import mul
 import torch
 from torch import fx
 
-from fxsolve.capture.functional.meta import is_dense
+from fxsolve.ir.strides import is_dense
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.torch_compat.operators import OpOverload, once_each, operator_name_of, overload_name_of, schema_of
 

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from fxsolve.capture.functional.meta import is_dense, replaces, scattered
+from fxsolve.capture.functional.meta import replaces, scattered
 from fxsolve.capture.raw_calls import is_detached
 from fxsolve.capture.tape import NUMBER, Tape, node_name
 from fxsolve.errors import CaptureError
 from fxsolve.ir.meta import META, device_of, empty_like_spec, on_meta
+from fxsolve.ir.strides import is_dense
 from fxsolve.ops.access import Placed
 from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.dispatch import LightMode
