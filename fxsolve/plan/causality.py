@@ -19,13 +19,18 @@ from fxsolve.structure.levels import depth_of_prefixes
 class Causality:
     """Whether the steps of a repeat may be swept: `found` for the report, and what forbids it, if anything does.
 
-    `found` is "proved", "not shown: REASON", or empty where no buffer is read whole or nothing could be asked; `depth`
-    bounds the longest chain of steps that read one another where it is proved.
+    `found` is "proved", "not shown: REASON", or empty where no buffer is read whole or nothing could be asked. Where it
+    is proved, `latest` are the latest steps that each step may depend on.
     """
 
     found: str = ""
     obstacle: str | None = None
-    depth: int | None = None
+    latest: tuple[int, ...] = ()
+
+    @property
+    def depth(self) -> int | None:
+        """A bound of the longest chain of steps that read one another, where it is proved."""
+        return depth_of_prefixes(self.latest) if self.latest else None
 
 
 def judge(repeat: Repeat, structural: Known, facts: Facts = FACTS) -> Causality:
@@ -44,7 +49,7 @@ def judge(repeat: Repeat, structural: Known, facts: Facts = FACTS) -> Causality:
         if cause := blame(repeat, sweep, structural, step, facts):
             leak = f"{leak}, through {cause}"
         return Causality(f"not shown: {leak}", f"causality not shown: {leak}")
-    return Causality("proved", depth=depth_of_prefixes(latest))
+    return Causality("proved", latest=tuple(latest))
 
 
 def reads_buffer(repeat: Repeat) -> bool:

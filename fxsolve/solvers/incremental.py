@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fxsolve.solvers.equations import batches_between
@@ -13,6 +12,7 @@ from fxsolve.solvers.iterate import Method, State, Verdict, changed_by_rounding
 from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.ranges import profiled
+from fxsolve.solvers.step_order import StepOrder
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -56,13 +56,15 @@ class Stage(nn.Module):
 class StepProgram(nn.Module):
     """start(...) -> (outputs..., kept...) is the first step, which makes room for what is kept; stages are the others.
 
-    `memory` is what is kept, in bytes; `whole` are the ops that are computed whole in every step.
+    A step of the program is a run of the `order`. `memory` is what is kept, in bytes; `whole` are the ops that are
+    computed whole in every step.
     """
 
     def __init__(
         self,
         start: Stage,
         stages: Sequence[Stage],
+        order: StepOrder,
         outputs: tuple[int, ...],
         memory: int,
         whole: tuple[str, ...],
@@ -70,6 +72,7 @@ class StepProgram(nn.Module):
         super().__init__()
         self.start = start
         self.stages = nn.ModuleList(stages)
+        self.order = order
         self.outputs = outputs
         self.memory = memory
         self.whole = whole
@@ -83,7 +86,7 @@ class StepProgram(nn.Module):
     def with_stages(self, change: Callable[[Stage], Stage]) -> "StepProgram":
         """The same with all stages but the first changed."""
         stages = [change(one) for one in self._stages()]
-        return StepProgram(self.start, stages, self.outputs, self.memory, self.whole)
+        return StepProgram(self.start, stages, self.order, self.outputs, self.memory, self.whole)
 
     def count_ops(self) -> int:
         """The calls of all stages."""
@@ -144,15 +147,15 @@ class CheckedOnce(Method):
 
 def compute_once(program: StepProgram, window: Window) -> Unknowns:
     """The outputs of all steps of a loop that steps read from one another, (T, ...), by number."""
-    loop = window.loop
+    loop, order = window.loop, program.order
     states = [deque(head.unbind(0), maxlen=len(head)) for head in window.frontier.heads]
     buffers = [buffer.clone() for buffer in window.frontier.buffers]
-    arriving = [item.unbind(0) for item in window.per_step]
-    runs = [_Run(stage, window.length) for stage in program.stages]
+    arriving = [order.arriving(item) for item in window.per_step]
+    runs = [_Run(stage, len(order.runs)) for stage in program.stages]
     start = _Run(program.start, 1)
     kept: list[Tensor] = []
     rows: list[tuple[Tensor, ...]] = []
-    for t in range(window.length):
+    for t in range(len(order.runs)):
         given = (*(state[0] for state in states), *buffers, *(item[t] for item in arriving), *window.given.shared)
         if t == 0:
             made = start(t, kept, given)
@@ -162,10 +165,10 @@ def compute_once(program: StepProgram, window: Window) -> Unknowns:
             rows.append([run(t, kept, given) for run in runs][-1])
         found = dict(zip(program.outputs, rows[-1], strict=True))
         for buffer, spec in zip(buffers, loop.buffer_specs, strict=True):
-            buffer.select(spec.dim, spec.index[t]).copy_(found[spec.output])
+            order.write(buffer, spec, t, found[spec.output])
         for state, lag in zip(states, loop.lags, strict=True):
             state.append(found[lag.output])
-    return dict(zip(program.outputs, map(torch.stack, zip(*rows, strict=True)), strict=True))
+    return dict(zip(program.outputs, map(order.stacked, zip(*rows, strict=True)), strict=True))
 
 
 class _Run:

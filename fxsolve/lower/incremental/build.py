@@ -19,22 +19,25 @@ from fxsolve.lower.incremental.step import step_graph
 from fxsolve.lower.incremental.timing import Deadlines, in_stages
 from fxsolve.lower.incremental.values import StepFacts
 from fxsolve.solvers.incremental import StepProgram
+from fxsolve.solvers.step_order import OneByOne, StepOrder
 
 
-def incremental_program(repeat: Repeat, structural: final.Structural) -> StepProgram:
+def incremental_program(repeat: Repeat, structural: final.Structural, order: StepOrder | None = None) -> StepProgram:
     """The stages of the steps of a repeat; `structural` is what is the same in every run, for the zeros of masks.
+
+    Without an `order` they are computed one by one.
 
     Raises `PartitionError` where a step cannot be traced.
     """
-    step = step_graph(repeat)
-    labels = final.final_labels(repeat, step, structural)
-    regions = find_regions(step, labels, needed_entries(step, labels), repeat.length)
+    order = order or OneByOne(repeat.length)
+    step = step_graph(repeat, order.together)
+    labels = final.final_labels(repeat, step, structural, order)
+    regions = find_regions(step, labels, needed_entries(step, labels), len(order.runs))
     facts = StepFacts(RULES, MovedFrom(labels), regions, device_of(repeat))
     placeholders = step.graph.find_nodes(op="placeholder")
-    order = read_order(repeat.reads)
-    given = [placeholders[j] for j in order]
+    given = [placeholders[j] for j in read_order(repeat.reads)]
     with torch.no_grad():
-        first, works = _plan(repeat, step, regions, facts, given)
+        first, works = _plan(repeat, step, len(order.runs), regions, facts, given)
         seen = [look(work, facts, given) for work in works]
         taken = {node for values, _ in seen for node, _ in values.taken}
         kept = [node for node in regions if node in taken]
@@ -42,7 +45,7 @@ def incremental_program(repeat: Repeat, structural: final.Structural) -> StepPro
         stages = [write_stage(work, asked, facts, given, kept) for work, (_, asked) in pairs]
         start = write_start(first, look(first, facts, given)[1], facts, given, kept)
     memory = sum(node.meta["val"].numel() * node.meta["val"].element_size() for node in kept)
-    return StepProgram(start, stages, tuple(_carried(repeat, step)), memory, tuple(sorted(facts.whole_ops)))
+    return StepProgram(start, stages, order, tuple(_carried(repeat, step)), memory, tuple(sorted(facts.whole_ops)))
 
 
 def _carried(repeat: Repeat, step: fx.GraphModule) -> dict[int, fx.Node]:
@@ -54,7 +57,12 @@ def _carried(repeat: Repeat, step: fx.GraphModule) -> dict[int, fx.Node]:
 
 
 def _plan(
-    repeat: Repeat, step: fx.GraphModule, regions: dict[fx.Node, Region], facts: StepFacts, given: Sequence[fx.Node]
+    repeat: Repeat,
+    step: fx.GraphModule,
+    runs: int,
+    regions: dict[fx.Node, Region],
+    facts: StepFacts,
+    given: Sequence[fx.Node],
 ) -> tuple[Work, list[Work]]:
     """What the first step computes, and each other one; deadlines go from each node to those that it reads.
 
@@ -62,7 +70,7 @@ def _plan(
     """
     deadlines = {node: Deadlines(region) for node, region in regions.items()}
     outputs = tuple(_carried(repeat, step).values())
-    works: dict[fx.Node | None, Work] = {None: Work(tuple(range(1, repeat.length)), {}, outputs)}
+    works: dict[fx.Node | None, Work] = {None: Work(tuple(range(1, runs)), {}, outputs)}
     read: dict[fx.Node | None, set[fx.Node]] = {None: _note(works[None], deadlines, facts, given)}
     _note(Work(FIRST, {}, outputs), deadlines, facts, given)
     begun: dict[fx.Node, Places] = {}

@@ -19,6 +19,7 @@ from fxsolve.ops.call import Call
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries, unknown
 from fxsolve.ops.interpret import Domain, Interpreter
+from fxsolve.solvers.step_order import StepOrder
 from fxsolve.torch_compat.trees import pytree
 
 _MOST_ENTRIES = 2**24  # of a value that is known, over all steps
@@ -82,36 +83,38 @@ def _each_step(call: Call, length: int) -> Any:
     return tuple(PerStep(tuple(column)) for column in zip(*results, strict=True))
 
 
-def final_labels(repeat: Repeat, step: fx.GraphModule, known: Structural) -> dict[fx.Node, Any]:
+def final_labels(repeat: Repeat, step: fx.GraphModule, known: Structural, order: StepOrder) -> dict[fx.Node, Any]:
     """For each node of a step its labels: an `Entries`, a `PerStep`, an ordinary tensor, or a tuple of these.
 
-    Label s means final behind step s, `NEVER` before the first one, and T not at all.
+    Steps are runs of the `order`. Label s means final behind step s, `NEVER` before the first one, and T not at all.
     """
-    nodes = step.graph.find_nodes(op="placeholder")
-    inputs = [_label(repeat, read, node.meta["val"], known) for read, node in zip(repeat.reads, nodes, strict=True)]
+    pairs = zip(repeat.reads, step.graph.find_nodes(op="placeholder"), strict=True)
+    inputs = [_label(repeat, read, node.meta["val"], known, order) for read, node in pairs]
     interpreter = Interpreter(step, Finality(), garbage_collect_values=False)
     with torch.no_grad():
         interpreter.run(*inputs)
     return {node: interpreter.env[node] for node in step.graph.nodes if node.op != "output"}
 
 
-def _label(repeat: Repeat, read: Read, example: Tensor, known: Structural) -> Any:
+def _label(repeat: Repeat, read: Read, example: Tensor, known: Structural, order: StepOrder) -> Any:
     device = device_of(repeat)
     match read:
         case Prefix(_, _, dim, index):
             labels = torch.full(example.shape, NEVER, device=device)
-            steps = torch.arange(len(index), device=device).view([-1 if k == dim else 1 for k in range(labels.dim())])
+            steps = torch.tensor(order.run_of_each(), device=device).view(
+                [-1 if k == dim else 1 for k in range(labels.dim())]
+            )
             wide = [len(index) if k == dim else size for k, size in enumerate(labels.shape)]
             return entries(labels.index_copy(dim, torch.tensor(index, device=device), steps.expand(wide)))
         case Invariant(source):
             return known[source] if source in known else unknown(example.shape, device=device)
         case Table():
-            return PerStep(table_tensor(read, device).unbind())
+            return PerStep(order.arriving(table_tensor(read, device)))
         case Slices(source, dim, index) if isinstance(known.get(source), Tensor):
-            return PerStep(tuple(_tensor(known, source).select(dim, place) for place in index))
+            return PerStep(order.arriving(_tensor(known, source).movedim(dim, 0)[list(index)]))
         case Stacked(sources) if all(isinstance(known.get(source), Tensor) for source in sources):
-            return PerStep(tuple(_tensor(known, source) for source in sources))
-    return unknown(example.shape, repeat.length, device)
+            return PerStep(order.arriving(torch.stack([_tensor(known, source) for source in sources])))
+    return unknown(example.shape, len(order.runs), device)
 
 
 def _tensor(known: Structural, name: str) -> Tensor:

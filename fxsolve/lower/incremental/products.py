@@ -28,7 +28,8 @@ def product(values: StepValues, call: Call, places: Places, _: int | None) -> Te
     if rank == 2 and (a.dim(), b.dim()) == (3, 2):
         return _rows(values, call, places, a.squeeze(1), b).unsqueeze(1)
     if rank == 2 and (a.dim(), b.dim()) == (2, 3):
-        found = torch.mm(a, b.squeeze(-1).t()).t().unsqueeze(-1)
+        # Of few columns BLAS is several times faster when they come as rows, in front of samples that lie side by side.
+        found = torch.mm(b.squeeze(-1), a.t()).unsqueeze(-1)
     else:
         found = torch.matmul(a, b)
     return found + broadcast(values, call[fact.added], places, shape) if fact.added else found

@@ -91,14 +91,17 @@ def layer_norm(values: StepValues, call: Call, places: Places, part: int | None)
 
 
 def batch_norm(values: StepValues, call: Call, places: Places, part: int | None) -> Tensor | None:
-    """A factor and a term for each channel, if not in training."""
-    if part != 0 or 1 in places.dims or call["training"]:
+    """A factor and a term for each channel, if not in training; places of channels are channels of their own."""
+    if part != 0 or call["training"]:
         return None
     found = values.at(call["input"], places)
     names = [one for one in call.arguments if one != "input" and isinstance(call[one], fx.Node)]
-    given = {name: values.whole(call[name]) for name in names}
-    result = call.run({"input": found.flatten(0, 1), **given})
-    return result[0].unflatten(0, found.shape[:2])
+    if 1 not in places.dims:
+        given = {name: values.whole(call[name]) for name in names}
+        return call.run({"input": found.flatten(0, 1), **given})[0].unflatten(0, found.shape[:2])
+    channels = project(places, call.first.meta["val"].shape, {1: 0}, call.first.meta["val"].shape[1:2])
+    given = {name: values.at(call[name], channels).flatten() for name in names}
+    return call.run({"input": found.squeeze(2).movedim(0, 1), **given})[0].movedim(1, 0).unsqueeze(2)
 
 
 def look_up(values: StepValues, call: Call, places: Places, _: int | None) -> Tensor | None:

@@ -1,22 +1,32 @@
-"""One step of a repeat as a graph of ATen calls on tensors, numbers that change with the step among them."""
+"""One step of a repeat, or all steps of a level, as a graph of ATen calls on tensors.
+
+Numbers that change with the step are tensors too.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.ir.spec import Read, Repeat, Table
-from fxsolve.ir.tables import device_of, table_tensor
-from fxsolve.lower.batch import tensor_body
+from fxsolve.ir.reads import read_order
+from fxsolve.ir.spec import Invariant, Prefix, Read, Repeat, Table
+from fxsolve.lower.batch import batch, example, tensor_body
 from fxsolve.lower.trace import trace
 from fxsolve.torch_compat.batches import FakeTensorMode
 
 
-def step_graph(repeat: Repeat) -> fx.GraphModule:
-    """The body with `meta["val"]` on every node; placeholder j takes reads[j]. PartitionError without such a form."""
-    body = tensor_body(repeat)
+def step_graph(repeat: Repeat, together: int | None = None) -> fx.GraphModule:
+    """The body with `meta["val"]` on every node; placeholder j takes reads[j]. PartitionError without such a form.
+
+    That of so many steps `together` takes what is of one step, and makes everything, along a new first dimension.
+    """
+    body = tensor_body(repeat) if together is None else _swept(repeat, together)
+    sizes = () if together is None else (together,)
     placeholders = repeat.body.graph.find_nodes(op="placeholder")
     with torch.no_grad(), FakeTensorMode():
-        fakes = [_example(node, repeat, read) for node, read in zip(placeholders, repeat.reads, strict=True)]
+        pairs = zip(placeholders, repeat.reads, strict=True)
+        fakes = [_example(node, repeat, read, sizes) for node, read in pairs]
         try:
             graph = trace(body, fakes)
         except RuntimeError as error:
@@ -26,8 +36,14 @@ def step_graph(repeat: Repeat) -> fx.GraphModule:
     return graph
 
 
-def _example(node: fx.Node, repeat: Repeat, read: Read) -> Tensor:
-    if isinstance(read, Table):
-        return table_tensor(Table(read.values[:1]), device_of(repeat)).new_empty(())
+def _swept(repeat: Repeat, steps: int) -> Callable[..., tuple[Tensor, ...]]:
+    """The sweep of so many steps, which takes their reads in the order of the body."""
+    sweep, order = batch(repeat, steps), read_order(repeat.reads)
+    return lambda *reads: sweep(*(reads[j] for j in order))
+
+
+def _example(node: fx.Node, repeat: Repeat, read: Read, sizes: tuple[int, ...]) -> Tensor:
+    if isinstance(read, Table) or (sizes and not isinstance(read, Invariant | Prefix)):
+        return example(node, repeat, read, sizes)
     spec = node.meta["spec"]
     return torch.empty_strided(spec.shape, spec.stride, dtype=spec.dtype, device=spec.device)

@@ -16,6 +16,7 @@ from fxsolve.plan.causality import reads_buffer
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Iterative, Option, Part, Steps, WholeMethod, whole
 from fxsolve.plan.methods.jacobi import SWEEP_BYTES
+from fxsolve.plan.orders import step_order
 from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import run_parts
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
@@ -29,7 +30,7 @@ from fxsolve.solvers.incremental import StepProgram, incremental
 from fxsolve.solvers.stop import Stop
 
 PLANNED_SECONDS = 20e-3  # loops shorter than this are not worth the seconds that planning takes
-STEP_SECONDS = 200e-6  # the least that a step took of any sampler measured so far
+STEP_SECONDS = 150e-6  # the least that a step, or a level of steps, took of any sampler measured so far
 MOST_GAIN = 4  # compiled stages are faster by no more
 SMALLEST_WINDOW = 16
 
@@ -41,11 +42,14 @@ class Incremental(Iterative, WholeMethod, Priced):
     The T steps together are one evaluation of the model, where each step in order is one. Sweeps S <- F(S) follow until
     `stop`, most often one; with a `window`, of the next so many steps at a time. With `unroll=1` the stages of a step
     are compiled by inductor.
+
+    Steps between which there is no chain are computed at once, in so many `levels`; one by one if these are T.
     """
 
     name: ClassVar[str] = "incremental"
     requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)
     options: ClassVar[tuple[Option, ...]] = (
+        Option("levels", lambda reader: reader.count("level")),
         Option("window", lambda reader: reader.count("step")),
         Option("unroll", lambda reader: reader.count("step")),
     )
@@ -53,6 +57,7 @@ class Incremental(Iterative, WholeMethod, Priced):
 
     child: Steps
     stop: Stop | None = None
+    levels: int | None = None
     window: int | None = None
     unroll: int | None = None
     program: StepProgram | None = field(default=None, compare=False, repr=False)
@@ -62,24 +67,31 @@ class Incremental(Iterative, WholeMethod, Priced):
         if self.program is None:
             return ""
         whole = f"; in every step whole: {', '.join(self.program.whole)}" if self.program.whole else ""
-        return f"; keeps {self.program.memory / 2**20:.3g} MiB{whole}"
+        order = self.program.order
+        levels = f"; {len(order.runs)} levels of up to {order.together} steps" if order.together else ""
+        return f"{levels}; keeps {self.program.memory / 2**20:.3g} MiB{whole}"
 
     def check(self, repeat: Repeat) -> None:
         if self.unroll not in (None, 1):
             raise ScheduleError(f"{self} has {self.unroll} steps in a compiled call; it compiles one at a time")
         if self.window is not None and self.window < 1:
             raise ScheduleError(f"{self} has a window of {self.window} steps; it needs one or more")
+        if self.levels is not None and not 1 <= self.levels <= repeat.length:
+            raise ScheduleError(f"{self} has {self.levels} levels; {repeat.name} has {repeat.length} steps")
 
     def settle(self, proofs: Proofs) -> "Incremental":
         if not reads_buffer(proofs.repeat):
             raise PartitionError("its steps read no buffer that they write, of which entries could be kept")
-        return replace(self, program=incremental_program(proofs.repeat, proofs.structural))
+        order = step_order(proofs.repeat, proofs.causality.latest, self.levels)
+        program = incremental_program(proofs.repeat, proofs.structural, order)
+        return replace(self, levels=self.levels if order.together is None else len(order.runs), program=program)
 
     @classmethod
     def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
-        least = situation.repeat.length * STEP_SECONDS
-        is_short = weighed.total * situation.solves < PLANNED_SECONDS or weighed.best < least
-        if not reads_buffer(situation.repeat) or is_short:
+        if not (latest := situation.proofs.causality.latest):
+            return []
+        least = len(step_order(situation.repeat, latest, None).runs) * STEP_SECONDS
+        if weighed.total * situation.solves < PLANNED_SECONDS or weighed.best < least:
             return []
         node = cls(whole(situation.repeat))
         try:

@@ -14,6 +14,7 @@ from fxsolve.lower.incremental.places import Places
 from fxsolve.lower.incremental.rules import RULES
 from fxsolve.lower.incremental.step import step_graph
 from fxsolve.lower.incremental.values import StepFacts, StepValues
+from fxsolve.solvers.step_order import OneByOne
 from tests.lower.incremental.steps import RealStore, sampler
 from tests.plan.test_causal_networks import CAUSAL
 from tests.samplers import SAMPLERS
@@ -55,7 +56,7 @@ def described(node: fx.Node) -> tuple[object, ...]:
 def test_at_places_stands_what_stands_there_in_the_whole(name: str, doubles: None) -> None:
     repeat, structural = sampler(*NETWORKS[name]())
     step = step_graph(repeat)
-    labels = final_labels(repeat, step, structural)
+    labels = final_labels(repeat, step, structural, OneByOne(repeat.length))
     facts = StepFacts(RULES, MovedFrom(labels), {}, torch.device("cpu"))
     given = given_to(step, labels)
     seen: set[tuple[object, ...]] = set()
