@@ -7,7 +7,7 @@ from fxsolve.ir.spec import Lag, Repeat
 from fxsolve.solvers.step_order import ByLevel, OneByOne, StepOrder
 from fxsolve.structure.levels import depth_of_prefixes, level_bounds
 
-FEW = 2  # steps in a level, in the mean: fewer gain nothing, as all levels are computed like the widest
+FEW = 0.75  # levels for each step: more gain nothing, as levels are padded to those of about their width
 WIDEST = 8  # times the mean; what would be wider is several levels
 
 
@@ -20,7 +20,7 @@ def step_order(repeat: Repeat, latest: Sequence[int], levels: int | None) -> Ste
     count = len(bounds) - 1
     if levels is not None and levels < count:
         raise PartitionError(f"{levels} levels are fewer than the {count} that its steps make up")
-    is_worth_it = count * FEW <= length if levels is None else levels < length
+    is_worth_it = count <= FEW * length if levels is None else levels < length
     return ByLevel(bounds) if is_worth_it else OneByOne(length)
 
 

@@ -162,7 +162,7 @@ def compute_once(program: StepProgram, window: Window) -> Unknowns:
             rows.append(made[: len(program.outputs)])
             kept = list(made[len(program.outputs) :])
         else:
-            rows.append([run(t, kept, given) for run in runs][-1])
+            rows.append(next(made for made in [run(t, kept, given) for run in runs][::-1] if made))
         found = dict(zip(program.outputs, rows[-1], strict=True))
         for buffer, spec in zip(buffers, loop.buffer_specs, strict=True):
             order.write(buffer, spec, t, found[spec.output])

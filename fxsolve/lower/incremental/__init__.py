@@ -8,6 +8,7 @@ the way through it:
     needed     which entries anything sees: those behind a mask may be final later, or never
     regions    the dimensions along which entries are final at different steps
     timing     when each entry is computed: late, and many at once; what is computed in the same steps is a stage
+    widths     a stage of steps that compute few places and others that compute many is several
     stage      a stage is traced twice, first to see which places and kept values it asks for, then as a graph; the
                first step is one of its own, which computes what is final before it and leaves room for all the rest
     tidy       views of views

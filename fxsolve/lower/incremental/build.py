@@ -18,6 +18,7 @@ from fxsolve.lower.incremental.stage import FIRST, Work, look, write_stage, writ
 from fxsolve.lower.incremental.step import step_graph
 from fxsolve.lower.incremental.timing import Deadlines, in_stages
 from fxsolve.lower.incremental.values import StepFacts
+from fxsolve.lower.incremental.widths import by_width
 from fxsolve.solvers.incremental import StepProgram
 from fxsolve.solvers.step_order import OneByOne, StepOrder
 
@@ -85,7 +86,7 @@ def _plan(
         if before is not None:
             begun[node] = before
             _note(Work(FIRST, {node: before}), deadlines, facts, given)
-    return Work(FIRST, dict(reversed(begun.items())), outputs), in_stages(works, read)
+    return Work(FIRST, dict(reversed(begun.items())), outputs), by_width(in_stages(works, read))
 
 
 def _note(

@@ -24,7 +24,7 @@ FIRST = (0,)  # the steps of the stage that comes first
 class Work:
     """The nodes that a stage computes, in order, each at its places; and the steps in which it runs.
 
-    The last stage makes the `results`.
+    The last stage of each step makes the `results`.
     """
 
     steps: tuple[int, ...]
