@@ -22,7 +22,11 @@ def _is_entries(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return torch.zeros(value.shape) if _is_entries(value) else value
+    return torch.zeros(value.shape, dtype=_type(value)) if _is_entries(value) else value
+
+
+def _type(value: Entries) -> torch.dtype | None:
+    return None if value.true is None else torch.bool
 
 
 def steps(*labels: Any) -> Tensor:

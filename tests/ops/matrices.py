@@ -74,6 +74,14 @@ OPS: dict[str, Op] = {
     "pad": lambda x, y, c: F.pad(x[1:, 2:], (1, 1, 0, 1), value=0.5),
     "index pairs": lambda x, y, c: x[:, [3, 1, 2, 0, 3]] + x[[0, 1, 1, 4, 4], [4, 3, 2, 1, 0]],
     "index at a value": lambda x, y, c: x[:, y.argmax(0)] + x.index_select(0, y.argmin(1)),
+    "index pairs of values": lambda x, y, c: (
+        x[torch.arange(T)[:, None], (y > 0).long()] + x[None][:, y.argmax(1), :][0]
+    ),
+    "put at pairs of values": lambda x, y, c: x.index_put([torch.arange(T)[:, None], y.sort(1)[1]], c).index_put(
+        [x.argmin(1), torch.arange(T)], y[0], accumulate=True
+    ),
+    "mask of two": lambda x, y, c: x.masked_fill(~((y > 0) & (c > 0)), 0.5) + y.masked_fill((x > 0) | (c > 0), -1e9),
+    "choice by two": lambda x, y, c: torch.where((y > 0) | (c != 0), x, y) + torch.where((c == 0) & (x > 0), c, y),
     "index of constants": lambda x, y, c: c[y.argmax(0)],
     "sort": lambda x, y, c: x.sort(1)[0],
     "layer norm": lambda x, y, c: F.layer_norm(x, (T,)),
@@ -108,6 +116,9 @@ OPS: dict[str, Op] = {
     )[0, 0],
     "attention under a mask": lambda x, y, c: F.scaled_dot_product_attention(
         x[None, None], y[None, None], x[None, None], attn_mask=(c <= 0) | torch.eye(T, dtype=torch.bool)
+    )[0, 0],
+    "attention under a mask of values": lambda x, y, c: F.scaled_dot_product_attention(
+        x[None, None], y[None, None], x[None, None], attn_mask=((c <= 0) & (y < 1)) | torch.eye(T, dtype=torch.bool)
     )[0, 0],
     "masked twice": lambda x, y, c: (x * c) @ (y * c.t()),
     "mask in a product of two": lambda x, y, c: (x * c).relu() @ y,

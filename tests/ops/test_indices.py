@@ -24,6 +24,23 @@ def test_a_place_that_is_not_known_may_be_any() -> None:
     assert torch.equal(found.latest, steps([9, 2], [9, 5]))
 
 
+def test_known_places_beside_others_keep_their_own_labels_apart() -> None:
+    rows, columns = torch.tensor([1, 0]), entries(steps(9, 0))
+    found = places.indexed(bind(aten.index.Tensor, (X, [rows, columns]), {}, torch.zeros(2)))
+    assert torch.equal(found.latest, steps(9, 2))
+    found = places.put(bind(aten.index_put.default, (X, [rows, columns], entries(steps(1, 4))), {}, torch.zeros(2, 3)))
+    assert torch.equal(found.latest, steps([4, 4, 4], [9, 9, 9]))
+
+
+def test_what_may_be_a_mask_or_stands_apart_is_left_to_others() -> None:
+    mask, rows = entries(steps(9, 0, 0)), torch.tensor([1, 0, 1])
+    with pytest.raises(NotImplementedError):
+        places.indexed(bind(aten.index.Tensor, (X, [rows, mask]), {}, torch.zeros(3)))
+    wide = entries(torch.zeros(2, 3, 4, dtype=torch.long))
+    with pytest.raises(NotImplementedError):
+        places.indexed(bind(aten.index.Tensor, (wide, [rows[:2], None, entries(steps(1, 2))]), {}, torch.zeros(2, 3)))
+
+
 def test_rows_are_looked_up_by_places_that_steps_made() -> None:
     found = places.look_up(bind(aten.embedding.default, (torch.zeros(5, 2), entries(steps(3, 1))), {}, None))
     assert torch.equal(found.latest, steps([3, 3], [1, 1]))

@@ -16,9 +16,10 @@ def attention(call: Call) -> Any:
     seen = torch.maximum(key, value)  # (..., S)
     if seen.shape[:-1] != query.shape[:-1]:  # heads that share keys
         seen = seen.amax(-2, keepdim=True).expand(*query.shape[:-1], -1)
-    hidden = _hidden(call, query.shape[-1], seen.shape[-1], query.device)
+    mask, hidden = _mask(call), _hidden(call, query.shape[-1], seen.shape[-1], query.device)
     hidden = hidden & ~hidden.all(-1, keepdim=True)  # where all are hidden, kernels differ in what they read
-    reached = torch.where(hidden, NEVER, seen[..., None, :]).amax(-1)
+    admitted = seen[..., None, :] if is_free(mask) else torch.maximum(seen[..., None, :], entries_of(mask).latest)
+    reached = torch.where(hidden, NEVER, admitted).amax(-1)
     latest = torch.maximum(query, reached)
 
     def spread(result: Tensor) -> Entries:
@@ -29,18 +30,20 @@ def attention(call: Call) -> Any:
     return pytree.tree_map_only(Tensor, spread, call.example)
 
 
+def _mask(call: Call) -> Any:
+    return call["attn_mask"] if "attn_mask" in call.arguments else call["attn_bias"]
+
+
 def _hidden(call: Call, queries: int, keys: int, device: torch.device) -> Tensor:
     """Which keys a query does not see, (..., L, S)."""
     none = torch.zeros(queries, keys, dtype=torch.bool, device=device)
     if call["is_causal"]:
         none = ~torch.ones_like(none).tril()
-    mask = call["attn_mask"] if "attn_mask" in call.arguments else call["attn_bias"]
+    mask = _mask(call)
     if mask is None:
         return none
     if isinstance(mask, Entries):
-        if not is_free(mask):
-            raise NotImplementedError
-        return none | mask.low
+        return none | (mask.low if mask.true is None else mask.zero)  # as numbers that are added, zeros hide nothing
     return none | (~mask if mask.dtype == torch.bool else mask <= LOW)
 
 

@@ -23,20 +23,23 @@ class Entries:
     """For each entry of a value the latest step that it can depend on, `NEVER` for none, and two things about it.
 
     `zero` are entries that are 0 in every run. `low` are those that a mask has made so negative that their exponential
-    is 0 beside that of any other entry. An entry that is always 0 depends on no step. All three have one shape.
+    is 0 beside that of any other entry. An entry that is always 0 depends on no step. Of booleans, `true` are those
+    that are so in every run; None where none is known to be. All have one shape.
     """
 
     latest: Tensor
     zero: Tensor
     low: Tensor
+    true: Tensor | None = None
 
     @property
     def shape(self) -> torch.Size:
         return self.latest.shape
 
     def all_alike(self, change: Callable[[Tensor], Tensor]) -> "Entries":
-        """The entries moved: `change` is applied to all three."""
-        return Entries(change(self.latest), change(self.zero), change(self.low))
+        """The entries moved: `change` is applied to all that is known."""
+        true = None if self.true is None else change(self.true)
+        return Entries(change(self.latest), change(self.zero), change(self.low), true)
 
 
 def entries(latest: Tensor, zero: Tensor | None = None, low: Tensor | None = None) -> Entries:
@@ -53,8 +56,17 @@ def entries_of(value: Any, device: torch.device | None = None) -> Entries:
         return value
     known = value if isinstance(value, Tensor) else torch.as_tensor(value, device=device)
     latest = torch.full((), NEVER, device=known.device).expand(known.shape)
-    is_real = not known.is_complex() and known.dtype != torch.bool
-    return Entries(latest, known == 0, known <= LOW if is_real else torch.zeros_like(known, dtype=torch.bool))
+    if known.dtype == torch.bool:
+        return Entries(latest, ~known, torch.zeros_like(known), known)
+    return Entries(
+        latest, known == 0, torch.zeros_like(known, dtype=torch.bool) if known.is_complex() else known <= LOW
+    )
+
+
+def flags(latest: Tensor, zero: Tensor, true: Tensor) -> Entries:
+    """Booleans of which some are known to be false, or true; these depend on no step."""
+    known = entries(torch.where(true, NEVER, latest), zero)
+    return Entries(known.latest, known.zero, known.low, true.expand(latest.shape))
 
 
 def unknown(shape: Iterable[int], latest: int = NEVER, device: torch.device | None = None) -> Entries:
@@ -63,8 +75,13 @@ def unknown(shape: Iterable[int], latest: int = NEVER, device: torch.device | No
 
 
 def tells(value: Entries) -> bool:
-    """Whether any entry is known to be zero or low."""
-    return bool(value.zero.any()) or bool(value.low.any())
+    """Whether any entry is known to be zero, low or true."""
+    return any(bool(one.any()) for one in (value.zero, value.low, value.true) if one is not None)
+
+
+def known_true(value: Entries) -> Tensor:
+    """Which booleans are true in every run."""
+    return torch.zeros_like(value.zero) if value.true is None else value.true
 
 
 def abstract_in(arguments: Any) -> list[Entries]:

@@ -44,7 +44,7 @@ def moved(call: Call) -> Any:
         is_filled = _map(torch.logical_not, _run(move, torch.ones_like(value.zero)))
         zero = _map(lambda part, filled: part & ~filled, zero, is_filled)
         low = _map(torch.logical_or, low, is_filled) if is_low(fill) else low
-    return _map(Entries, latest, zero, low)
+    return _map(Entries, latest, zero, low, *([] if value.true is None else [_run(move, value.true)]))
 
 
 def _run(move: Callable[[Tensor], Any], part: Tensor) -> Any:

@@ -1,12 +1,25 @@
 """Labels where places are values: looking up, gathering, scattering. A place that is not known may be any."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fxsolve.ops.access import Copied
 from fxsolve.ops.call import Call
-from fxsolve.ops.domains.entries import NEVER, Entries, abstract_in, entries, entries_of, latest_in
+from fxsolve.ops.domains.entries import (
+    NEVER,
+    Entries,
+    abstract_in,
+    broadcast,
+    entries,
+    entries_of,
+    latest_in,
+    latest_of,
+)
+
+_Given = dict[int, Tensor | Entries]
 
 
 def look_up(call: Call) -> Entries:
@@ -44,14 +57,16 @@ def gathered(call: Call) -> Entries:
 
 
 def indexed(call: Call) -> Entries:
-    """x[:, index] with known places, or with one tensor of places that are not known."""
+    """x[:, index] with known places, or with places of which some are not known."""
     value, indices = entries_of(call["self"]), call["indices"]
     if not abstract_in(indices):
         return value.all_alike(lambda part: call.run({"self": part.contiguous()}))
-    given = [(dim, one) for dim, one in enumerate(indices) if one is not None]
-    if len(given) != 1 or call.example is None:
+    given = {dim: one for dim, one in enumerate(indices) if one is not None}
+    if len(given) > 1:
+        return _indexed_apart(value, given)
+    ((dim, places),) = given.items()
+    if call.example is None:
         raise NotImplementedError
-    dim, places = given[0]
     if call.example.shape != (*value.shape[:dim], *places.shape, *value.shape[dim + 1 :]):
         raise NotImplementedError  # a mask: how many entries it picks is not known
     labels = places.latest.reshape(-1)
@@ -59,6 +74,17 @@ def indexed(call: Call) -> Entries:
         labels = labels.amax().expand(labels.shape)
     found = _taken(value, dim, labels)
     return found.all_alike(lambda part: part.unflatten(dim, places.shape or (1,)).reshape(call.example.shape))
+
+
+def _indexed_apart(value: Entries, given: _Given) -> Entries:
+    """At several places, any of those that are not known, of entries which stay apart along the other dimensions."""
+    labels = _labels_of_places(value, given)
+    index = [
+        torch.zeros_like(labels) if isinstance(one, Entries) else one.expand(labels.shape) for one in given.values()
+    ]
+    any_of = [dim for dim, one in given.items() if isinstance(one, Entries)]
+    found = value.latest.amax(any_of, keepdim=True)[(*[slice(None)] * min(given), *index)]
+    return entries(torch.maximum(found, _with_rest(labels, value, given)))
 
 
 def copied(call: Call) -> Entries:
@@ -110,7 +136,7 @@ def put(call: Call) -> Entries:
     """x[indices] = values, at places that are known: which of several values at one place stays, is not."""
     value, values = entries_of(call["self"]), entries_of(call["values"])
     if abstract_in(call["indices"]):
-        raise NotImplementedError
+        return _put_anywhere(value, values, {k: one for k, one in enumerate(call["indices"]) if one is not None})
 
     def placed(into: Tensor, new: Tensor, accumulate: bool = False) -> Tensor:
         return call.run({"self": into.contiguous(), "values": new, "accumulate": accumulate})
@@ -124,6 +150,43 @@ def put(call: Call) -> Entries:
     if call["accumulate"]:
         return entries(torch.maximum(latest, value.latest), zero & value.zero)
     return entries(latest, zero, low)
+
+
+def _put_anywhere(value: Entries, values: Entries, given: _Given) -> Entries:
+    """As `put`, where some of the places are not known; along dimensions in which all are, entries stay apart."""
+    labels, (first, last) = _labels_of_places(value, given), (min(given), max(given) + 1)
+    front, rest = value.shape[:first], value.shape[last:]
+    new = torch.maximum(_with_rest(labels, value, given), values.latest).expand(*front, *labels.shape, *rest)
+    sizes = [1 if isinstance(one, Entries) else value.shape[k] for k, one in given.items()]
+    number = torch.zeros_like(labels)
+    for size, one in zip(sizes, given.values(), strict=True):
+        number = number * size + (0 if isinstance(one, Entries) else one % size)
+    rows = new.flatten(first, first + labels.dim() - 1)
+    index = number.reshape([-1 if k == first else 1 for k in range(rows.dim())]).expand(rows.shape)
+    blank = labels.new_full((*front, math.prod(sizes), *rest), NEVER)
+    found = blank.scatter_reduce(first, index, rows, "amax").unflatten(first, sizes)
+    return entries(torch.maximum(value.latest, found.expand(value.shape)))
+
+
+def _labels_of_places(value: Entries, given: _Given) -> Tensor:
+    """The labels of places along dimensions that follow one another, in the shape in which they are broadcast."""
+    is_one_run = max(given) + 1 - min(given) == len(given)
+    if not is_one_run or any(_may_be_mask(value, *one) for one in given.items()):
+        raise NotImplementedError
+    return latest_of(broadcast(given.values()))
+
+
+def _with_rest(labels: Tensor, value: Entries, given: _Given) -> Tensor:
+    """Labels of places beside the dimensions of a value that lie behind those of the places."""
+    return labels.reshape(*labels.shape, *(1 for _ in value.shape[max(given) + 1 :]))
+
+
+def _may_be_mask(value: Entries, dim: int, index: Tensor | Entries) -> bool:
+    """Whether an index may tell by its form, or tells by its type, which entries are meant, and not where they are."""
+    rank = len(index.shape)
+    return not rank or (
+        index.dtype == torch.bool if isinstance(index, Tensor) else index.shape == value.shape[dim : dim + rank]
+    )
 
 
 def _all_alike(value: Entries) -> Entries:

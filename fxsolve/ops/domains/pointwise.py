@@ -7,7 +7,18 @@ import torch
 from torch import Tensor
 
 from fxsolve.ops.call import Call
-from fxsolve.ops.domains.entries import LOW, Entries, broadcast, entries, entries_of, is_low, latest_of, tells
+from fxsolve.ops.domains.entries import (
+    LOW,
+    Entries,
+    broadcast,
+    entries,
+    entries_of,
+    flags,
+    is_low,
+    known_true,
+    latest_of,
+    tells,
+)
 from fxsolve.torch_compat.trees import pytree
 
 _SLACK = 1024  # a mask that is scaled down by up to this is one still
@@ -36,6 +47,8 @@ def _through(call: Call, value: Entries) -> Entries:
     example, is_random = call.example, torch.Tag.nondeterministic_seeded in call.target.tags
     if name is None or example is None or is_random or not tells(value):
         return entries(value.latest)
+    if _is_boolean(call):
+        return _told(call, name, value)
     dtype = call.arguments.get("dtype") or example.dtype
     marks = torch.tensor([0.0, LOW, -torch.inf]) if dtype.is_floating_point else torch.zeros(1)
     try:
@@ -48,6 +61,35 @@ def _through(call: Call, value: Entries) -> Entries:
         zero = zero | (value.low & all(one == 0 for one in at_low))
         low = low | (value.low & all(one <= LOW / _SLACK for one in at_low))
     return entries(value.latest, zero, low)
+
+
+def _told(call: Call, name: str, value: Entries) -> Entries:
+    """A boolean of one tensor and numbers: what it is of 0, and of true where the tensor is one of booleans."""
+    try:
+        of_zero, of_true = call.run({name: torch.tensor([False, True])}).tolist()
+    except (RuntimeError, TypeError):
+        return entries(value.latest)
+    nothing, true = torch.zeros_like(value.zero), known_true(value)
+    zero = (nothing if of_zero else value.zero) | (nothing if of_true else true)
+    return flags(value.latest, zero, (value.zero if of_zero else nothing) | (true if of_true else nothing))
+
+
+def _and(call: Call) -> Entries:
+    left, right = broadcast((call["self"], call["other"]))
+    if not _is_boolean(call):
+        return entries(latest_of((left, right)), left.zero | right.zero)
+    return flags(latest_of((left, right)), left.zero | right.zero, known_true(left) & known_true(right))
+
+
+def _or(call: Call) -> Entries:
+    left, right = broadcast((call["self"], call["other"]))
+    if not _is_boolean(call):
+        return entries(latest_of((left, right)), left.zero & right.zero)
+    return flags(latest_of((left, right)), left.zero & right.zero, known_true(left) | known_true(right))
+
+
+def _is_boolean(call: Call) -> bool:
+    return isinstance(call.example, Tensor) and call.example.dtype == torch.bool
 
 
 def _multiply(call: Call) -> Entries:
@@ -95,9 +137,14 @@ def _where(call: Call) -> Entries | None:
         return None
     left, right = entries_of(call["self"]), entries_of(call["other"])
     if isinstance(condition, Entries):
-        either, left, right = broadcast((condition, left, right))
-        return entries(latest_of((either, left, right)), left.zero & right.zero, left.low & right.low)
+        return _either(*broadcast((condition, left, right)))
     return _choose(condition, left, right)
+
+
+def _either(condition: Entries, left: Entries, right: Entries) -> Entries:
+    """Where the condition is known, the one that it chooses."""
+    found = entries(latest_of((condition, left, right)), left.zero & right.zero, left.low & right.low)
+    return _choose(known_true(condition), left, _choose(condition.zero, right, found))
 
 
 def _choose(condition: Tensor, left: Entries, right: Entries) -> Entries:
@@ -109,8 +156,7 @@ def _masked_fill(call: Call) -> Entries:
     mask, value = call["mask"], entries_of(call["self"])
     filled = entries_of(call["value"], value.latest.device)
     if isinstance(mask, Entries):
-        given, mask, filled = broadcast((value, mask, filled))
-        return entries(latest_of((given, mask, filled)), given.zero & filled.zero, given.low & filled.low)
+        return _either(*broadcast((mask, filled, value)))
     return _choose(mask, filled, value)
 
 
@@ -127,8 +173,10 @@ def _minimum(call: Call) -> Entries:
 def same(call: Call) -> Entries:
     """A copy; of a mask in another type only the zeros are sure."""
     value = entries_of(call.first)
+    if _is_boolean(call) and value.true is not None:
+        return value
     is_real = call.example is None or call.example.is_floating_point()
-    return value if is_real else entries(value.latest, value.zero)
+    return entries(value.latest, value.zero, value.low if is_real else None)
 
 
 def _copy(call: Call) -> Entries:
@@ -147,4 +195,8 @@ _RULES: Mapping[str, Callable[[Call], Entries | None]] = {
     "maximum": _maximum,
     "minimum": _minimum,
     "copy": _copy,
+    "bitwise_and": _and,
+    "logical_and": _and,
+    "bitwise_or": _or,
+    "logical_or": _or,
 }
