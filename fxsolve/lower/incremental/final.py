@@ -7,7 +7,7 @@ last step that is given another one.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from fxsolve.ir.spec import Invariant, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.ir.tables import device_of, table_tensor
+from fxsolve.ops import access
 from fxsolve.ops.call import Call
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries, unknown
@@ -23,6 +24,10 @@ from fxsolve.solvers.step_order import StepOrder
 from fxsolve.torch_compat.trees import pytree
 
 _MOST_ENTRIES = 2**24  # of a value that is known, over all steps
+_ENTRY_BY_ENTRY = (
+    access.SamePlace | access.Chosen | access.SameEntries | access.Reshaped | access.Permuted | access.Expanded
+    | access.Cut | access.Joined
+)  # fmt: skip
 
 Structural = Mapping[str, Tensor | Entries]
 
@@ -44,10 +49,19 @@ class PerStep:
         return entries(latest, ((stacked == 0).all(0)) & (latest == NEVER))
 
 
-class Finality(Domain):
-    """StepValues are `Entries`, or `PerStep`; the label `late` is that of entries that no later step sees again."""
+@dataclass(frozen=True)
+class Receding(Entries):
+    """Labels of what is made, entry by entry, of a value that is known at every step, such as a mask that recedes.
 
-    def __init__(self) -> None:
+    At steps before its label an entry is hidden, and holds what hides it; later ones may be summed up with it.
+    """
+
+
+class Finality(Domain):
+    """StepValues are `Entries`, or `PerStep`, of which there are `length`."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
         self._dependence = Dependence()
 
     def is_abstract(self, value: Any) -> bool:
@@ -56,15 +70,28 @@ class Finality(Domain):
     def transfer(self, call: Call) -> Any:
         """Computed for every step where all arguments are known; otherwise by the domain of dependence."""
         leaves = pytree.tree_leaves(call.arguments)
-        if not any(isinstance(leaf, Entries) for leaf in leaves):
-            length = next(len(leaf.values) for leaf in leaves if isinstance(leaf, PerStep))
-            if _entries_in(call.example) * length <= _MOST_ENTRIES:
-                return _each_step(call, length)
-        return self._dependence.transfer(_with(call, lambda one: one.settled()))
+        is_small = _entries_in(call.example) * self._length <= _MOST_ENTRIES
+        if is_small and not any(isinstance(leaf, Entries) for leaf in leaves):
+            return _each_step(call, self._length)
+        return self._told(call, self._dependence.transfer(_with(call, lambda one: one.settled())))
 
     def mix(self, arguments: Any, example: Any) -> Any:
         """Every entry depends on all that the arguments depend on."""
         return self._dependence.mix(pytree.tree_map_only(PerStep, PerStep.settled, arguments), example)
+
+    def _told(self, call: Call, found: Any) -> Any:
+        """The result of a call, of whose arguments some may be receding, or other ones in each step."""
+        if not any(isinstance(leaf, PerStep | Receding) for leaf in pytree.tree_leaves(call.arguments)):
+            return found
+        kind = Receding if isinstance(call.fact.access, _ENTRY_BY_ENTRY) else Entries
+        return pytree.tree_map_only(Entries, lambda one: self._apart(one, kind), found)
+
+    def _apart(self, found: Entries, kind: type[Entries]) -> Entries:
+        """Where all entries have one label, nothing is hidden any more, as in sums over the words so far."""
+        latest = found.latest[found.latest != NEVER]
+        if latest.numel() and int(latest.min()) == int(latest.max()):
+            return replace(found, latest=torch.where(found.latest == NEVER, NEVER, self._length))
+        return kind(found.latest, found.zero, found.low, found.true)
 
 
 def _entries_in(example: Any) -> int:
@@ -90,7 +117,7 @@ def final_labels(repeat: Repeat, step: fx.GraphModule, known: Structural, order:
     """
     pairs = zip(repeat.reads, step.graph.find_nodes(op="placeholder"), strict=True)
     inputs = [_label(repeat, read, node.meta["val"], known, order) for read, node in pairs]
-    interpreter = Interpreter(step, Finality(), garbage_collect_values=False)
+    interpreter = Interpreter(step, Finality(len(order.runs)), garbage_collect_values=False)
     with torch.no_grad():
         interpreter.run(*inputs)
     return {node: interpreter.env[node] for node in step.graph.nodes if node.op != "output"}

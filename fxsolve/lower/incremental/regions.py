@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from fxsolve.lower.incremental.final import Receding
 from fxsolve.lower.incremental.moves import MOVES, call_of, source_of
 from fxsolve.lower.incremental.places import Numbers
 from fxsolve.ops.access import Joined
@@ -33,6 +34,8 @@ def find_regions(
         value = labels.get(node)
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor) or is_moved(node):
             continue
+        if isinstance(value, Receding):
+            continue  # what hides an entry that is not final is read, too
         if isinstance(value, Tensor):
             found[node] = _region(torch.full((), NEVER))
         elif isinstance(value, Entries) and value.latest.numel():
