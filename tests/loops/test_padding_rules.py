@@ -12,7 +12,7 @@ from fxsolve.ir.bodies import add_placeholder
 from fxsolve.ir.builder import add_call
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.loops.growing.sizes import AffineSize
-from fxsolve.loops.padding import products, reductions, windows
+from fxsolve.loops.padding import products, reductions, scattered, windows
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, plain
 from fxsolve.ops.call import Call, bind
 from tests.loops.small import numbers
@@ -28,12 +28,12 @@ Rule = Callable[[Padder, Call], PaddedValue | tuple[fx.Node, list[Dims]]]
 def padded(rule: Rule, target: Any, *args: Any, x: Tensor = X, rows: int = 0) -> list[Tensor]:
     """What the rule makes of a call in whose arguments "x" stands for a tensor that grows along `rows`."""
     graph = fx.Graph()
-    buffer = x.new_full([WIDE if k == rows else n for k, n in enumerate(x.shape)], torch.nan)
+    nothing = torch.nan if x.is_floating_point() else 99
+    buffer = x.new_full([WIDE if k == rows else n for k, n in enumerate(x.shape)], nothing)
     buffer.narrow(rows, 0, VALID).copy_(x)
     valid, wide = (add_placeholder(graph, name, spec_of(one)) for name, one in (("valid", x), ("wide", buffer)))
     others = {id(one): add_placeholder(graph, "other", spec_of(one)) for one in args if isinstance(one, Tensor)}
-    nodes = tuple(valid if arg == "x" and isinstance(arg, str) else others.get(id(arg), arg) for arg in args)
-    call = add_call(graph, target, nodes)
+    call = add_call(graph, target, tuple(_with(valid, others.get(id(arg), arg)) for arg in args))
     padder = Padder(graph, {SIZE.slope: WIDE}, STEP, call=call, sizes=(_sizes(call, rows),))
     dims = tuple((SIZE,) if k == rows else plain(n) for k, n in enumerate(x.shape))
     padder.values[valid] = STEP, PaddedValue(wide, dims)
@@ -44,6 +44,13 @@ def padded(rule: Rule, target: Any, *args: Any, x: Tensor = X, rows: int = 0) ->
     given = [arg for arg in args if isinstance(arg, Tensor)]
     found = fx.GraphModule({}, graph)(x, buffer, *given)
     return [_valid(one, result.dims) for one, result in zip(found, results, strict=True)]
+
+
+def _with(x: Any, arg: Any) -> Any:
+    """An argument with `x` for "x", also in a list."""
+    if isinstance(arg, list):
+        return [_with(x, one) for one in arg]
+    return x if isinstance(arg, str) and arg == "x" else arg
 
 
 def _sizes(call: fx.Node, rows: int) -> tuple[AffineSize, ...] | None:
@@ -64,7 +71,7 @@ def _valid(result: Tensor, dims: Dims) -> Tensor:
 
 
 def same(rule: Rule, target: Any, *args: Any, x: Tensor = X, rows: int = 0) -> None:
-    wanted = target(*(x if isinstance(arg, str) and arg == "x" else arg for arg in args))
+    wanted = target(*(_with(x, arg) for arg in args))
     found = padded(rule, target, *args, x=x, rows=rows)
     torch.testing.assert_close(found, list(wanted) if isinstance(wanted, tuple) else [wanted])
 
@@ -152,6 +159,39 @@ def test_each_row_is_normalised_alone() -> None:
     same(reductions.pad_layer_norm, aten.native_layer_norm.default, "x", [N], None, None, 1e-5)
     with pytest.raises(NoRuleError, match="normalises over a growing dimension"):
         padded(reductions.pad_layer_norm, aten.native_layer_norm.default, "x", [VALID, N], None, None, 1e-5)
+
+
+WORDS, LOGITS = torch.tensor([2, 0, 2]), torch.tensor([5, 1, 4, 3])
+
+
+@pytest.mark.parametrize(
+    ("target", "values"),
+    [
+        (aten.scatter.src, ("x",)),
+        (aten.scatter.value, (7,)),
+        (aten.scatter_add.default, ("x",)),
+        (aten.scatter_reduce.two, ("x", "prod")),
+    ],
+    ids=str,
+)
+def test_what_is_written_at_valid_places(target: Any, values: tuple[Any, ...]) -> None:
+    same(scattered.pad_scattered, target, LOGITS, 0, "x", *values, x=WORDS)
+    rows = torch.stack([WORDS, WORDS.flip(0)], 1)
+    same(scattered.pad_scattered, target, LOGITS[:, None].expand(N, 2).contiguous(), 0, "x", *values, x=rows)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_what_is_put_at_valid_places_that_may_count_from_the_end(accumulate: bool) -> None:
+    same(scattered.pad_put, aten.index_put.default, LOGITS, ["x"], torch.tensor(7), accumulate, x=WORDS)
+    same(scattered.pad_put, aten.index_put.default, LOGITS, ["x"], "x", accumulate, x=-1 - WORDS)
+
+
+def test_places_of_several_dimensions_and_values_of_other_sizes_have_no_rule() -> None:
+    square = LOGITS[:, None].expand(N, N).contiguous()
+    with pytest.raises(NoRuleError, match="writes at places of several dimensions"):
+        padded(scattered.pad_put, aten.index_put.default, square, ["x", "x"], torch.tensor(7), x=WORDS)
+    with pytest.raises(NoRuleError, match="writes values that grow in another way than their places"):
+        padded(scattered.pad_scattered, aten.scatter.src, LOGITS, 0, WORDS, "x", x=WORDS)
 
 
 def test_what_changes_nothing_is_written_in_the_type_of_the_entries() -> None:

@@ -69,8 +69,9 @@ def _read_pieces(graph: fx.Graph, chain: Chain, returned: set[fx.Node]) -> None:
         if user not in returned and (span := _span(chain, join, user)) is not None
     ]
     widths = Counter(stop - start for _, user, (start, stop) in reads if user.target is aten.slice.Tensor)
+    stays = _is_read_whole(chain, {user for _, user, _ in reads})
     for join, user, (start, stop) in reads:
-        if user.target is aten.slice.Tensor and widths[stop - start] < _MIN_WINDOWS:
+        if user.target is aten.slice.Tensor and (stays or widths[stop - start] < _MIN_WINDOWS):
             continue
         parts = chain.parts(join, start, stop)
         if len(parts) <= _MOST_PARTS:
@@ -78,6 +79,15 @@ def _read_pieces(graph: fx.Graph, chain: Chain, returned: set[fx.Node]) -> None:
                 made = _selected(graph, chain, user, parts[0]) or _joined(graph, chain, user, parts)
             user.replace_all_uses_with(made)
             graph.erase_node(user)
+
+
+def _is_read_whole(chain: Chain, ends: set[fx.Node]) -> bool:
+    """Whether several joins are read by others than the next join and by what reads their `ends`.
+
+    They are there then; and of windows that move over what the loop began with, each is made of other pieces.
+    """
+    later = {*chain.joins, *ends}
+    return sum(any(user not in later for user in join.users) for join in chain.joins) >= _MIN_WINDOWS
 
 
 def _span(chain: Chain, join: fx.Node, user: fx.Node) -> tuple[int, int] | None:

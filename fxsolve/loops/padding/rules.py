@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import fx
 
-from fxsolve.loops.padding import joins, products, reductions, views, windows
+from fxsolve.loops.padding import joins, products, reductions, scattered, views, windows
 from fxsolve.loops.padding.harmless import makes_harmless
 from fxsolve.loops.padding.joins import broadcast
 from fxsolve.loops.padding.triangles import above_diagonal
@@ -82,6 +82,8 @@ _RULES: Mapping[type, Rule] = {
     access.LookUp: products.pad_look_up,
     access.Gathered: products.pad_gathered,
     access.Indexed: products.pad_indexed,
+    access.Scattered: scattered.pad_scattered,
+    access.Put: scattered.pad_put,
     access.Attention: products.pad_attention,
     access.Rearranged: windows.pad_ends,
     access.Convolution: windows.pad_convolution,

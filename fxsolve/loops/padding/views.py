@@ -8,6 +8,7 @@ from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Pa
 from fxsolve.ops.call import Call, order_of
 
 aten = torch.ops.aten
+_NO_END = 2**62  # Python's number is larger
 
 
 def pad_same(p: Padder, call: Call) -> PaddedValue:
@@ -125,17 +126,20 @@ def _pad_range(p: Padder, call: Call) -> PaddedValue:
             raise NoRuleError("takes a growing dimension in strides")
         return PaddedValue(p.again(call, {}), dims)
     if size is None:
-        return PaddedValue(_cut(p, x.node, dim, start, stop), dims)
+        return PaddedValue(_cut(p, call, x.node, dim, start, stop), dims)
     limit, have = p.limits[size.slope], p.width(x.dims[dim])
     cut = p.emit(aten.slice.Tensor, p.copies.get(p.call, x.node), dim, start, min(start + limit, have))
     return PaddedValue(pad_to(p, cut, dim, min(limit, have - start), limit), dims)
 
 
-def _cut(p: Padder, node: fx.Node, dim: int, start: int, stop: int) -> fx.Node:
-    """A range of entries: all steps may take one entry at once, but no wider range that moves with the step."""
-    if stop - start > 1:
+def _cut(p: Padder, call: Call, node: fx.Node, dim: int, start: int, stop: int) -> fx.Node:
+    """A range of entries; all steps may take one that moves with the end of what is valid at once by its places."""
+    if stop - start == 1:
+        return p.emit(aten.unsqueeze.default, p.emit(aten.select.int, node, dim, start), dim)
+    if (call["start"] or 0) >= 0 and call["end"] is not None and call["end"] < _NO_END:
         return p.emit(aten.slice.Tensor, node, dim, start, stop)
-    return p.emit(aten.unsqueeze.default, p.emit(aten.select.int, node, dim, start), dim)
+    first = p.emit(aten.arange.default, stop - start, device=p.call_device(), pin_memory=False)
+    return p.emit(aten.index_select.default, node, dim, p.emit(aten.add.Scalar, first, start))
 
 
 def pad_to(p: Padder, node: fx.Node, dim: int, width: int, limit: int) -> fx.Node:
