@@ -15,6 +15,7 @@ HEADLINES = re.compile(r"(<!-- headlines -->\n).*?(<!-- end -->)", re.DOTALL)
 # (file, name of its case, what a reader is told)
 CHOSEN = (
     ("made", "MADE, D=784", "sampling 100 digits from a MADE, pixel by pixel"),
+    ("prefix", "PixelCNN++, 1x28x28, B=16", "sampling 16 digits from a PixelCNN++, pixel by pixel"),
     ("train_step", "Song's RNN, H=128, B=1, T=4096", "a training step of an RNN over 4,096 steps"),
     ("gru", "T=4096, B=1, H=32", "a GRU as a Python loop over 4,096 steps"),
     ("train_step", "residual MLP, 256 blocks of width 32, B=1", "a training step of 256 residual blocks"),
