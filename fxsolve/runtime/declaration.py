@@ -63,6 +63,8 @@ def _read(part: Any) -> Shapes:
         return {key: _read(item) for key, item in part.items()}
     if isinstance(part, (list, tuple)):
         return tuple(map(_read, part))
+    if part is None or type(part) is int:
+        return None
     if isinstance(part, str):
         return Size(part)
     if isinstance(part, _derived()):
@@ -74,8 +76,6 @@ def _read(part: Any) -> Shapes:
         return Size(part.__name__, *_bounds(part.min, part.max))
     if isinstance(part, _Hint):
         return None if part.type is Dim.STATIC.type else Size("", *_bounds(part.min, part.max))  # pyright: ignore
-    if part is None or type(part) is int:
-        return None
     raise InputError(f"dynamic_shapes holds a {type(part).__name__}; sizes are torch.export.Dim, a name, or None")
 
 

@@ -1,5 +1,7 @@
 """Declared sizes: what each form of torch.export means, which call fits, and the words where it does not."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,3 +125,8 @@ def test_a_declaration_that_does_not_fit_the_call_is_refused(shapes: Any, messag
 def test_a_declaration_of_another_container_is_refused() -> None:
     with pytest.raises(InputError, match="x holds 2 values, and 1 are declared"):
         found(([{0: "n"}],), x=[X, X])
+
+
+def test_what_declares_nothing_is_read_without_sympy() -> None:
+    code = "import sys, torch, fxsolve; fxsolve.compile(torch.nn.ReLU()); assert 'sympy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
