@@ -57,12 +57,15 @@ class Ready:
         `original` is the same call of the program as it was written, for derivatives of gradients. Raises `GuardError`;
         nothing has been written then.
         """
-        with plain_torch():
-            noise = self.emitted.fresh_noise(self.draws)
+        noise: list[Tensor] = []
+        if self.draws:  # a block costs a microsecond, and many a call takes some tens of them
+            with plain_torch():
+                noise = self.emitted.fresh_noise(self.draws)
         with observe() as solutions:
             outputs = self._solve(tensors, noise, original)
-        with plain_torch():
-            outputs = write(self.effects, tensors, outputs)
+        if self.effects.mutations:
+            with plain_torch():
+                outputs = write(self.effects, tensors, outputs)
         # In the caller's grad mode: a view that is made under no_grad cannot be written into outside of it.
         return rebuild(_counted(self.output, solutions), hand_on(self.effects, tensors, outputs))
 

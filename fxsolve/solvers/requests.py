@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from fxsolve.solvers.certificate import Certificate
-from fxsolve.solvers.context import during
+from fxsolve.solvers.context import During
 from fxsolve.solvers.solution import Solution, tell, untold
 
 
@@ -34,7 +34,7 @@ def certificates() -> Iterator[list[Certificate]]:
     """
     request = Request()
     try:
-        with during(_requests, (*_requests.get(), request)):
+        with During(_requests, (*_requests.get(), request)):
             yield request.seen
     finally:
         request.is_open = False
@@ -42,13 +42,13 @@ def certificates() -> Iterator[list[Certificate]]:
 
 def unasked() -> AbstractContextManager[None]:
     """Nobody's certificates: the solves inside are not those of a call."""
-    return during(_requests, ())
+    return During(_requests, ())
 
 
 def asked_by(others: tuple[Request, ...]) -> AbstractContextManager[None]:
     """Certificates also for `others`, of another thread, as far as their blocks have not ended."""
     mine = _requests.get()
-    return during(_requests, (*mine, *(one for one in others if one.is_open and one not in mine)))
+    return During(_requests, (*mine, *(one for one in others if one.is_open and one not in mine)))
 
 
 def requests() -> tuple[Request, ...]:

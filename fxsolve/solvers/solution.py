@@ -1,12 +1,11 @@
 """What a solver did: counts and changes, handed to whoever observes."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-from fxsolve.solvers.context import during
+from fxsolve.solvers.context import During
 
 Status = Literal["sequential", "stopped", "fixed point", "periodic", "converged", "exact", "finished sequentially"]
 
@@ -33,17 +32,26 @@ class Solution:
 _observers: ContextVar[tuple[list[Solution], ...]] = ContextVar("fxsolve_observers", default=())
 
 
-@contextmanager
-def observe() -> Iterator[list[Solution]]:
+class Observing:
+    """What `observe` returns; no generator, as `During`."""
+
+    def __enter__(self) -> list[Solution]:
+        seen: list[Solution] = []
+        self._token = _observers.set((*_observers.get(), seen))
+        return seen
+
+    def __exit__(self, *_: object) -> None:
+        _observers.reset(self._token)
+
+
+def observe() -> Observing:
     """Collect the `Solution` of every solver call made inside the block, in order."""
-    seen: list[Solution] = []
-    with during(_observers, (*_observers.get(), seen)):
-        yield seen
+    return Observing()
 
 
 def untold() -> AbstractContextManager[None]:
     """Keep the solves inside from all observers."""
-    return during(_observers, ())
+    return During(_observers, ())
 
 
 def tell(solution: Solution) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fxsolve.solvers.bitwise import changed_steps, unchanged_steps
-from fxsolve.solvers.context import during
+from fxsolve.solvers.context import During
 from fxsolve.solvers.norms import has_size, largest_of_steps
 
 MOST_STEPS = 48  # stretches of steps that are told apart
@@ -74,7 +74,7 @@ def traces() -> Iterator[list[Trace]]:
     """Collect, when the block ends, a `Trace` of the first solve of every loop that is swept in it."""
     found: list[Trace] = []
     rows: dict[str, TraceRows] = {}
-    with during(_traced, rows):
+    with During(_traced, rows):
         yield found
     found += [Trace(name, one.length, one.count, tuple(one.rows)) for name, one in rows.items()]
 

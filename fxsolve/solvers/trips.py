@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from fxsolve.errors import GuardError
-from fxsolve.solvers.context import during
+from fxsolve.solvers.context import During
 
 _FURTHER = 4  # times as many steps as are known are tried, and
 _LONGER = 256  # so many more
@@ -106,5 +106,5 @@ _trials: ContextVar[tuple[TripsTrial, ...]] = ContextVar("fxsolve_trips", defaul
 def trying() -> Iterator[TripsTrial]:
     """Loops inside may take numbers of steps that are not known; the trial tells which."""
     trial = TripsTrial()
-    with during(_trials, (*_trials.get(), trial)):
+    with During(_trials, (*_trials.get(), trial)):
         yield trial

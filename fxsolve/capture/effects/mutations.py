@@ -86,8 +86,6 @@ def separate(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor
 
 def write(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Copy the new values, which are among `outputs`, into their tensors; returns the outputs."""
-    if not effects.mutations:
-        return outputs
     outputs = separate(effects, inputs, outputs)
     for mutation, tensor in zip(effects.mutations, _written(effects, inputs), strict=True):
         target = tensor if mutation.is_counted else tensor.data
@@ -97,6 +95,8 @@ def write(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, .
 
 def restore_aliases(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The outputs; those that share memory with a tensor that was written into are that tensor, or views of it."""
+    if not effects.aliases:
+        return outputs
     written, results = _written(effects, inputs), list(outputs)
     for alias in effects.aliases:
         tensor = written[alias.mutation]
