@@ -52,12 +52,17 @@ class Stage(nn.Module):
         self.constants = tuple(constants)
         self.numbers = tuple(numbers)
 
+    @property
+    def held(self) -> tuple[Tensor, ...]:
+        """What a stage holds beside its code: the tables, such as which keys each step sees, and the constants."""
+        return (*self.tables, *self.constants)
+
 
 class StepProgram(nn.Module):
     """start(...) -> (outputs..., kept...) is the first step, which makes room for what is kept; stages are the others.
 
-    A step of the program is a run of the `order`. `memory` is what is kept, in bytes; `whole` are the ops that are
-    computed whole in every step.
+    A step of the program is a run of the `order`. `memory` is what is kept and held, in bytes; `whole` are the ops that
+    are computed whole in every step.
     """
 
     def __init__(

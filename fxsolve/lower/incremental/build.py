@@ -1,6 +1,6 @@
 """From a repeat to the stages that compute each entry of its steps once, planned from the results back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import fx
@@ -38,14 +38,15 @@ def incremental_program(repeat: Repeat, structural: final.Structural, order: Ste
     placeholders = step.graph.find_nodes(op="placeholder")
     given = [placeholders[j] for j in read_order(repeat.reads)]
     with torch.no_grad():
-        first, works = _plan(repeat, step, len(order.runs), regions, facts, given)
-        seen = [look(work, facts, given) for work in works]
+        first, works = _plan(repeat, step, len(order.runs), regions, facts)
+        seen = [look(work, facts) for work in works]
         taken = {node for values, _ in seen for node, _ in values.taken}
         kept = [node for node in regions if node in taken]
         pairs = zip(works, seen, strict=True)
         stages = [write_stage(work, asked, facts, given, kept) for work, (_, asked) in pairs]
-        start = write_start(first, look(first, facts, given)[1], facts, given, kept)
-    memory = sum(node.meta["val"].numel() * node.meta["val"].element_size() for node in kept)
+        start = write_start(first, look(first, facts)[1], facts, given, kept)
+    held = [node.meta["val"] for node in kept] + [one for stage in (start, *stages) for one in stage.held]
+    memory = sum(one.numel() * one.element_size() for one in held)
     return StepProgram(start, stages, order, tuple(_carried(repeat, step)), memory, tuple(sorted(facts.whole_ops)))
 
 
@@ -58,12 +59,7 @@ def _carried(repeat: Repeat, step: fx.GraphModule) -> dict[int, fx.Node]:
 
 
 def _plan(
-    repeat: Repeat,
-    step: fx.GraphModule,
-    runs: int,
-    regions: dict[fx.Node, Region],
-    facts: StepFacts,
-    given: Sequence[fx.Node],
+    repeat: Repeat, step: fx.GraphModule, runs: int, regions: dict[fx.Node, Region], facts: StepFacts
 ) -> tuple[Work, list[Work]]:
     """What the first step computes, and each other one; deadlines go from each node to those that it reads.
 
@@ -72,8 +68,8 @@ def _plan(
     deadlines = {node: Deadlines(region) for node, region in regions.items()}
     outputs = tuple(_carried(repeat, step).values())
     works: dict[fx.Node | None, Work] = {None: Work(tuple(range(1, runs)), {}, outputs)}
-    read: dict[fx.Node | None, set[fx.Node]] = {None: _note(works[None], deadlines, facts, given)}
-    _note(Work(FIRST, {}, outputs), deadlines, facts, given)
+    read: dict[fx.Node | None, set[fx.Node]] = {None: _note(works[None], deadlines, facts)}
+    _note(Work(FIRST, {}, outputs), deadlines, facts)
     begun: dict[fx.Node, Places] = {}
     for node in reversed(list(regions)):
         found = deadlines[node].along_fewer(node.meta["val"].shape)
@@ -82,18 +78,16 @@ def _plan(
         places, steps = found.schedule()
         if steps:
             work = works[node] = Work(steps, {node: places})
-            read[node] = _note(work, deadlines, facts, given)
+            read[node] = _note(work, deadlines, facts)
         if before is not None:
             begun[node] = before
-            _note(Work(FIRST, {node: before}), deadlines, facts, given)
+            _note(Work(FIRST, {node: before}), deadlines, facts)
     return Work(FIRST, dict(reversed(begun.items())), outputs), by_width(in_stages(works, read))
 
 
-def _note(
-    work: Work, deadlines: Mapping[fx.Node, Deadlines], facts: StepFacts, given: Sequence[fx.Node]
-) -> set[fx.Node]:
+def _note(work: Work, deadlines: Mapping[fx.Node, Deadlines], facts: StepFacts) -> set[fx.Node]:
     """The nodes that a stage reads, whose deadlines it sets."""
-    values, _ = look(work, facts, given)
+    values, _ = look(work, facts)
     for node, places in values.taken:
         if places is None:
             deadlines[node].read_all(work.steps)

@@ -131,11 +131,19 @@ def _like(node: fx.Node) -> Tensor:
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
 
 
-def look(work: Work, facts: StepFacts, placeholders: Sequence[fx.Node]) -> tuple[StepValues, Asked]:
+class _Given(dict[fx.Node, Tensor]):
+    """What a step is given, made when it is asked for: most stages read little of it."""
+
+    def __missing__(self, node: fx.Node) -> Tensor:
+        self[node] = _like(node)
+        return self[node]
+
+
+def look(work: Work, facts: StepFacts) -> tuple[StepValues, Asked]:
     """Find out which places and values a stage asks for."""
     store = Asked(facts)
     with FakeTensorMode():
-        values = StepValues(facts, work.steps, store, {node: _like(node) for node in placeholders})
+        values = StepValues(facts, work.steps, store, _Given())
         for node, places in work.nodes.items():
             values.compute(node, places)
             store.row(places)
