@@ -150,11 +150,11 @@ def test_generation_over_the_whole_sequence_gives_the_same_samples() -> None:
 
 
 def test_generation_beyond_the_context_gives_the_same_samples() -> None:
-    """Once all that a step sees was generated, every step is like the one before."""
+    """Once the network sees no more than its context, every step is like the one before."""
     fast, pairs = compared(GPT(block=6, steps=12).eval(), tokens)
     assert all(torch.equal(one, other) for one, other in pairs)
-    assert longest(fast).length == 7
-    assert sum("lag 1" in read for read in longest(fast).reads) == 6
+    assert longest(fast).length == 8
+    assert any("prefix of" in read for read in longest(fast).reads)
 
 
 def test_a_cache_of_keys_and_values_is_a_buffer() -> None:

@@ -4,7 +4,7 @@ A dimension is a product of factors, such as batch times length where rows were 
 step has n_t valid entries of N in the buffer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -94,7 +94,7 @@ class Padder:
     attributes: Attributes = field(default_factory=Attributes)
     known: KnownValues = field(init=False)
     hiding: dict[tuple[int, bool], bool] = field(default_factory=dict)
-    _specs: dict[tuple[int, int], Any] = field(default_factory=dict)
+    _specs: dict[Hashable, Any] = field(default_factory=dict)
     _masks: dict[Any, fx.Node] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -135,9 +135,10 @@ class Padder:
         with self.graph.inserting_before(self.call):
             node = self.graph.call_function(target, args, kwargs)
         self.made.append(node)
-        key = (self.position, self.count)
+        # The shapes are those of every step; the first one may need fewer masks.
+        key = (self.position, self.count, target, *(one.meta["spec"] for one in node.all_input_nodes))
         self.count += 1
-        if key not in self._specs:  # the shapes are those of every step
+        if key not in self._specs:
             spec = _inferred(node)
             self._specs[key] = _with_types(spec, self.call.meta["spec"]) if target is self.call.target else spec
         node.meta.update({**self.call.meta, "spec": self._specs[key]})
