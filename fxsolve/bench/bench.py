@@ -17,8 +17,8 @@ from fxsolve.report.progress import progress
 from fxsolve.report.race import Timing, in_turn
 from fxsolve.solvers.certificate import Certificate
 from fxsolve.solvers.requests import certificates
+from fxsolve.state.generators import rewinder_of
 from fxsolve.state.reach import find_reach
-from fxsolve.state.rewind import rewinder_of
 from fxsolve.state.snapshot import take_snapshot
 from fxsolve.torch_compat.trees import pytree
 

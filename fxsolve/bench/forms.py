@@ -10,15 +10,18 @@ import torch
 import fxsolve.compiler as compiler
 from fxsolve.bench.data import ORIGINAL, LeftOut
 from fxsolve.bench.peers import TookTooLong, by_torch, within_seconds
-from fxsolve.bench.schedules import AUTO, NAMES, is_named_in, weighed
 from fxsolve.bench.steps import StepWithGradients
 from fxsolve.errors import FxSolveError
 from fxsolve.factory import Subject
+from fxsolve.plan.methods import METHODS
+from fxsolve.report.data import LoopReport, ReportData
 from fxsolve.report.progress import progress
 from fxsolve.report.report import Report
 from fxsolve.report.units import time_text
 
 TORCH = "torch.compile"
+AUTO = "auto"
+NAMES = (AUTO, "gs", *(method.name for method in METHODS if method.by_name))
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,23 @@ def _by_torch(subject: Subject, limit: float) -> TimedForm | LeftOut:
         except Exception as error:
             return LeftOut(TORCH, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
     return TimedForm(TORCH, program, time.perf_counter() - start)
+
+
+def is_named_in(name: str, schedule: str) -> bool:
+    """Whether a method that was asked for by its name fits a loop at all, and is in the schedule."""
+    return name in (AUTO, "gs") or not name.isidentifier() or f"{name}(" in schedule
+
+
+def weighed(report: ReportData) -> dict[str, str]:
+    """The chosen schedule with another one for its longest loop, by that other one, for each that was weighed."""
+    loop = max(report.loops, key=lambda one: one.chosen.seconds or 0.0, default=None)
+    return {} if loop is None else dict(_exchanged(report, loop))
+
+
+def _exchanged(report: ReportData, loop: LoopReport) -> Iterator[tuple[str, str]]:
+    chosen = loop.chosen.schedule
+    if report.schedule.count(chosen) != 1:
+        return  # it is in the steps of another one, or the program runs as written
+    for other in loop.rejected:
+        if other.seconds is not None and other.schedule != chosen:
+            yield other.schedule, report.schedule.replace(chosen, other.schedule)

@@ -1,5 +1,6 @@
 """What an emitted module starts from: the inputs and draws of a program, and what its model owns."""
 
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,6 @@ import torch
 from torch import fx, nn
 
 from fxsolve.capture.program import Program, attribute_of
-from fxsolve.codegen.picks import take_apart
 from fxsolve.ir.spec import Block, Equation, Stacked, System, inputs_of
 from fxsolve.lower.emission import Emission
 from fxsolve.solvers.owned import Owned
@@ -121,3 +121,14 @@ def _resolve(module: nn.Module, target: str) -> Any:
     for part in target.split("."):
         value = getattr(value, part)
     return value
+
+
+def take_apart(stack: fx.Node, length: int) -> None:
+    """Turn `select(stack, 0, t)` for most t < length into `unbind(stack)[t]`."""
+    picks = [node for node in stack.users if node.target is torch.select and node.args[1] == 0]
+    if 2 * len(picks) <= length:
+        return
+    with stack.graph.inserting_after(stack):
+        steps = stack.graph.call_function(torch.unbind, (stack,))
+    for node in picks:
+        node.target, node.args = operator.getitem, (steps, node.args[2])

@@ -4,14 +4,17 @@ import math
 from dataclasses import dataclass
 
 from fxsolve.errors import PartitionError
-from fxsolve.ir.spec import Repeat
+from fxsolve.ir.spec import Lag, Prefix, Repeat
 from fxsolve.lower.linearize import state_size
-from fxsolve.ops.facts import FACTS
+from fxsolve.ops.domains.affine import Affine, Degree
+from fxsolve.ops.domains.interval import ANYTHING, Intervals
+from fxsolve.ops.facts import EVERYTHING, FACTS
 from fxsolve.ops.facts import Facts as Table
-from fxsolve.plan.affine import is_affine
+from fxsolve.ops.interpret import Interpreter
 from fxsolve.plan.independence import find_layout
-from fxsolve.plan.ranges import EVERYTHING, Ends, carried_ranges
 from fxsolve.solvers.layout import Layout
+
+Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,20 @@ def find_facts(repeat: Repeat, table: Table = FACTS) -> Facts:
     except PartitionError as reason:
         return Facts(is_affine(repeat, table), None, str(reason), ())
     return Facts(is_affine(repeat, table), layout, "", carried_ranges(repeat, layout.outputs))
+
+
+def is_affine(repeat: Repeat, table: Table = FACTS) -> bool:
+    """Whether a step is proved to be affine in what it carries: s_t = A_t s_<t + b_t, with A_t and b_t free of that.
+
+    False where nothing is carried.
+    """
+    carried = [read.output for read in repeat.reads if isinstance(read, (Lag, Prefix))]
+    inputs = [Degree.AFFINE if isinstance(read, (Lag, Prefix)) else Degree.FREE for read in repeat.reads]
+    outputs = Interpreter(repeat.body, Affine(), table).run(*inputs)
+    return bool(carried) and all(outputs[output] <= Degree.AFFINE for output in carried)
+
+
+def carried_ranges(repeat: Repeat, outputs: tuple[int, ...]) -> tuple[Ends, ...]:
+    """An interval that holds every entry of each of these outputs at every step, whatever that reads: tanh, [-1, 1]."""
+    results = Interpreter(repeat.body, Intervals()).run(*(ANYTHING for _ in repeat.reads))
+    return tuple((results[output].low, results[output].high) for output in outputs)

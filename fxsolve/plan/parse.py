@@ -11,9 +11,8 @@ from fxsolve.plan.block_names import full_name, names_between
 from fxsolve.plan.complete import in_order, in_order_around
 from fxsolve.plan.method import Chunks, Iterative, MethodNode, Steps, is_required
 from fxsolve.plan.methods import Methods
-from fxsolve.plan.reader import TextReader, one_of
+from fxsolve.plan.reader import TextReader, Token, one_of, tokens_of
 from fxsolve.plan.schedule import BLOCK_METHODS, Apply, BlockMethod, GaussSeidel, JacobiBlocks, Schedule
-from fxsolve.plan.tokens import Token, tokens_of
 from fxsolve.solvers.stop import Stop
 
 _DEEPEST = 64

@@ -40,11 +40,10 @@ from fxsolve.plan.methods.fused import Fused
 from fxsolve.plan.methods.jacobi import Jacobi
 from fxsolve.plan.methods.sums import Sum
 from fxsolve.plan.nests import choose_inside
-from fxsolve.plan.priced import Priced, Refined
 from fxsolve.plan.probe import ProbeRun, first_window, run_parts, shorten, step_seconds, sweep_seconds
 from fxsolve.plan.proofs import CAUSAL
 from fxsolve.plan.schedule import text_of
-from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
+from fxsolve.plan.trial import Priced, Refined, Situation, Trial, Weighed, ruled_out
 
 MARGIN = 1.1
 

@@ -16,7 +16,6 @@ from fxsolve.lower.fewer_samples import Samples, thin, unknown_outputs
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.ops.domains.dependence import Dependence
 from fxsolve.ops.domains.entries import NEVER, Entries, entries
-from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.ops.interpret import Interpreter
 from fxsolve.plan.examples import MOST_LABELS, along, unlabelled, values_in, with_examples
 from fxsolve.solvers.samples import SampleLoops
@@ -48,7 +47,7 @@ def _in_stack(read: Read, dim: int | None) -> int | None:
     return dim if dim is None or isinstance(read, (Prefix, Invariant)) else dim + 1
 
 
-def find_samples(repeat: Repeat, facts: Facts = FACTS) -> Samples:
+def find_samples(repeat: Repeat) -> Samples:
     """The samples of a batch in the state of a repeat, proved from the ops of a step.
 
     Raises `PartitionError` where no dimension of the state is one whose entries never mix.
@@ -59,7 +58,7 @@ def find_samples(repeat: Repeat, facts: Facts = FACTS) -> Samples:
         raise PartitionError(f"the steps of {repeat.name} have loops of their own")
     if values_in(repeat) > MOST_LABELS:
         raise PartitionError(f"a step of {repeat.name} holds {values_in(repeat)} numbers, more than {MOST_LABELS}")
-    interpreter = Interpreter(with_examples(repeat.body), Dependence(), facts, garbage_collect_values=False)
+    interpreter = Interpreter(with_examples(repeat.body), Dependence(), garbage_collect_values=False)
     for size in _sizes(repeat):
         for guess in _GUESSES:
             dims = _prove(repeat, interpreter, size, _read_dims(repeat, size, guess))

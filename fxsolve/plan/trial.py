@@ -1,6 +1,7 @@
-"""One loop to decide about, and a way to solve it that was weighed."""
+"""One loop to decide about, a way to solve it that was weighed, and what is asked of methods for it."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -92,3 +93,20 @@ def step_bytes(repeat: Repeat) -> int:
     """Memory of all values of one step, which a sweep holds for every step of its window."""
     specs = [node.meta.get("spec") for node in repeat.body.graph.nodes if node.op == "call_function"]
     return sum(math.prod(spec.shape) * spec.dtype.itemsize for spec in specs if isinstance(spec, TensorSpec))
+
+
+class Priced(ABC):
+    """A method with a price; one without is never weighed for a recurrence."""
+
+    @classmethod
+    @abstractmethod
+    def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
+        """What it costs to solve a recurrence so, measured, or why that is ruled out; nothing where nobody asks."""
+
+
+class Refined(ABC):
+    """A method with options that are worth trying once it is the best of all."""
+
+    @abstractmethod
+    def refine(self, situation: Situation, best: Trial) -> Trial | None:
+        """The `best` trial of all, which is of this method, with other options, where these may be faster."""

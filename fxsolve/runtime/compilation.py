@@ -17,7 +17,6 @@ from fxsolve.plan.purse import Offer
 from fxsolve.plan.tolerance import is_looser
 from fxsolve.report.units import count
 from fxsolve.runtime.contest import may_begin_behind, may_take_turns
-from fxsolve.runtime.decided import Decided
 from fxsolve.runtime.entries import Entry, Options
 from fxsolve.runtime.family import member
 from fxsolve.runtime.faults import NoLoopError, internal_error
@@ -28,13 +27,13 @@ from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.plans import SavedPlan
 from fxsolve.runtime.prospect import Prospect, prospect_of
 from fxsolve.runtime.ready import generators_of, make_ready
-from fxsolve.runtime.sources import Source, settle
+from fxsolve.runtime.sources import Decided, Source, settle
 from fxsolve.runtime.straight_code import names_blocks
 from fxsolve.runtime.verdict import TIGHT, Measured, Verdict, sweeps_of
 from fxsolve.runtime.whose import source_of
 from fxsolve.solvers.requests import unasked
 from fxsolve.stages import as_stop
-from fxsolve.state.rewind import rewinder
+from fxsolve.state.generators import rewinder
 from fxsolve.torch_compat.trees import pytree
 
 _ORIGINAL = "original"

@@ -9,12 +9,12 @@ from fxsolve.plan.budget import Budget
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.purse import Purse
 from fxsolve.report.report import Report
-from fxsolve.runtime.decided import Decided
 from fxsolve.runtime.declaration import Shapes
 from fxsolve.runtime.family import Member
 from fxsolve.runtime.plans import SavedPlan
 from fxsolve.runtime.prospect import Prospect
 from fxsolve.runtime.ready import Ready
+from fxsolve.runtime.sources import Decided
 
 
 @dataclass(frozen=True)

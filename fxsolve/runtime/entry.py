@@ -31,7 +31,7 @@ from fxsolve.runtime.set_first import find_made
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import Clock
 from fxsolve.state.contents import contents_of
-from fxsolve.state.rewind import rewinder_of
+from fxsolve.state.generators import rewinder_of
 from fxsolve.state.stores import Live
 from fxsolve.torch_compat.trees import pytree
 

@@ -17,7 +17,7 @@ from fxsolve.runtime.making import Maker
 from fxsolve.runtime.prospect import Prospect
 from fxsolve.runtime.sources import Nowhere
 from fxsolve.stages import Clock
-from fxsolve.state.rewind import rewinder_of
+from fxsolve.state.generators import rewinder_of
 from fxsolve.torch_compat.trees import pytree
 
 _PUT_OFF = 0.1  # of a price has to be lost again before a purchase is tried once more

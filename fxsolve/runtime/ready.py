@@ -20,7 +20,7 @@ from fxsolve.runtime.gradients import Differentiable, Original
 from fxsolve.runtime.modes import plain_torch
 from fxsolve.runtime.nodes import run
 from fxsolve.solvers.solution import Solution, observe
-from fxsolve.state.rewind import rewinder
+from fxsolve.state.generators import rewinder
 from fxsolve.torch_compat.tensors import address_of_generator, write_count_of
 
 

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NoReturn, TypeVar, final
 
+from fxsolve.ir.fingerprint import Fingerprint
 from fxsolve.runtime.verdict import Verdict
 
 Made = TypeVar("Made")
@@ -60,3 +61,12 @@ def settle(
     own, made = decide()
     verdict = source.publish(own)
     return verdict, made if replace(verdict, by="") == own else adopt(verdict)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The system as digests, the tolerance of its stop tests, and the `source` that the decision is kept in."""
+
+    graph: Fingerprint
+    tolerance: float | None
+    source: Source

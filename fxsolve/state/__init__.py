@@ -11,7 +11,7 @@ What is done with it:
     key        `tokens` of values, `live` of what a program rebinds, `watch` of the rest  (signature of a call)
     glance     the same key without work, as long as nothing is another object            (signature of a call)
     contents   marks of the bits of tensors                                               (writes that nobody counts)
-    rewind     of all generators                                                          (recording, verification)
+    rewinder   of all `generators`                                                        (recording, verification)
     stores     what a program leaves in its places as recipes, `storing` them             (every emitted call)
 
 Flags of autograd are part of what is told of tensors; the modes of torch, which belong to a thread and not to a

@@ -5,14 +5,16 @@ is known by the address of its C++ object: a dispatch mode is given another Pyth
 """
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fxsolve.errors import CaptureError
-from fxsolve.state.reach import Reach
+from fxsolve.state.random_state import RandomState, read_random_state
+from fxsolve.state.reach import Reach, find_reach
 from fxsolve.torch_compat.tensors import address_of_generator
 
 _LARGEST_SEED = 2**32
@@ -70,3 +72,21 @@ class FreshGenerators:
                     f"{source}: random numbers are drawn from a generator that outlives the call; pass it as an "
                     "argument, or keep it as an attribute of the module."
                 )
+
+
+def rewinder_of(program: Any, leaves: Iterable[Any]) -> Callable[[], None]:
+    """A function that puts every generator that `program` may use with these arguments back to where it is now."""
+    others = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+    known = find_generators(find_reach(program, others), others)
+    return partial(put_back, read_random_state(), tuple(known.values()))
+
+
+def rewinder(generators: Iterable[torch.Generator]) -> Callable[[], None]:
+    """A function that puts these generators, and no other, back to where they are now."""
+    return partial(restore_generators, [Known(generator, generator.get_state()) for generator in generators])
+
+
+def put_back(randomness: RandomState, known: Iterable[Known]) -> None:
+    """Put the default generators back to a state, and others to those that they are `known` to have had."""
+    randomness.restore()
+    restore_generators(known)

@@ -25,10 +25,9 @@ from fxsolve.bench import forms as forms_module
 from fxsolve.bench import peers
 from fxsolve.bench.bench import BenchSettings, bench_subject
 from fxsolve.bench.data import ORIGINAL, Benchmark, Contender, LeftOut, bench_json
-from fxsolve.bench.forms import TORCH, TimedForm
+from fxsolve.bench.forms import NAMES, TORCH, TimedForm, weighed
 from fxsolve.bench.peers import TookTooLong, within_seconds
 from fxsolve.bench.plot import save_plot
-from fxsolve.bench.schedules import NAMES, weighed
 from fxsolve.bench.steps import StepWithGradients
 from fxsolve.bench.table import bench_table, print_bench
 from fxsolve.errors import InputError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from fxsolve.codegen.picks import take_apart
+from fxsolve.codegen.values import take_apart
 
 LENGTH = 5
 

@@ -10,8 +10,8 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.loops.partition import Partition
 from fxsolve.ops.access import Reduced
 from fxsolve.ops.facts import FACTS, Fact
-from fxsolve.plan.affine import is_affine
 from fxsolve.plan.causality import judge
+from fxsolve.plan.facts import is_affine
 from fxsolve.plan.independence import find_layout
 from fxsolve.plan.structural import constants_of, known_values
 

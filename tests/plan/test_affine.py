@@ -12,7 +12,7 @@ from torch import Tensor
 
 import fxsolve
 from fxsolve.ir.spec import Lag, Prefix, Repeat
-from fxsolve.plan.affine import is_affine
+from fxsolve.plan.facts import is_affine
 from tests.ops.bodies import reads_for, recorded
 
 T, B, N = 6, 2, 3

@@ -15,12 +15,11 @@ from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Iterative, MethodNode, Option, Part, Steps, whole
 from fxsolve.plan.methods import METHODS
-from fxsolve.plan.priced import Priced, Refined
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Requirement
 from fxsolve.plan.schedule import parts_of
 from fxsolve.plan.solver import LoopSolver, Solver
 from fxsolve.plan.text import parse_schedule
-from fxsolve.plan.trial import Situation, Trial, Weighed
+from fxsolve.plan.trial import Priced, Refined, Situation, Trial, Weighed
 from fxsolve.plan.windows import short, strictest, window_bounds
 from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.iterate import Method as Iteration

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fxsolve.ir.spec import Lag
-from fxsolve.plan.ranges import EVERYTHING, Ends, carried_ranges
+from fxsolve.ops.facts import EVERYTHING
+from fxsolve.plan.facts import Ends, carried_ranges
 from tests.plan.recurrences import B, N, T, loop_over, lstm, recurrence, weights
 
 INF = math.inf

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fxsolve.errors import ScheduleError
-from fxsolve.plan.reader import TextReader, one_of
-from fxsolve.plan.tokens import Token, tokens_of
+from fxsolve.plan.reader import TextReader, Token, one_of, tokens_of
 
 TEXT = "gs(loop0[0:8], jacobi(a.b, atol=1e-06))"
 

@@ -17,7 +17,7 @@ from fxsolve.runtime.family import Member, find_lengths, grow, sizes_of
 from fxsolve.runtime.ready import generators_of
 from fxsolve.runtime.visit import Visit
 from fxsolve.stages import partition
-from fxsolve.state.rewind import rewinder
+from fxsolve.state.generators import rewinder
 from tests.loops.programs import given_values
 from tests.runtime.building import member_of, numbers, recorded, recurrence
 

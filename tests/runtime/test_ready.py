@@ -12,7 +12,7 @@ from fxsolve.errors import GuardError
 from fxsolve.runtime.gradients import Original
 from fxsolve.runtime.ready import Ready, generators_of, make_ready
 from fxsolve.stages import emit, partition, schedule
-from fxsolve.state.rewind import rewinder
+from fxsolve.state.generators import rewinder
 from tests.runtime.building import numbers, recorded, recurrence
 
 

@@ -5,11 +5,10 @@ from typing import Any
 
 from fxsolve.report.report import Report
 from fxsolve.runtime.cache import Variant
-from fxsolve.runtime.decided import Decided
 from fxsolve.runtime.entries import Entry
 from fxsolve.runtime.planned import planned
 from fxsolve.runtime.remembering import forget, remember, remember_purchase
-from fxsolve.runtime.sources import Source
+from fxsolve.runtime.sources import Decided, Source
 from fxsolve.runtime.verdict import Measured, Verdict
 
 REPORT = Report("net", "left alone", reason="slower", signature="f32[3]", original_seconds=1.0, emitted_seconds=2.0)

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from fxsolve.errors import CaptureError
-from fxsolve.state.generators import FreshGenerators, find_generators, restore_generators
+from fxsolve.state.generators import FreshGenerators, find_generators, restore_generators, rewinder_of
 from fxsolve.state.reach import find_reach
-from fxsolve.state.rewind import rewinder_of
 
 
 class Noisy(nn.Module):

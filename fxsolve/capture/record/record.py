@@ -29,12 +29,11 @@ from fxsolve.capture.record.redraw import check_randomness
 from fxsolve.capture.record.watched import watched
 from fxsolve.capture.stream import Stream
 from fxsolve.errors import CaptureError
-from fxsolve.state.generators import find_generators
+from fxsolve.state.generators import find_generators, put_back
 from fxsolve.state.held import NOTHING_HELD, Held
 from fxsolve.state.memory import copy_of
 from fxsolve.state.random_state import RandomState, read_random_state
 from fxsolve.state.reach import Reach, find_reach, globals_of, name_tensors
-from fxsolve.state.rewind import put_back
 from fxsolve.state.snapshot import take_snapshot
 from fxsolve.state.stores import NO_STORES, Live, Stores
 from fxsolve.torch_compat.dispatch import WithoutTorchFunction, count_dispatch_modes, current_transform

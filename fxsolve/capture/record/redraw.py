@@ -6,8 +6,8 @@ from torch import Tensor
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.record.recorder import Recorder
 from fxsolve.errors import CaptureError
+from fxsolve.state.generators import put_back
 from fxsolve.state.random_state import RandomState, read_random_state
-from fxsolve.state.rewind import put_back
 
 
 def check_randomness(recorder: Recorder, before: RandomState) -> None:

@@ -14,12 +14,11 @@ from fxsolve.plan.budget import most_ops
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import MethodNode, Option, Part, Steps, whole
-from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import PROBED_STEPS, least_seconds, shorten
 from fxsolve.plan.proofs import UNROLLED, Requirement
 from fxsolve.plan.purse import GraphRequest
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
-from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
+from fxsolve.plan.trial import Priced, Situation, Trial, Weighed, ruled_out
 from fxsolve.solvers import fuse
 from fxsolve.solvers.stop import Stop
 

@@ -17,13 +17,12 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Iterative, Option, Part, Steps, WholeMethod, whole
 from fxsolve.plan.methods.jacobi import SWEEP_BYTES
 from fxsolve.plan.orders import step_order
-from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import run_parts
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
 from fxsolve.plan.purse import GraphRequest
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
-from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
+from fxsolve.plan.trial import Priced, Situation, Trial, Weighed, ruled_out
 from fxsolve.plan.windows import strictest
 from fxsolve.solvers.fuse import FusedChunk
 from fxsolve.solvers.incremental import StepProgram, incremental

@@ -10,14 +10,13 @@ from fxsolve.ir.spec import Lag, Repeat
 from fxsolve.lower.lower import sweep_loop
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Chunks, Iterative, MethodNode, Option, Part, Steps
-from fxsolve.plan.priced import Priced, Refined
 from fxsolve.plan.probe import count_sweeps, first_window, sweep_seconds
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
 from fxsolve.plan.reader import TextReader
 from fxsolve.plan.samples import sample_loops
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
-from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out, step_bytes
+from fxsolve.plan.trial import Priced, Refined, Situation, Trial, Weighed, ruled_out, step_bytes
 from fxsolve.plan.try_samples import try_samples
 from fxsolve.plan.windows import short, strictest, window_bounds
 from fxsolve.solvers.by_sample import jacobi_by_sample

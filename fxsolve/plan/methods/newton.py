@@ -10,12 +10,11 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.facts import find_facts
 from fxsolve.plan.jacobians import count_steps, longest_window, open_linear
 from fxsolve.plan.method import Iterative, Option, Part, Steps
-from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import CAUSAL, LINEAR, STATE, Requirement
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import Solver
-from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
+from fxsolve.plan.trial import Priced, Situation, Trial, Weighed, ruled_out
 from fxsolve.plan.windows import linearized, short, strictest, window_bounds
 from fxsolve.solvers import newton as newton_solver
 from fxsolve.solvers.stop import Stop

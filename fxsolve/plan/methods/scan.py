@@ -9,12 +9,11 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.plan.decision import Candidate
 from fxsolve.plan.jacobians import SCAN_SECONDS, LinearWindow, count_steps, open_linear
 from fxsolve.plan.method import Part, Steps, WholeMethod, whole
-from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import AFFINE, CAUSAL, LINEAR, STATE, Requirement
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import Solver
-from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out
+from fxsolve.plan.trial import Priced, Situation, Trial, Weighed, ruled_out
 from fxsolve.plan.windows import linearized
 from fxsolve.rewrite.sums.fold import is_sum
 from fxsolve.solvers import scan as scan_solver

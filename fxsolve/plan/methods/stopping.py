@@ -9,10 +9,9 @@ from fxsolve.ir.spec import Repeat
 from fxsolve.lower.ahead import ahead_graph, no_look_ahead, outputs_kept, own_ops
 from fxsolve.lower.stopping import stopping
 from fxsolve.plan.method import Option, Part, Steps, WholeMethod
-from fxsolve.plan.priced import Refined
 from fxsolve.plan.proofs import STOPS, Proofs, Requirement
 from fxsolve.plan.solver import HeldModule, LoopSolver, Solver
-from fxsolve.plan.trial import Situation, Trial
+from fxsolve.plan.trial import Refined, Situation, Trial
 from fxsolve.plan.try_ahead import try_ahead
 from fxsolve.solvers.ahead import AheadChunk, until_ahead
 from fxsolve.solvers.stop import Stop

@@ -12,12 +12,11 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.lower import lower
 from fxsolve.plan.method import Part, Steps, WholeMethod, whole
 from fxsolve.plan.methods.jacobi import Jacobi
-from fxsolve.plan.priced import Priced
 from fxsolve.plan.probe import least_seconds
 from fxsolve.plan.proofs import TERMS, Requirement
 from fxsolve.plan.schedule import text_of
 from fxsolve.plan.solver import RowSolver, Solver
-from fxsolve.plan.trial import Situation, Trial, Weighed, ruled_out, step_bytes
+from fxsolve.plan.trial import Priced, Situation, Trial, Weighed, ruled_out, step_bytes
 from fxsolve.rewrite.sums.fold import fold_sums, is_sum
 from fxsolve.solvers.stop import Stop
 
