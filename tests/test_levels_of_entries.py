@@ -2,10 +2,15 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 import fxsolve
 from fxsolve.errors import ScheduleError
 from tests.leveled import LEVELED, SIZE, far_back
+from tests.samplers import Masked
 
 TOLERANCE = 1e-9
 
@@ -76,3 +81,42 @@ def test_levels_that_make_no_sense_are_refused(levels: int) -> None:
     text = f"incremental(loop0[0:20], levels={levels})"
     with pytest.raises(ScheduleError, match="level"):
         fxsolve.compile(program, inputs, schedule=text, backend="eager")
+
+
+class Triangle(nn.Module):
+    """x_i = tanh(sum_j w_ij relu(sum_k v_jk x_k)) + noise_i, of which masks let any of the earlier entries through."""
+
+    def __init__(self, masks: tuple[Tensor, Tensor]) -> None:
+        super().__init__()
+        self.first, self.second = map(Masked, masks)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        x = torch.zeros_like(noise)
+        for i in range(noise.shape[1]):
+            x[:, i] = torch.tanh(self.second(F.relu(self.first(x))))[:, i] + noise[:, i]
+        return x
+
+
+def masks_of(seed: int, size: int, hidden: int) -> tuple[Tensor, Tensor]:
+    """Hidden units that read some entries up to one of their own, and are read by some of those behind it."""
+    draw = torch.Generator().manual_seed(seed)
+    entries, degrees = torch.arange(size), torch.randint(0, size - 1, (hidden,), generator=draw)
+    first, second = degrees[:, None] >= entries, entries[:, None] > degrees
+    kept = [torch.rand(mask.shape, generator=draw) < 0.8 for mask in (first, second)]
+    return first & kept[0], second & kept[1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.integers(4, 12), st.integers(1, 12))
+@torch.no_grad()
+def test_levels_are_exact_for_any_masks(seed: int, size: int, hidden: int) -> None:
+    torch.manual_seed(seed)
+    masks = masks_of(seed, size, hidden)
+    model, noise = Triangle(masks).double(), torch.randn(3, size, dtype=torch.float64)
+    text = f"incremental(loop0[0:{size}], levels={size - 1})"
+    fast = fxsolve.compile(model, (noise,), schedule=text, backend="eager", tolerance=TOLERANCE)
+    fast(noise)
+    other = torch.randn_like(noise)
+    torch.testing.assert_close(fast(other), model(other), rtol=TOLERANCE, atol=TOLERANCE)
+    runs = [run for run in fast.report().runs if run.method == "incremental"]
+    assert all(run.sweeps == 1 for run in runs)

@@ -37,11 +37,12 @@ def find_regions(
         if isinstance(value, Receding):
             continue  # what hides an entry that is not final is read, too
         if isinstance(value, Tensor):
-            found[node] = _region(torch.full((), NEVER))
+            found[node] = _region(torch.full((), NEVER), torch.ones((), dtype=torch.bool))
         elif isinstance(value, Entries) and value.latest.numel():
-            latest = value.latest if node not in needed else torch.where(needed[node], value.latest, NEVER)
+            seen = needed.get(node, torch.ones((), dtype=torch.bool, device=value.latest.device))
+            latest = torch.where(seen, value.latest, NEVER)
             if int(latest.max()) < length:
-                found[node] = _region(latest)
+                found[node] = _region(latest, seen.expand(latest.shape))
     return found
 
 
@@ -51,18 +52,18 @@ def is_moved(node: fx.Node) -> bool:
     return isinstance(call_of(source).fact.access, MOVES | Joined)
 
 
-def _region(latest: Tensor) -> Region:
-    dims = _telling_dims(latest)
+def _region(latest: Tensor, seen: Tensor) -> Region:
+    dims = _telling_dims(latest, seen)
     others = [dim for dim in range(latest.dim()) if dim not in dims]
     return Region(dims, (latest.amax(others) if others else latest).reshape(-1).numpy(force=True) + 1)
 
 
-def _telling_dims(latest: Tensor) -> tuple[int, ...]:
-    """The dimensions without which labels would be told apart no more; `NEVER` may be any label."""
-    low, high, dims = torch.where(latest == NEVER, latest.max() + 1, latest), latest, list(range(latest.dim()))
+def _telling_dims(latest: Tensor, seen: Tensor) -> tuple[int, ...]:
+    """The dimensions without which labels would be told apart no more; what is not `seen` may have any."""
+    low, high, dims = torch.where(seen, latest, latest.max() + 1), latest, list(range(latest.dim()))
     for dim in range(latest.dim()):
         least, most = low.amin(dim, keepdim=True), high.amax(dim, keepdim=True)
-        if bool(((least >= most) | (most == NEVER)).all()):
+        if bool((least >= most).all()):
             low, high = least, most
             dims.remove(dim)
     return tuple(dims)
