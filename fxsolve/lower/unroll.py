@@ -90,14 +90,16 @@ def chunk_graph(repeat: Repeat, unroll: int) -> fx.GraphModule:
 
     Every output of the body at every step has a place of its own, those of one output in a row, in which it is written:
     into rows of one tensor, inductor would write all of them at the end, each row by a look at every output. Those of
-    the last step are the states behind. The per-step inputs, numbers among them, are those of `fused_arguments`: on a
-    CPU each has `unroll` rows, since kernels that read rows of one tensor would be compiled for each, and elsewhere it
-    is one tensor (unroll, ...).
+    the last step are the states behind. The per-step inputs, numbers among them, are those of `fused_arguments`: if all
+    are on a CPU, each has `unroll` rows, since kernels that read rows of one tensor would be compiled for each of them;
+    and else it is one tensor (unroll, ...).
     """
     order = read_order(repeat.reads)
     step = reorder_reads(replace(repeat, body=tensor_step(repeat)), order)
     reads = [repeat.reads[j] for j in order]
-    graph, rows = Graph(), unroll if device_of(repeat).type == "cpu" else 0
+    pairs = zip(step.graph.find_nodes(op="placeholder"), reads, strict=True)
+    devices = {node.meta["spec"].device.type for node, read in pairs if isinstance(read, Slices | Stacked | Table)}
+    graph, rows = Graph(), unroll if devices <= {"cpu"} else 0
     inputs = [_open_read(graph, f"read{k}", read, rows) for k, read in enumerate(reads)]
     results: Any = step.graph.output_node().args[0]
     places = [[graph.placeholder(f"place{k}_{t}") for t in range(unroll)] for k in range(len(results))]

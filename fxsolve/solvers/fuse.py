@@ -44,9 +44,9 @@ def fused_gauss_seidel(
     """Run the T steps in order: the first few by `loop.body`, then `unroll` of them in each call of `chunk`.
 
     chunk(states..., per_step..., shared..., places...) writes every output of the body, at every step, into its place,
-    where the next one finds the states behind it. Of a per-step input it takes `unroll` rows, on a CPU one by one, and
-    elsewhere as one tensor; those whose numbers are `backwards` lie last step first, in `per_step` (T, ...) too. All
-    lags have distance 1, and the body does not read the buffers. What it gives has no gradients.
+    where the next one finds the states behind it. Of a per-step input it takes `unroll` rows, one by one if all these
+    inputs are on a CPU, and else as one tensor; those whose numbers are `backwards` lie last step first, in `per_step`
+    (T, ...) too. All lags have distance 1, and the body does not read the buffers. What it gives has no gradients.
     """
     head = (loop.length - 1) % unroll + 1
     # Compiled code expects the strides that it was compiled for: as they are, those of a slice depend on the length.
@@ -97,7 +97,7 @@ def _arriving(items: Sequence[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
     first, chunks = [item[0] for item in items], zip(*items, strict=True)
     if not items:
         return repeat(())
-    if first[0].device.type != "cpu":
+    if any(one.device.type != "cpu" for one in first):
         return chunks
     return _from_blocks(chunks, first) if _are_small(first) else (_rows_of(chunk) for chunk in chunks)
 

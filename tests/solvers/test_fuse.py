@@ -70,3 +70,10 @@ def test_steps_between_products_are_compiled_once_whatever_their_number() -> Non
         kernels.append(set(CppPythonBindingsCodeCache.cache) - before)
     assert 0 < len(kernels[0]) <= 3
     assert not kernels[1]
+
+
+def test_what_is_not_all_on_a_cpu_comes_as_it_is() -> None:
+    """Rows of an accelerator are views, each of which takes longer than most steps of a CPU."""
+    here, elsewhere = torch.randn(6, 2).split(3), torch.empty(6, 2, device="meta").split(3)
+    assert list(fuse._arriving([here, elsewhere])) == list(zip(here, elsewhere, strict=True))
+    assert [len(rows) for rows in fuse._arriving([here, here])] == [6, 6]
