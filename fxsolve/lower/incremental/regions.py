@@ -11,7 +11,7 @@ from fxsolve.lower.incremental.final import Receding
 from fxsolve.lower.incremental.moves import MOVES, call_of, source_of
 from fxsolve.lower.incremental.places import Numbers
 from fxsolve.ops.access import Joined
-from fxsolve.ops.domains.entries import NEVER, Entries
+from fxsolve.ops.domains.entries import NEVER, Entries, tells
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def find_regions(
         value = labels.get(node)
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor) or is_moved(node):
             continue
-        if isinstance(value, Receding):
+        if isinstance(value, Receding) or (isinstance(value, Entries) and _hides(value)):
             continue  # what hides an entry that is not final is read, too
         if isinstance(value, Tensor):
             found[node] = _region(torch.full((), NEVER), torch.ones((), dtype=torch.bool))
@@ -44,6 +44,11 @@ def find_regions(
             if int(latest.max()) < length:
                 found[node] = _region(latest, seen.expand(latest.shape))
     return found
+
+
+def _hides(value: Entries) -> bool:
+    """Whether entries of a mask are known: they are read before those beside them are final."""
+    return bool(value.low.any()) or (value.true is not None and tells(value))
 
 
 def is_moved(node: fx.Node) -> bool:

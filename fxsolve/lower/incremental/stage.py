@@ -89,13 +89,13 @@ class _Begun(_Handed):
         """Keep what is computed at places, or as a whole.
 
         What other places hold until they are computed is hidden behind masks, which not every number passes: it is
-        what one of these places holds, and not zeros, by which anything might divide.
+        what the last of these places holds, which sees most of them, and not zeros, by which anything might divide.
         """
         dims, room = self.facts.regions[node].dims, _room(node, self.facts.regions[node])
         if not dims:
             self.stores[node] = found
         elif places.dims:
-            entries = found[:1].expand(len(room) - 1, *room.shape[1:]).index_copy(0, self.row(places), found)
+            entries = found[-1:].expand(len(room) - 1, *room.shape[1:]).index_copy(0, self.row(places), found)
             self.stores[node] = _with_zeros(entries)
         else:
             self.stores[node] = _with_zeros(places_first(found[0], dims).reshape(-1, *room.shape[1:]))
