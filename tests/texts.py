@@ -1,6 +1,7 @@
 """Samplers of growing texts as people write them, small: a step reads the whole text and appends to it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -255,17 +256,51 @@ class Added(Padded):
         return self.head(x)
 
 
-def padded(attention: type[Padded], grow: Callable[[Tensor], Tensor]) -> Sampler:
+class Hiding(Padded):
+    """Two layers with the mask of the triangle and that of keys joined in one way or another."""
+
+    def __init__(self, hide: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.hide = hide
+
+    def forward(self, text: Tensor, mask: Tensor) -> Tensor:
+        b, n = text.shape
+        x, causal = self.words(text) + self.places(torch.arange(n)), torch.ones(n, n, dtype=torch.bool).tril()
+        for _ in range(2):
+            q, k, v = (y.view(b, n, 2, -1).transpose(1, 2) for y in self.qkv(x).chunk(3, -1))
+            scores = self.hide(q @ k.transpose(-1, -2), causal, mask[:, None, None, :].bool())
+            x = x + (scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, -1)
+        return self.head(x)
+
+
+# Ways to hide scores (B, heads, n, n) by a triangle (n, n) and a mask of keys (B, 1, 1, n).
+HIDES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "not both": lambda s, causal, keys: s.masked_fill(~(causal & keys), -torch.inf),
+    "either not": lambda s, causal, keys: s.masked_fill(~causal | ~keys, -torch.inf),
+    "both are 0": lambda s, causal, keys: s.masked_fill((keys & causal) == 0, -torch.inf),
+    "a choice": lambda s, causal, keys: torch.where(causal.logical_and(keys), s, -torch.inf),
+    "added": lambda s, causal, keys: s + torch.zeros_like(s[:, :1]).masked_fill(~(causal & keys), -torch.inf),
+}
+
+
+def hidden_by(hide: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Sampler:
+    return padded(lambda: Hiding(hide), ones_alike, torch.tensor([[1, 0, 1, 1], [1, 1, 1, 1]]))
+
+
+LEFT = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+
+
+def padded(attention: Callable[[], Padded], grow: Change, mask: Tensor = LEFT) -> Sampler:
     """Prompts of several lengths, filled up on the left; the mask grows as the text does."""
     net = attention().eval()
 
     def sample(text: Tensor, mask: Tensor) -> Tensor:
         for _ in range(STEPS):
             word = net(text, mask)[:, -1].argmax(-1, keepdim=True)
-            text, mask = torch.cat([text, word], 1), grow(mask)
+            text, mask = torch.cat([text, word], 1), grow(mask, word)
         return text
 
-    return sample, (prompt(length=4), torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]]))
+    return sample, (prompt(length=4), mask)
 
 
 def padded_from_text() -> Sampler:
@@ -343,11 +378,15 @@ def beams_of_batch(width: int = 2) -> Sampler:
     return sample, (prompt(),)
 
 
-def ones_behind(mask: Tensor) -> Tensor:
+def ones_alike(mask: Tensor, word: Tensor) -> Tensor:
+    return torch.cat([mask, torch.ones_like(word)], 1)
+
+
+def ones_behind(mask: Tensor, word: Tensor) -> Tensor:
     return torch.cat([mask, mask.new_ones((len(mask), 1))], 1)
 
 
-def padded_behind(mask: Tensor) -> Tensor:
+def padded_behind(mask: Tensor, word: Tensor) -> Tensor:
     return F.pad(mask, (0, 1), value=1)
 
 
@@ -376,10 +415,12 @@ TEXTS: dict[str, Callable[[], Sampler]] = {
     "cross-attention, padding": lambda: translated(True),
     "guided": guided,
     "guided, two calls": guided_twice,
+    "padding": lambda: padded(Padded, ones_alike),
     "padding, cat": lambda: padded(Padded, ones_behind),
     "padding, pad": lambda: padded(Padded, padded_behind),
     "padding, added": lambda: padded(Added, ones_behind),
     "padding, from text": padded_from_text,
+    **{f"padding, {name}": partial(hidden_by, hide) for name, hide in HIDES.items()},
     "gru": lambda: read_again(nn.GRU),
     "lstm": lambda: read_again(nn.LSTM),
     "lstm, two layers": lambda: read_again(nn.LSTM, 2),

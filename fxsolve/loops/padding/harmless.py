@@ -14,7 +14,7 @@ from torch import fx
 
 from fxsolve.loops.growing.sizes import AffineSize
 from fxsolve.loops.padding.finite import keeps_from_zero, makes_finite, sums_up
-from fxsolve.loops.padding.triangles import hides_above
+from fxsolve.loops.padding.triangles import is_causal
 from fxsolve.loops.padding.values import PaddedValue, Padder, growing_factor
 from fxsolve.ops import access
 from fxsolve.ops.call import Call
@@ -31,12 +31,14 @@ def makes_harmless(p: Padder, call: Call, above: float | None = None) -> bool:
         return True  # its index is, or it has been masked
     if p.call in p.copies:
         return True
+    if above is not None and getattr(call.example, "dtype", None) == torch.bool:
+        return True
     if above == -inf:
         return all(value.harmless for value in values if p.known.of(value.node) is None)
     if isinstance(call.fact.access, access.Attention) and call["attn_mask"] is not None:
         # where a mask hides all there is, the result is NaN
         values = [p.value(call[name]) for name in ("query", "key", "value")]
-        return hides_above(p, call["attn_mask"], hidden=False) and all(value.harmless for value in values)
+        return is_causal(p, call["attn_mask"]) and all(value.harmless for value in values)
     if above is None and any(value.above == -inf for value in values):
         return False
     if isinstance(call.fact.access, access.Cut) and "step" in call.arguments:

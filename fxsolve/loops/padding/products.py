@@ -6,7 +6,7 @@ import torch
 from torch import fx
 
 from fxsolve.loops.padding.joins import broadcast
-from fxsolve.loops.padding.triangles import hides_above, takes_valid
+from fxsolve.loops.padding.triangles import is_causal, takes_valid
 from fxsolve.loops.padding.values import Dim, Dims, NoRuleError, PaddedValue, Padder, growing_factor
 from fxsolve.ops.access import Product
 from fxsolve.ops.call import Call
@@ -91,8 +91,8 @@ def pad_attention(p: Padder, call: Call) -> tuple[fx.Node, list[Dims]]:
         raise NoRuleError("attends over batches that grow")
     k, v = (one if one.harmless else p.masked(one, 2, 0) for one in (k, v))
     replaced: dict[str, Any] = {"key": k.node, "value": v.node}
-    is_causal = call["is_causal"] or (call["attn_mask"] is not None and hides_above(p, call["attn_mask"], hidden=False))
-    if not (is_causal and q.dims[2] == k.dims[2]) and growing_factor(k.dims[2]) is not None:
+    hides = call["is_causal"] or is_causal(p, call["attn_mask"])
+    if not (hides and q.dims[2] == k.dims[2]) and growing_factor(k.dims[2]) is not None:
         if call["is_causal"]:
             raise NoRuleError("attends causally from fewer positions than it attends to")
         mask = None if call["attn_mask"] is None else p.value(call["attn_mask"])

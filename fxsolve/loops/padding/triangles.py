@@ -3,10 +3,16 @@
     softmax_j(s_ij + m_ij) v_j        m_ij = -inf for j > i
 
 Row i < n_t of such scores gives no weight to what is not valid, j >= n_t > i, at any step t. That is so where the mask
-is made of constants, whose values on the buffer are known.
+is made of constants, whose values on the buffer are known. A triangle may be joined with a mask of keys, such as one of
+padding, which hides them from all rows alike:
+
+    m_ij = 0 if j <= i and key_j, else -inf
+
+Rows i >= n_t see all that row n_t - 1 does, and so they are NaN only where that is.
 """
 
 from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -33,26 +39,71 @@ def above_diagonal(p: Padder, call: Call, dims: Dims) -> float | None:
         case access.Chosen():
             return -inf if _is_hidden(p, call) else None
         case access.SamePlace():
-            return _pointwise(p, call, above)
+            return _flag(p, call, above) if _is_boolean(call.example) else _pointwise(p, call, above)
         case access.Softmax() if call.name in ("softmax", "_softmax"):
             return 0.0 if above == -inf and call["dim"] % len(dims) == len(dims) - 1 else None
         case access.SameEntries() | access.Reshaped() | access.Expanded():
-            return above
+            return above if above != 1 or _is_boolean(call.example) else None
     return None
 
 
 def _is_hidden(p: Padder, call: Call) -> bool:
-    """Whether a call puts a low number where a mask says so, which is above the diagonal."""
-    if call.name == "masked_fill":
-        return _is_low(p, call["value"]) and hides_above(p, call["mask"])
-    return _is_low(p, call["other"]) and hides_above(p, call["condition"], hidden=False)
+    """Whether a call puts a low number where a mask says so, which is above the diagonal.
+
+    A mask of keys may hide all that a row sees; the row is a mean of all keys then, but for -inf.
+    """
+    hidden = call.name == "masked_fill"
+    fill, mask = (call["value"], call["mask"]) if hidden else (call["other"], call["condition"])
+    number = _number(p, fill)
+    if number is None or not is_low(number):
+        return False
+    return hides_above(p, mask, hidden) or (number == -inf and p.value(mask).above == float(hidden))
 
 
-def _is_low(p: Padder, number: object) -> bool:
+def _number(p: Padder, number: object) -> float | None:
+    """A number that is known."""
     if isinstance(number, fx.Node):
         known = p.known.of(p.value(number).node) if not p.value(number).dims else None
         number = known.item() if known is not None else None
-    return isinstance(number, (int, float)) and is_low(number)
+    return number if isinstance(number, (int, float)) else None
+
+
+def is_causal(p: Padder, mask: fx.Node | None) -> bool:
+    """Whether a mask of attention hides from each query what comes behind it."""
+    return mask is not None and (hides_above(p, mask, hidden=False) or p.value(mask).above == -inf)
+
+
+def _flag(p: Padder, call: Call, above: float | None) -> float | None:
+    """What all booleans above the diagonal are, 0 or 1, where all others are made of what is the same in each row."""
+    x = call.first
+    if call.name in ("bitwise_not", "logical_not") or (call.name in ("eq", "ne") and call["other"] == 0):
+        is_known = above is not None and _is_boolean(x.meta["spec"])
+        return (above if call.name == "ne" else 1 - above) if is_known and above is not None else None
+    if call.name not in ("bitwise_and", "logical_and", "bitwise_or", "logical_or"):
+        return None
+    hidden, both = call.name.endswith("_or"), [call["self"], call["other"]]
+    if not all(isinstance(one, fx.Node) for one in both):
+        return None
+    triangles = [one for one in both if _is_triangle(p, one, hidden)]
+    is_alike = all(one in triangles or _is_same_in_rows(p.value(one)) for one in both)
+    return float(hidden) if triangles and is_alike else None
+
+
+def _is_boolean(spec: Any) -> bool:
+    return getattr(spec, "dtype", None) == torch.bool
+
+
+def _is_triangle(p: Padder, mask: fx.Node, hidden: bool) -> bool:
+    """Whether all that is above the diagonal is `hidden`, and of all others no more than some keys of every row."""
+    value = p.value(mask)
+    if not _is_boolean(mask.meta["spec"]) or not hides_above(p, mask, hidden):
+        return _is_boolean(mask.meta["spec"]) and value.above == float(hidden)
+    known = p.known.of(value.node)
+    return known is not None and not (known == hidden).tril().any()
+
+
+def _is_same_in_rows(value: PaddedValue) -> bool:
+    return len(value.dims) < 2 or value.dims[-2] == ()
 
 
 def _pointwise(p: Padder, call: Call, above: float | None) -> float | None:
@@ -60,7 +111,7 @@ def _pointwise(p: Padder, call: Call, above: float | None) -> float | None:
     other = call["other"]
     if call.name in ("mul", "div") and isinstance(other, (int, float)) and other > 0:
         factor = other if call.name == "mul" else 1 / other
-        return above if factor < inf and (above == 0 or factor >= 1) else None
+        return above if factor < inf and (above == 0 or (above == -inf and factor >= 1)) else None
     if call.name not in ("add", "sub") or call["alpha"] not in (None, 1):
         return None
     added = [leaf for leaf in (call["self"], other) if isinstance(leaf, fx.Node)]

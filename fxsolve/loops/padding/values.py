@@ -34,7 +34,8 @@ class PaddedValue:
     """A node, and the factors of each of its dimensions.
 
     The entries of a `harmless` value that are not valid are finite numbers, and such that a table has a row for each.
-    Where the last two dimensions grow alike, the entries `above` the diagonal may all be 0, or all be low, as -inf is.
+    Where the last two dimensions grow alike, the entries `above` the diagonal may all be 0, or all be low, as -inf is,
+    or all be true, which is 1.
     """
 
     node: fx.Node
