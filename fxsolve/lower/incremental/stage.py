@@ -131,7 +131,7 @@ def _like(node: fx.Node) -> Tensor:
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
 
 
-class _Given(dict[fx.Node, Tensor]):
+class _WhenAsked(dict[fx.Node, Tensor]):
     """What a step is given, made when it is asked for: most stages read little of it."""
 
     def __missing__(self, node: fx.Node) -> Tensor:
@@ -143,7 +143,7 @@ def look(work: Work, facts: StepFacts) -> tuple[StepValues, Asked]:
     """Find out which places and values a stage asks for."""
     store = Asked(facts)
     with FakeTensorMode():
-        values = StepValues(facts, work.steps, store, _Given())
+        values = StepValues(facts, work.steps, store, _WhenAsked())
         for node, places in work.nodes.items():
             values.compute(node, places)
             store.row(places)
