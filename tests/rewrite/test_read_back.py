@@ -39,6 +39,14 @@ def written_elsewhere(x: Tensor) -> Tensor:
     return y[:, -1].sin()
 
 
+def filled(x: Tensor) -> Tensor:
+    """The last write to a row stays, and so do all others."""
+    y = torch.zeros_like(x)
+    for k in range(4):
+        y[0, -1, k] = x[0, -1, k].sin()
+    return y
+
+
 PROGRAMS: dict[Callable[[Tensor], Tensor], int] = {
     written_twice: 0,
     scattered: 0,

@@ -7,6 +7,8 @@ where nothing else reads y: the entry alone is what goes on, bit for bit. A writ
 follows is left out.
 """
 
+from collections.abc import Collection
+
 import torch
 from torch import fx
 
@@ -19,27 +21,33 @@ aten = torch.ops.aten
 
 def read_back(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` without such writes; the graph itself if there are none."""
-    if not any(map(_followers, graph.nodes)):
+    if not _written_to_be_read(graph):
         return graph
     copied = Graph.copy_of(graph)
-    for node in copied.nodes:
-        if followers := _followers(node):
-            base, value, *_ = node.args
-            for one in followers:
-                if one.target is aten.select_scatter.default:
-                    one.args = (base, *one.args[1:])
-                else:
-                    one.replace_all_uses_with(value)  # pyright: ignore[reportArgumentType]
-            for unused in (*node.users, node):
-                copied.erase_node(unused)
+    for node, followers in reversed(_written_to_be_read(copied).items()):
+        base, value, *_ = node.args
+        for one in followers:
+            if one.target is aten.select_scatter.default:
+                one.args = (base, *one.args[1:])
+            else:
+                one.replace_all_uses_with(value)  # pyright: ignore[reportArgumentType]
+        for unused in (*node.users, node):
+            copied.erase_node(unused)
     return copied
 
 
-def _followers(write: fx.Node) -> list[fx.Node]:
-    """What reads the entry that a call has written, or writes it anew, if nothing reads any other of its result."""
-    place = _place(write) if write.target is aten.select_scatter.default else None
-    live = [user for user in write.users if user.users or not is_view(user)] if place else []
-    return live if all(_place(user) == place and _fits(user, write) for user in live) else []
+def _written_to_be_read(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+    """Such writes, the last one first, each with what reads what it has written, or writes it anew.
+
+    Of writes to one place all are left out or none: of a row that a loop fills, the last one would be another step.
+    """
+    found: dict[fx.Node, list[fx.Node]] = {}
+    for write in reversed(graph.find_nodes(op="call_function", target=aten.select_scatter.default)):
+        live = [user for user in write.users if user.users or not is_view(user)]
+        place = _place(write)
+        if live and place and all(_place(one) == place and _fits(one, write, found) for one in live):
+            found[write] = live
+    return found
 
 
 def _place(node: fx.Node) -> tuple[int, int] | None:
@@ -54,12 +62,12 @@ def _place(node: fx.Node) -> tuple[int, int] | None:
     return (dim % len(shape), index % shape[dim]) if isinstance(dim, int) and isinstance(index, int) else None
 
 
-def _fits(follower: fx.Node, write: fx.Node) -> bool:
-    """Whether a reader sees what was written as it is, and is none of the results; or another write reads it not."""
+def _fits(follower: fx.Node, write: fx.Node, found: Collection[fx.Node]) -> bool:
+    """Whether a reader sees what was written as it is, and is none of the results; or is a write that is left out."""
     value = write.args[1]
     assert isinstance(value, fx.Node)
     if follower.target is aten.select_scatter.default:
-        return follower.args[0] is write and follower.args[1] is not write
+        return follower in found and follower.args[0] is write and follower.args[1] is not write
     seen, written = follower.meta["spec"], value.meta["spec"]
     is_alike = seen.dtype == written.dtype and (is_contiguous(written) or lies_as(written, seen))
     return is_alike and all(user.op != "output" for user in follower.users)
