@@ -86,6 +86,8 @@ def separate(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor
 
 def write(effects: Effects, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Copy the new values, which are among `outputs`, into their tensors; returns the outputs."""
+    if not effects.mutations:
+        return outputs
     outputs = separate(effects, inputs, outputs)
     for mutation, tensor in zip(effects.mutations, _written(effects, inputs), strict=True):
         target = tensor if mutation.is_counted else tensor.data
