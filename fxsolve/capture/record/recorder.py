@@ -13,6 +13,7 @@ from fxsolve.capture.effects.externals import External, Externals
 from fxsolve.capture.plain import refuse_unusual
 from fxsolve.capture.program import Draw, Guard, Role
 from fxsolve.capture.record.mutated import mutated_tensors
+from fxsolve.capture.record.small_copies import SmallCopies
 from fxsolve.capture.record.uninitialized import Uninitialized
 from fxsolve.capture.source import user_line
 from fxsolve.capture.stream import Listener
@@ -69,6 +70,7 @@ class Recorder(LightMode, Tape):
         self.hooks: list[Any] = []
         self._guarded: set[tuple[fx.Node, int]] = set()
         self.externals = Externals()
+        self._small_copies = SmallCopies()
         self._noise_storages: dict[int, int] = {}
         self._lines: dict[int | None, str] = {}
         self.listener = Listener()
@@ -214,9 +216,11 @@ class Recorder(LightMode, Tape):
             return self.call(aten.clone.default, (value,), {})  # a constant; what is done to it happens to a copy
         node = self.placeholder(f"noise_{len(self.draws)}", spec_of(value), user_line())
         self.roles[node.name] = "noise"
-        self._noise_storages[storage_of(value)] = len(self.noise)
+        kept = self._small_copies.copy(value)
+        if kept is None:
+            self._noise_storages[storage_of(value)] = len(self.noise)
         self.draws.append(draw)
-        self.noise.append(value)
+        self.noise.append(value if kept is None else kept)
         self.bind(value, node)
         return value
 
