@@ -139,6 +139,14 @@ def test_factors_are_dealt_out_to_the_sizes_in_order() -> None:
         deal_out([size, 6], (wide, plain_six))
 
 
+@pytest.mark.parametrize("widths", [(2, 8), (8, 2), (1, 12), (12, 1), (4, 4), (0, 8)])
+def test_factors_in_another_order_than_the_sizes_are_refused(widths: tuple[int, int]) -> None:
+    size, (batch, wide) = growing_size(), widths
+    plain_batch, plain_wide = type(size)(batch, 0), type(size)(wide, 0)
+    with pytest.raises(NoRuleError):
+        deal_out([batch, size, wide], (plain_batch, plain_wide, size))
+
+
 def test_a_call_on_values_that_do_not_grow_is_written_as_it_was() -> None:
     graph = fx.Graph()
     x = add_placeholder(graph, "x", spec_of(torch.zeros(2, 1)))

@@ -73,7 +73,7 @@ def _take(left: list[int | AffineSize], size: AffineSize, have: AffineSize) -> i
         return factor
     missing = size.first // have.first
     grows_later = size.slope != have.slope and not have.slope
-    if grows_later or not missing or factor <= missing or factor % missing:
+    if grows_later or missing <= 1 or factor <= missing or factor % missing:
         return factor
     left.append(factor // missing)
     return missing
