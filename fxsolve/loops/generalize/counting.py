@@ -14,11 +14,18 @@ class Lengths:
     wanted: int
 
     def between(self, one: int, two: int) -> int:
-        """The number at the wanted length that is `one` at the first and `two` at the second."""
+        """The number at the wanted length that is `one` at the first and `two` at the second.
+
+        As a place, a number below 0 counts from the end: what counts from the beginning at both lengths, or from the
+        end, is not known at a length where it would do the other.
+        """
         step, rest = divmod((two - one) * (self.wanted - self.first), self.second - self.first)
         if rest:
             raise PartitionError(f"a number is {one} at length {self.first} and {two} at length {self.second}")
-        return one + step
+        found = one + step
+        if (one < 0) == (two < 0) != (found < 0):
+            raise PartitionError(f"a number is {one} at length {self.first} and would be {found} at {self.wanted}")
+        return found
 
     def count(self, one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
         """The index that goes on as `one` does at the first and `two` at the second length."""
