@@ -1,7 +1,7 @@
 """Which call on which line of the user's code makes a step read what is not written yet."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,6 @@ from torch import Tensor, fx
 
 from fxsolve.ir.reads import read_order
 from fxsolve.ir.spec import Invariant, Prefix, Repeat, Table
-from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.lower.incremental.step import step_graph
 from fxsolve.ops.access import Opaque, SamePlace
 from fxsolve.ops.call import Call, bind
@@ -24,11 +23,14 @@ from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.trees import pytree
 
 
-def blame(repeat: Repeat, sweep: fx.GraphModule, structural: Known, step: int, facts: Facts) -> str:
+def blame(
+    repeat: Repeat, sweep: fx.GraphModule, structural: Known, step: int, facts: Facts, results: Sequence[int]
+) -> str:
     """The call, and its line, by which `step` comes to read what it, or a later step, writes; "" where none is found.
 
-    `sweep` is that of all steps. From an entry of a result that depends on too much, the way goes back through the
-    entries that it reads; of the calls on this way, the one is named that makes entries depend on later steps most.
+    `sweep` is that of all steps; `results` are the outputs that are looked at. From an entry of one that depends on too
+    much, the way goes back through the entries that it reads; of the calls on this way, the one is named that makes
+    entries depend on later steps most.
     """
     body = step_graph(repeat)
     labels = label_inputs(repeat, sweep, structural, list(range(repeat.length)))
@@ -38,7 +40,7 @@ def blame(repeat: Repeat, sweep: fx.GraphModule, structural: Known, step: int, f
         interpreter.run(*(_at(read, known[j], step) for j, read in enumerate(repeat.reads)))
         outputs = body.graph.output_node().args[0]
         assert isinstance(outputs, tuple)
-        for output in unknown_outputs(repeat):
+        for output in results:
             node = outputs[output]
             assert isinstance(node, fx.Node)
             value = interpreter.env[node]

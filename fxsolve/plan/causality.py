@@ -1,11 +1,13 @@
 """Whether a buffer that a loop reads whole is read through its written prefix only."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.ir.spec import Prefix, Repeat
+from fxsolve.ir.spec import AllSteps, LastStep, Prefix, Repeat
 from fxsolve.lower.batch import batch
 from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.ops.domains.entries import NEVER, Entries
@@ -39,14 +41,19 @@ def judge(repeat: Repeat, structural: Known, facts: Facts = FACTS) -> Causality:
         return Causality()
     try:
         sweep = batch(repeat, repeat.length)
-        latest = highest_ranks(repeat, sweep, structural, list(range(repeat.length)), facts)
+        labels = label_outputs(sweep, label_inputs(repeat, sweep, structural, list(range(repeat.length))), facts)
     except PartitionError as error:
         return Causality(obstacle=str(error))
-    early = [step for step, reached in enumerate(latest) if reached >= step]
+    latest = _highest(labels, unknown_outputs(repeat), repeat.length)
+    # What is handed on besides would be that of the finished buffer too.
+    reached = [max(pair) for pair in zip(latest, _highest(labels, _handed_on(repeat), repeat.length), strict=True)]
+    last = _highest(labels, _handed_on_by_the_last(repeat), repeat.length)[-1]
+    reached[-1] = max(reached[-1], last)
+    early = [step for step, rank in enumerate(reached) if rank >= step]
     if early:
         step = early[len(early) // 2]  # one with much in front of it and behind: by what it reads too much shows best
-        leak = f"step {step} may read what step {latest[step]} writes"
-        if cause := blame(repeat, sweep, structural, step, facts):
+        leak = f"step {step} may read what step {reached[step]} writes"
+        if cause := blame(repeat, sweep, structural, step, facts, _read_at(repeat, step)):
             leak = f"{leak}, through {cause}"
         return Causality(f"not shown: {leak}", f"causality not shown: {leak}")
     return Causality("proved", latest=tuple(latest))
@@ -65,10 +72,30 @@ def highest_ranks(
 
     `sweep` is that of all steps. What a step depends on is told by the ops and the zeros of masks.
     """
-    highest = [NEVER] * repeat.length
-    outputs = label_outputs(sweep, label_inputs(repeat, sweep, structural, ranks), facts)
-    for output in unknown_outputs(repeat):
-        if isinstance(outputs[output], Entries):
-            reached = outputs[output].latest.reshape(repeat.length, -1).amax(1).tolist()
+    labels = label_outputs(sweep, label_inputs(repeat, sweep, structural, ranks), facts)
+    return _highest(labels, unknown_outputs(repeat), repeat.length)
+
+
+def _highest(labels: Sequence[Any], outputs: Iterable[int], length: int) -> list[int]:
+    """For each step, the highest label of these outputs."""
+    highest = [NEVER] * length
+    for output in outputs:
+        if isinstance(labels[output], Entries) and labels[output].latest.numel():
+            reached = labels[output].latest.reshape(length, -1).amax(1).tolist()
             highest = [max(pair) for pair in zip(highest, reached, strict=True)]
     return highest
+
+
+def _handed_on(repeat: Repeat) -> list[int]:
+    """The outputs of every step that are handed on, be they read by other steps or not."""
+    return [write.output for write in repeat.writes if isinstance(write, AllSteps)]
+
+
+def _handed_on_by_the_last(repeat: Repeat) -> list[int]:
+    return [write.output for write in repeat.writes if isinstance(write, LastStep)]
+
+
+def _read_at(repeat: Repeat, step: int) -> list[int]:
+    """The outputs of a step that another step, or anything else, reads."""
+    last = _handed_on_by_the_last(repeat) if step == repeat.length - 1 else []
+    return [*unknown_outputs(repeat), *_handed_on(repeat), *last]

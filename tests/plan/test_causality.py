@@ -58,7 +58,7 @@ class Sampler(nn.Module):
         return x
 
 
-def found_of(program: Callable[..., Tensor], *inputs: Tensor) -> str:
+def found_of(program: Callable[..., object], *inputs: Tensor) -> str:
     """What is found of the buffer that the loop of a program reads whole."""
     with torch.no_grad():
         captured = capture(program, *(inputs or (torch.rand(B, D),)))
@@ -106,6 +106,58 @@ def test_a_single_leaking_weight_is_found() -> None:
     program.net.first.mask[0, 1] = 1  # a unit that output 1 sees now sees input 1
     assert found_of(program).startswith("not shown: step 1 may read what step 1 writes, through ")
     assert_right_and("gauss_seidel", program, "jacobi")
+
+
+class Watched(Sampler):
+    """Also gives what a step sees of all entries: of those that are written later it sees the zeros."""
+
+    def __init__(self, look: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(MADE())
+        self.look = look
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        x, seen = torch.zeros_like(noise), []
+        for i in range(D):
+            y = self.net(x)
+            seen.append(self.look(y))
+            x[:, i] = torch.tanh(y[:, i] + noise[:, i])
+        return x, torch.stack(seen)
+
+
+@pytest.mark.parametrize(
+    "look", [lambda y: y.mean(1), lambda y: (y > 1).sum(1), lambda y: y], ids=["mean", "count", "whole"]
+)
+def test_what_a_step_hands_on_besides_may_see_no_later_entry_either(look: Callable[[Tensor], Tensor]) -> None:
+    program = Watched(look)
+    assert "may read what step" in found_of(program)
+    with torch.no_grad():
+        # The recorded run cannot tell what the network sees.
+        program.net.third.weight.zero_()
+        fast = fxsolve.compile(program, (torch.randn(B, D),), schedule="jacobi", backend="eager")
+        program.net.third.weight.normal_()
+        noise = torch.randn(B, D)
+        for found, expected in zip(fast(noise), program(noise), strict=True):
+            torch.testing.assert_close(found, expected)
+    assert {run.loop: run.method for run in fast.report().runs}["loop0"] == "gauss_seidel"
+
+
+@pytest.mark.parametrize(
+    ("look", "found"),
+    [(lambda x, y: y.sum(1), "proved"), (lambda x, y: x.sum(1), "not shown: step 5 may read what step 5 writes")],
+    ids=["network", "entries"],
+)
+def test_what_the_last_step_hands_on_may_see_what_was_written_before_it(look: Callable, found: str) -> None:
+    net = MADE()
+
+    def program(noise: Tensor) -> tuple[Tensor, Tensor]:
+        x, seen = torch.zeros_like(noise), noise
+        for i in range(D):
+            y = net(x)
+            seen = look(x, y)
+            x[:, i] = torch.tanh(y[:, i] + noise[:, i])
+        return x, seen
+
+    assert found_of(program).startswith(found)
 
 
 def test_a_zero_among_the_weights_is_no_proof() -> None:
