@@ -4,17 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import AllSteps, LastStep, Prefix, Repeat
 from fxsolve.lower.batch import batch
 from fxsolve.lower.fewer_samples import unknown_outputs
+from fxsolve.ops.access import SamePlace
 from fxsolve.ops.domains.entries import NEVER, Entries
-from fxsolve.ops.facts import FACTS, Facts
+from fxsolve.ops.facts import FACTS, Facts, access_of
 from fxsolve.plan.blame import blame
 from fxsolve.plan.structural import Known, label_inputs, label_outputs
 from fxsolve.structure.levels import depth_of_prefixes
+
+aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,26 @@ def _highest(labels: Sequence[Any], outputs: Iterable[int], length: int) -> list
 
 
 def _handed_on(repeat: Repeat) -> list[int]:
-    """The outputs of every step that are handed on, be they read by other steps or not."""
-    return [write.output for write in repeat.writes if isinstance(write, AllSteps)]
+    """The outputs of every step that are handed on, be they read by other steps or not, but for checks."""
+    results: Any = repeat.body.graph.output_node().args[0]
+    outputs = (write.output for write in repeat.writes if isinstance(write, AllSteps))
+    return [output for output in outputs if not _is_check(results[output])]
+
+
+def _is_check(result: fx.Node) -> bool:
+    """Whether a step asks for something of all entries, one by one, as `one_hot` does.
+
+    Where that holds of the finished buffer, it holds of the entries so far; of the others it held in the recorded run.
+    """
+    if result.target is not aten.clone.default:  # what the program reads is kept so
+        return False
+    (asked,) = result.all_input_nodes
+    return asked.target is aten.all.default and all(map(_is_entry_by_entry, asked.all_input_nodes))
+
+
+def _is_entry_by_entry(node: fx.Node) -> bool:
+    same = access_of(node.target) == SamePlace()
+    return node.op == "placeholder" or (same and all(map(_is_entry_by_entry, node.all_input_nodes)))
 
 
 def _handed_on_by_the_last(repeat: Repeat) -> list[int]:

@@ -21,6 +21,6 @@ def looks_ahead(x: Tensor) -> Tensor:
 @torch.no_grad()
 def test_the_call_that_turns_steps_round_is_named_with_its_line() -> None:
     repeat, structural = sampler(looks_ahead, (torch.randn(T),))
-    said = blame(repeat, batch(repeat, repeat.length), structural, 1, FACTS)
+    said = blame(repeat, batch(repeat, repeat.length), structural, 1, FACTS, [0])
     assert said.split(" at ")[0] in ("flip", "cumsum")
     assert said.split(" at ")[1].startswith(f"{__file__}:")
