@@ -182,7 +182,7 @@ class Cross(nn.Module):
         return self.head(self.decoder(x, memory, tgt_mask=mask, memory_key_padding_mask=hidden))
 
 
-def translated(padding: bool = False) -> Sampler:
+def translated(padding: bool = False, length: int = 1) -> Sampler:
     net = Cross().eval()
 
     def sample(text: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ def translated(padding: bool = False) -> Sampler:
         return text
 
     hidden = torch.arange(5) >= torch.tensor([[4], [5]])
-    return sample, (prompt(length=1), torch.randn(2, 5, 8), hidden)
+    return sample, (prompt(length=length), torch.randn(2, 5, 8), hidden)
 
 
 def guided() -> Sampler:
@@ -413,6 +413,7 @@ TEXTS: dict[str, Callable[[], Sampler]] = {
     "window, full at once": lambda: window(3),
     "cross-attention": translated,
     "cross-attention, padding": lambda: translated(True),
+    "cross-attention, padding, longer prompt": lambda: translated(True, 4),
     "guided": guided,
     "guided, two calls": guided_twice,
     "padding": lambda: padded(Padded, ones_alike),

@@ -77,8 +77,13 @@ def attention(values: StepValues, call: Call, places: Places, part: int | None) 
 
 
 def _queries_together(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
-    """(P, ..., 1, E), where the places are those of queries alone, by one call of (..., P, E)."""
-    rows = mask.expand(len(query), *mask.shape[1:]).movedim(0, -2).squeeze(-3) if mask is not None else None
+    """(P, ..., 1, E), where the places are those of queries alone, by one call of (..., P, E).
+
+    A mask that is the same for all queries comes without the places: (..., 1, S).
+    """
+    rows = mask
+    if mask is not None and mask.dim() == query.dim():
+        rows = mask.expand(len(query), *mask.shape[1:]).movedim(0, -2).squeeze(-3)
     found = F.scaled_dot_product_attention(query.movedim(0, -2).squeeze(-3), key, value, attn_mask=rows, scale=scale)
     return found.movedim(-2, 0).unsqueeze(-2)
 
