@@ -34,7 +34,7 @@ def give_own_memory(emission: ProgramEmission, program: Program, names: tuple[st
     # Of several results on one memory, the largest one keeps it.
     for number in sorted(numbers, key=lambda number: -recorded[number].numel()):
         node, storage = emission.values[names[number]], storage_of(recorded[number])
-        is_copied = others.meet(node, storage) or node.target is torch.select
+        is_copied = others.meet(node, storage) or _is_picked(node)
         if is_copied and shared[storage] == 1 and storage not in others.given:
             found[number] = f"{names[number]}_of_result_{number}"
             emission.values[found[number]] = emission.call(aten.clone.default, node)
@@ -59,6 +59,13 @@ class _Others:
             return True
         parts.setdefault(picker, {}).setdefault(number, set()).add(storage)
         return False
+
+
+def _is_picked(node: fx.Node) -> bool:
+    """Whether a value may be a step of the stack of all, be it made contiguous, which it is already."""
+    while node.target is aten.contiguous.default:
+        node = node.all_input_nodes[0]
+    return node.target is torch.select
 
 
 def _place_of(node: fx.Node) -> tuple[fx.Node, Part]:

@@ -169,3 +169,28 @@ def test_a_result_that_shares_a_value_with_another_is_copied_and_the_larger_one_
     names = give_own_memory(emission, program, ("whole", "row"))
     assert names == ("whole", "row_of_result_1")
     assert emission.values["row_of_result_1"].target in (aten.clone.default, torch.clone)
+
+
+@pytest.mark.parametrize("schedule", ["gs", "scan", "jacobi"])
+def test_single_steps_may_be_written_into_where_gradients_are_wanted(schedule: str) -> None:
+    def program(x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        found = []
+        for a in x:
+            h = 0.9 * h + a
+            found.append(h)
+        return found[-1], found[len(found) // 2]
+
+    fast = fxsolve.compile(program, schedule=schedule, backend="eager")
+    for _ in range(3):
+        gradients = []
+        x, h = torch.randn(T, B, N), torch.randn(B, N)
+        for run in (program, fast):
+            given = x.clone().requires_grad_()
+            last, middle = run(given, h)
+            version = middle._version
+            last.mul_(torch.arange(N))
+            assert (middle._version, last._is_view()) == (version, False)
+            (last.sum() + middle.sum()).backward()
+            gradients.append(given.grad)
+        torch.testing.assert_close(*gradients)
+    assert next(run.method for run in fast.report().runs) == {"gs": "gauss_seidel"}.get(schedule, schedule)
