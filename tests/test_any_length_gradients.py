@@ -105,3 +105,22 @@ def test_an_argument_computed_from_a_parameter_counts_for_itself_at_every_length
         assert_close(*found, 1e-10)
     assert_emitted(fast)
     assert not was_recorded(fast)
+
+
+def test_a_length_at_which_a_place_would_count_from_the_end_is_recorded_anew() -> None:
+    """Row T - 4 of what the backward loop made is that before it at T = 3, where the first batch cannot tell."""
+
+    def advantages(rewards: Tensor, values: Tensor, goes_on: Tensor) -> Tensor:
+        found, advantage = [], torch.zeros_like(rewards[0])
+        for t in reversed(range(len(rewards))):
+            delta = rewards[t] + 0.99 * values[t + 1] * goes_on[t] - values[t]
+            advantage = delta + 0.94 * goes_on[t] * advantage
+            found.append(advantage)
+        return torch.stack(found)
+
+    fast = fxsolve.compile(advantages, schedule="gs", backend="eager", on_left_alone="ignore")
+    for length, share in ((25, 0.8), (25, 0.8), (26, 0.8), (26, 0.8), (3, 0.0), (3, 1.0), (3, 1.0)):
+        rewards, goes_on = torch.randn(length, BATCH), (torch.rand(length, BATCH) < share).float()
+        values, weights = torch.randn(length + 1, BATCH, requires_grad=True), torch.randn(length, BATCH)
+        found = [torch.autograd.grad(run(rewards, values, goes_on), values, weights) for run in (fast, advantages)]
+        torch.testing.assert_close(*found)
