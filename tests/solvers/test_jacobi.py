@@ -128,7 +128,9 @@ def test_the_host_reads_the_device_once_a_sweep_and_once_more_where_nothing_chan
         patch.setattr(Tensor, "tolist", lambda self: reads.count() or transfer(self))
         _, solution = solve(case, atol=1e-6, rtol=1e-6)
     unknowns = bool(case.loop.lags or case.loop.buffer_specs)
-    assert solution.sweeps * unknowns <= reads.total <= (solution.sweeps + 1) * unknowns
+    # Of every four sweeps whose changes shrink no more, `watch_floor` asks once whether these are rounding.
+    most = solution.sweeps + 1 + solution.sweeps // 4
+    assert solution.sweeps * unknowns <= reads.total <= most * unknowns
 
 
 class Reads(TorchDispatchMode):
