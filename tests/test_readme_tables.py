@@ -1,6 +1,7 @@
 """The tables of both READMEs say what the benchmarks' JSON files say."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def test_they_are_up_to_date_with_the_measurements(path: Path) -> None:
 
 def test_the_readme_shows_a_program_without_a_gain_too() -> None:
     assert "<!-- headlines -->" in tables.README.read_text()
-    assert "| 1.1x |" in tables.headlines(tables.RESULTS)
+    gains = re.findall(r"\| (\d+\.\d)x \|", tables.headlines(tables.RESULTS))
+    assert min(map(float, gains)) <= 1.1
 
 
 def test_there_is_a_table_for_every_measurement() -> None:
