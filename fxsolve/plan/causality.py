@@ -101,6 +101,7 @@ def _is_check(result: fx.Node) -> bool:
     """Whether a step asks for something of all entries, one by one, as `one_hot` does.
 
     Where that holds of the finished buffer, it holds of the entries so far; of the others it held in the recorded run.
+    A check that does *not* hold in the recorded run may fail for a later entry alone, and is taken for the same then.
     """
     if result.target is not aten.clone.default:  # what the program reads is kept so
         return False

@@ -94,9 +94,9 @@ def _in_blocks(chunks: Iterator[tuple[Tensor, ...]], first: Sequence[Tensor]) ->
 
 def _arriving(items: Sequence[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
     """What each call takes of the per-step inputs; by rows of their own, the steps of a call are the same code."""
-    first, chunks = [item[0] for item in items], zip(*items, strict=True)
     if not items:
         return repeat(())
+    first, chunks = [item[0] for item in items], zip(*items, strict=True)
     if any(one.device.type != "cpu" for one in first):
         return chunks
     return _from_blocks(chunks, first) if _are_small(first) else (_rows_of(chunk) for chunk in chunks)
