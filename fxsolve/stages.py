@@ -22,6 +22,7 @@ from fxsolve.loops.stopping.fold import fold_stops
 from fxsolve.ops.facts import FACTS, Facts
 from fxsolve.plan.auto import decide, example_values
 from fxsolve.plan.causality import reads_buffer
+from fxsolve.plan.checks import checks_that_hold
 from fxsolve.plan.decision import Decision
 from fxsolve.plan.legal_blocks import legal_blocks
 from fxsolve.plan.legalize import legalize_unproved
@@ -67,7 +68,7 @@ def schedule(
     what proofs take for known of each op. Raises `InputError` and `ScheduleError`.
     """
     values = example_values(program) if text == "auto" else None
-    constants = constants_of(program)
+    constants = {**constants_of(program), **checks_that_hold(program, partition.system)}
     return schedule_system(partition.system, text, values, constants, backend, tolerance, methods, purse, facts)
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import fx
 
 from fxsolve.codegen.values import ProgramEmission
-from fxsolve.ir.spec import AllSteps, Block, System
+from fxsolve.ir.picks import picked_steps
+from fxsolve.ir.spec import System
 from fxsolve.solvers.guard import Number, check_guards
 
 aten = torch.ops.aten
@@ -52,7 +53,7 @@ class Guards:
 
 def _gather(system: System, names: tuple[str, ...], expected: tuple[Expected, ...]) -> Iterator[GuardedRead]:
     """One entry for each stack of steps that guards pick from, and one for each other guard."""
-    picked = _picked(system)
+    picked = picked_steps(system)
     stacks: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(names):
         if name in picked and not isinstance(expected[number], tuple):
@@ -63,20 +64,6 @@ def _gather(system: System, names: tuple[str, ...], expected: tuple[Expected, ..
         steps = tuple(picked[names[number]][1] for number in numbers)
         read: Any = tuple(expected[number] for number in numbers)
         yield GuardedRead(stack, numbers[0], read, steps)
-
-
-def _picked(system: System) -> dict[str, tuple[str, int]]:
-    """The values that a block picks out of the steps of a loop: name -> (stack, step)."""
-    stacks = {write.name for repeat in system.repeats for write in repeat.writes if isinstance(write, AllSteps)}
-    picked: dict[str, tuple[str, int]] = {}
-    for block in system.equations:
-        if isinstance(block, Block):
-            source = dict(zip(block.body.graph.find_nodes(op="placeholder"), block.inputs, strict=True))
-            results: Any = block.body.graph.output_node().args[0]
-            for name, node in zip(block.outputs, results, strict=True):
-                if node.target is aten.select.int and source.get(node.args[0]) in stacks and node.args[1] == 0:
-                    picked[name] = (source[node.args[0]], node.args[2])
-    return picked
 
 
 def _value(emission: ProgramEmission, watched: GuardedRead) -> fx.Node:

@@ -50,14 +50,15 @@ def judge(repeat: Repeat, structural: Known, facts: Facts = FACTS) -> Causality:
         return Causality(obstacle=str(error))
     latest = _highest(labels, unknown_outputs(repeat), repeat.length)
     # What is handed on besides would be that of the finished buffer too.
-    reached = [max(pair) for pair in zip(latest, _highest(labels, _handed_on(repeat), repeat.length), strict=True)]
+    handed_on = _handed_on(repeat, structural)
+    reached = [max(pair) for pair in zip(latest, _highest(labels, handed_on, repeat.length), strict=True)]
     last = _highest(labels, _handed_on_by_the_last(repeat), repeat.length)[-1]
     reached[-1] = max(reached[-1], last)
     early = [step for step, rank in enumerate(reached) if rank >= step]
     if early:
         step = early[len(early) // 2]  # one with much in front of it and behind: by what it reads too much shows best
         leak = f"step {step} may read what step {reached[step]} writes"
-        if cause := blame(repeat, sweep, structural, step, facts, _read_at(repeat, step)):
+        if cause := blame(repeat, sweep, structural, step, facts, _read_at(repeat, step, handed_on)):
             leak = f"{leak}, through {cause}"
         return Causality(f"not shown: {leak}", f"causality not shown: {leak}")
     return Causality("proved", latest=tuple(latest))
@@ -90,18 +91,18 @@ def _highest(labels: Sequence[Any], outputs: Iterable[int], length: int) -> list
     return highest
 
 
-def _handed_on(repeat: Repeat) -> list[int]:
-    """The outputs of every step that are handed on, be they read by other steps or not, but for checks."""
+def _handed_on(repeat: Repeat, structural: Known) -> list[int]:
+    """The outputs of every step that are handed on, be they read by other steps or not, but for checks that hold."""
     results: Any = repeat.body.graph.output_node().args[0]
-    outputs = (write.output for write in repeat.writes if isinstance(write, AllSteps))
-    return [output for output in outputs if not _is_check(results[output])]
+    writes = [write for write in repeat.writes if isinstance(write, AllSteps)]
+    return [one.output for one in writes if not (one.name in structural and _is_check(results[one.output]))]
 
 
 def _is_check(result: fx.Node) -> bool:
     """Whether a step asks for something of all entries, one by one, as `one_hot` does.
 
-    Where that holds of the finished buffer, it holds of the entries so far; of the others it held in the recorded run.
-    A check that does *not* hold in the recorded run may fail for a later entry alone, and is taken for the same then.
+    Where that holds of the finished buffer, it holds of the entries so far. That it holds of what stood in the others
+    before is known of the recorded run alone.
     """
     if result.target is not aten.clone.default:  # what the program reads is kept so
         return False
@@ -118,7 +119,7 @@ def _handed_on_by_the_last(repeat: Repeat) -> list[int]:
     return [write.output for write in repeat.writes if isinstance(write, LastStep)]
 
 
-def _read_at(repeat: Repeat, step: int) -> list[int]:
+def _read_at(repeat: Repeat, step: int, handed_on: list[int]) -> list[int]:
     """The outputs of a step that another step, or anything else, reads."""
     last = _handed_on_by_the_last(repeat) if step == repeat.length - 1 else []
-    return [*unknown_outputs(repeat), *_handed_on(repeat), *last]
+    return [*unknown_outputs(repeat), *handed_on, *last]

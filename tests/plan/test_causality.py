@@ -11,6 +11,7 @@ from torch.nn import functional as F
 import fxsolve
 from fxsolve.ir.reads import has_carry
 from fxsolve.plan.causality import judge
+from fxsolve.plan.checks import checks_that_hold
 from fxsolve.plan.structural import constants_of, known_values
 from fxsolve.stages import capture, partition
 
@@ -64,7 +65,8 @@ def found_of(program: Callable[..., object], *inputs: Tensor) -> str:
         captured = capture(program, *(inputs or (torch.rand(B, D),)))
     system = partition(captured).system
     (repeat,) = [repeat for repeat in system.repeats if has_carry(repeat)]
-    return judge(repeat, known_values(system, constants_of(captured))).found
+    constants = {**constants_of(captured), **checks_that_hold(captured, system)}
+    return judge(repeat, known_values(system, constants)).found
 
 
 @torch.no_grad()
@@ -211,6 +213,39 @@ def test_a_prefix_that_is_read_as_a_slice_is_proved_by_the_mask_of_its_length() 
         return x
 
     assert_right_and("jacobi", program, "jacobi")
+
+
+def of_ones(asks: Callable[[Tensor], object]) -> Callable[[Tensor], tuple[Tensor, list[object]]]:
+    """A sampler over a buffer of ones that asks for something of the whole buffer at every step."""
+    model = MADE()
+
+    def program(noise: Tensor) -> tuple[Tensor, list[object]]:
+        x, found = torch.ones(B, D), []
+        for i in range(D):
+            found.append(asks(x))
+            x[:, i] = torch.tanh(model(x)[:, i] + noise[:, i])
+        return x, found
+
+    return program
+
+
+def test_a_check_that_holds_may_see_the_finished_buffer() -> None:
+    assert found_of(of_ones(lambda x: bool((x > -2).all()))) == "proved"
+
+
+def test_a_check_that_does_not_hold_may_not() -> None:
+    """An entry that is written late may fail it where those so far do not."""
+    assert "may read what step" in found_of(of_ones(lambda x: bool((x > 2).all())))
+
+
+def test_what_is_asked_for_and_handed_on_may_not() -> None:
+    program = of_ones(lambda x: (x > -0.5).all().clone())
+    assert "may read what step" in found_of(program, torch.full((B, D), 2.0))
+    fast = fxsolve.compile(program, (torch.full((B, D), 2.0),), schedule="jacobi", backend="eager")
+    noise = torch.full((B, D), 2.0)
+    noise[:, -2] = -9
+    with torch.no_grad():
+        assert fast(noise)[1] == program(noise)[1]
 
 
 @pytest.mark.parametrize("wrong", [False, True])
