@@ -12,7 +12,7 @@ that runs has a node in it: `lower.lower(repeat, leaves)` makes a `solver.Solver
 tensors and emission adds to a graph; nothing else decides how a repeat runs.
 
 What is proved of a repeat: `proofs` (the facts that methods require, by name), from `causality`, `checks`, `depth`,
-`facts`, `independence`, `samples` and `structural`. What is measured, for methods that have a price: `probe`, `nests`, `trial`,
-`budget`.
+`facts`, `independence`, `samples` and `structural`. What is measured, for methods that have a price: `probe`, `nests`,
+`trial`, `budget`.
 `methods/__init__` says how to add a method, and an option of one.
 """

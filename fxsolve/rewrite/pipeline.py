@@ -8,7 +8,7 @@ from fxsolve.ir.bodies import close_repeat, open_repeat
 from fxsolve.ir.spec import Equation, Repeat, System
 from fxsolve.rewrite.apart import take_apart
 from fxsolve.rewrite.carried_rows import carry_rows
-from fxsolve.rewrite.copies import drop_clones, read_written, simplify_copies
+from fxsolve.rewrite.copies import drop_clones, drop_views, read_written, simplify_copies
 from fxsolve.rewrite.fission import hoist, split_repeat
 from fxsolve.rewrite.forwarding import Origins
 from fxsolve.rewrite.lags import unit_lags
@@ -69,6 +69,7 @@ def _simplify(repeat: Repeat) -> list[Equation]:
     simplify_copies(opened)
     read_written(opened)
     drop_clones(opened)
+    drop_views(opened)
     before, after = flatten_buffers(opened)
     merge_selections(opened)
     lift_slices(opened)

@@ -23,7 +23,7 @@ from fxsolve.loops.nesting.lift import lift_loops
 from fxsolve.loops.nesting.nests import nested_system
 from fxsolve.loops.partition import GRAPH_PASSES, SYSTEM_PASSES, find_inside
 from fxsolve.loops.rolling.extract import extract
-from fxsolve.rewrite.copies import drop_clones, simplify_copies
+from fxsolve.rewrite.copies import drop_clones, drop_views, simplify_copies
 from fxsolve.rewrite.joint import split_passes
 from fxsolve.rewrite.lags import unit_lags
 from fxsolve.rewrite.merge import flatten_buffers, merge_selections
@@ -186,6 +186,7 @@ def _blended(program: Program) -> Systems:
 EDITS: tuple[Edit, ...] = (
     simplify_copies,
     drop_clones,
+    drop_views,
     flatten_buffers,
     merge_selections,
     lift_slices,
@@ -236,12 +237,13 @@ CASES = [
     Case("nested_system", small.layers_over_time, (SEQUENCE,), _nested),
     _edit(0, small.overwritten_whole, SEQUENCE),
     _edit(1, small.copied_and_filled, SEQUENCE),
-    _edit(2, small.pixels, numbers(N, 3, 3)),
+    _edit(2, small.batches_of_products, numbers(2, N, N), WEIGHT),
     _edit(3, small.pixels, numbers(N, 3, 3)),
-    _edit(4, small.steps_of_an_input, SEQUENCE),
-    _edit(5, small.filled_and_read_whole, SEQUENCE),
-    _edit(6, small.filled_and_read_by_rows, SEQUENCE),
-    _edit(7, small.two_steps_back, SEQUENCE),
+    _edit(4, small.pixels, numbers(N, 3, 3)),
+    _edit(5, small.steps_of_an_input, SEQUENCE),
+    _edit(6, small.filled_and_read_whole, SEQUENCE),
+    _edit(7, small.filled_and_read_by_rows, SEQUENCE),
+    _edit(8, small.two_steps_back, SEQUENCE),
     Case("simplify", small.pixels, (numbers(N, 3, 3),), partial(_on_system, _rolled, simplify)),
     Case("prune", small.an_output_that_is_not_wanted, (SEQUENCE,), partial(_on_system, _rolled, prune)),
     Case("hoist_invariants", small.the_same_at_every_step, (SEQUENCE, WEIGHT),
