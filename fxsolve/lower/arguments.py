@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fxsolve.ir.spec import Invariant, Lag, Prefix, Read, Repeat, Slices, Stacked, Table
 from fxsolve.ir.tables import as_numbers, as_range, device_of, table_tensor
+from fxsolve.lower.held_numbers import held_table
 
 
 def _as_it_is(_: str, value: Tensor) -> Any:
@@ -102,7 +103,15 @@ def _stepwise(repeat: Repeat, position: int, read: Slices | Stacked | Table, val
                 return values.stacks[sources]
             return _listed(sources, values)
         case Table():
-            return as_numbers(read)
+            return _numbers(repeat, position, read, values)
+
+
+def _numbers(repeat: Repeat, position: int, read: Table, values: Values) -> Any:
+    numbers = as_numbers(read)
+    held = None
+    if not isinstance(numbers, range):  # which goes on where a loop does
+        held = held_table(numbers, repeat.body.graph.find_nodes(op="placeholder")[position].users)
+    return numbers if held is None else values.constant(f"{repeat.name}_table{position}", held)
 
 
 def _stacked(repeat: Repeat, position: int, read: Slices | Stacked | Table, values: Values) -> Any:

@@ -9,6 +9,7 @@ from fxsolve.ir.nested import Nested
 from fxsolve.ir.reads import read_order, reorder_reads
 from fxsolve.ir.spec import AllSteps, Count, FinalBuffer, Invariant, Lag, LastStep, Prefix, Repeat, Table
 from fxsolve.lower.batch import batch
+from fxsolve.lower.held_numbers import hold_numbers
 from fxsolve.lower.in_place import write_parts
 from fxsolve.lower.readable import readable
 from fxsolve.solvers.loop import Buffer, Loop, LoopLag
@@ -68,7 +69,7 @@ def _step_module(repeat: Repeat) -> fx.GraphModule:
     """The body of one step, with its placeholders in run-time order; modules that solve loops inside become its own."""
     step = reorder_reads(repeat, read_order(repeat.reads))
     write_parts(step.graph)
-    step = readable(step)
+    step = readable(hold_numbers(step))
     for node in step.graph.nodes:
         if isinstance(node.target, Nested) and isinstance(node.target.solve, nn.Module):
             step.add_submodule(node.target.repeat.name, node.target.solve)
