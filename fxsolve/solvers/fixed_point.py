@@ -26,7 +26,8 @@ def fixed_point(loop: Loop, initial: tuple[tuple[Tensor, ...], ...], shared: tup
     the stacks (T, ...) and the last values.
     """
     body = loop.body.forward  # hooks are nobody's here, and a call through the module costs 2 us
-    states = old = [values[0] for values in initial]
+    states = [values[0] for values in initial]
+    old = list(map(_seen, states))
     stacks: list[list[Tensor]] = [[] for _ in loop.stacked]
     outputs: tuple[Tensor, ...] = ()
     count, asked, kept, period, end = 0, 0, 0, 0, loop.length
@@ -38,12 +39,12 @@ def fixed_point(loop: Loop, initial: tuple[tuple[Tensor, ...], ...], shared: tup
         count += 1
         if period or count - asked < max(1, count // _RARER):
             continue
-        asked = count
-        if _same(states, old):
+        asked, new = count, list(map(_seen, states))
+        if _same(new, old):
             period = count - kept
             end = count + (loop.length - count) % period
         elif count - kept >= max(1, count // _OLDER):
-            old, kept = states, count
+            old, kept = new, count
     status: Status = ("fixed point" if period == 1 else "periodic") if period else "sequential"
     solution = Solution(loop.name, "fixed_point", loop.length, count, status, prefix=loop.length)
     publish(solution, lambda one: of_own_steps(one, loop))
@@ -51,11 +52,14 @@ def fixed_point(loop: Loop, initial: tuple[tuple[Tensor, ...], ...], shared: tup
     return (*rows, *(outputs[number] for number in loop.last))
 
 
-def _same(new: list[Tensor], old: list[Tensor]) -> bool:
+def _seen(state: Tensor) -> tuple[torch.dtype, Tensor]:
+    """A state's type and bits; to look at the bits takes as long as to compare them."""
+    return state.dtype, to_bits(state)
+
+
+def _same(new: list[tuple[torch.dtype, Tensor]], old: list[tuple[torch.dtype, Tensor]]) -> bool:
     """Whether all bits are equal; on a device, it is read up to the first tensor that is not."""
-    if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(new, old, strict=True)):
-        return False
-    return all(torch.equal(to_bits(a), to_bits(b)) for a, b in zip(new, old, strict=True))
+    return all(a[0] == b[0] and torch.equal(a[1], b[1]) for a, b in zip(new, old, strict=True))
 
 
 def _repeated(rows: list[Tensor], period: int, length: int) -> Tensor:
