@@ -24,16 +24,17 @@ _LARGEST = 2.0**24  # integers up to here are themselves in either type
 
 def hold_numbers(step: fx.GraphModule) -> fx.GraphModule:
     """The step, of which calls of a tensor on the CPU and a number read the number as a tensor, to the same bits."""
+    held: dict[str, fx.Node] = {}
     for node in list(step.graph.nodes):
         dtype = _dtype_for(node)
         if dtype is None or not _fits(number := node.args[1], dtype):
             continue
         name = _name_of(number, dtype)
-        if not hasattr(step, name):
+        if name not in held:
             setattr(step, name, _tensor_of(number, dtype))  # no buffer of the module: to read one takes half an op
-        with step.graph.inserting_before(node):
-            held = step.graph.create_node("get_attr", name)
-        node.args = (node.args[0], held)
+            with step.graph.inserting_before(node):
+                held[name] = step.graph.create_node("get_attr", name)
+        node.args = (node.args[0], held[name])
     step.recompile()
     return step
 
