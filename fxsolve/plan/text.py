@@ -6,9 +6,11 @@
              | ("fixed_point" | "while") "(" leaf {"," option} ")"
     leaf     = name ["[" a ":" b "]"] ["(" schedule {"," schedule} ")"]
     row      = name | name ".." name | "gs" "(" (name | name ".." name) {"," (name | name ".." name)} ")"
-    method   = "jacobi" | "newton" | "picard" | "scan" | "levels" | "sum" | "fixed_point" | "fused" | "while"
+    method   = "jacobi" | "incremental" | "newton" | "picard" | "scan" | "levels" | "sum" | "fixed_point" | "fused"
+             | "while"
     steps    = name ["[" a ":" b [":" length] "]"]
-    option   = ("atol" | "rtol" | "max_sweeps" | "window" | "depth" | "unroll" | "ahead") "=" number
+    option   = ("atol" | "rtol" | "max_sweeps" | "window" | "lookahead" | "levels" | "depth" | "unroll" | "ahead") "="
+               number
              | "jacobian" "=" ("full" | "diagonal") | "samples" "=" size {":" size}
 
 A name without a range is a block, or all steps of a repeat in order: where these are all the same map, they may end at

@@ -8,6 +8,7 @@ steps (T, ...), the last values and the final buffers; `observe` (`solution`) co
 - iterations S <- F(S + solve(A, F(S) - S)) over the windows of a loop: `jacobi`, `jacobi_gs`, `sliding`, `by_sample`,
   `picard` and `newton`, all by the one driver in `iterate`, which finishes in order what a method leaves unsolved;
 - the same sweeps over blocks that are not alike: `blocks`;
+- each entry once, in a `step_order`: `incremental`, and `lookahead`, in a window that slides;
 - exact in one pass: `levels`, and `scan` by the forms of an affine scan (`affine_scan`, `blocked_scan`,
   `cyclic_reduction`, the kernels in `scan_kernels`).
 

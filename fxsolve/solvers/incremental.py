@@ -12,7 +12,7 @@ from fxsolve.solvers.iterate import Method, State, Verdict, changed_by_rounding
 from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.ranges import profiled
-from fxsolve.solvers.step_order import StepOrder
+from fxsolve.solvers.step_order import InTurn, StepOrder
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window
 from fxsolve.solvers.windows import Initial, receive, solve_windows
@@ -153,11 +153,12 @@ class CheckedOnce(Method):
 def compute_once(program: StepProgram, window: Window) -> Unknowns:
     """The outputs of all steps of a loop that steps read from one another, (T, ...), by number."""
     loop, order = window.loop, program.order
+    assert isinstance(order, InTurn)
     states = [deque(head.unbind(0), maxlen=len(head)) for head in window.frontier.heads]
     buffers = [buffer.clone() for buffer in window.frontier.buffers]
     arriving = [order.arriving(item) for item in window.per_step]
-    runs = [_Run(stage, len(order.runs)) for stage in program.stages]
-    start = _Run(program.start, 1)
+    runs = [StageRun(stage, len(order.runs)) for stage in program.stages]
+    start = StageRun(program.start, 1)
     kept: list[Tensor] = []
     rows: list[tuple[Tensor, ...]] = []
     for t in range(len(order.runs)):
@@ -176,7 +177,7 @@ def compute_once(program: StepProgram, window: Window) -> Unknowns:
     return dict(zip(program.outputs, map(order.stacked, zip(*rows, strict=True)), strict=True))
 
 
-class _Run:
+class StageRun:
     """A stage on its way through the steps."""
 
     def __init__(self, stage: Any, length: int) -> None:

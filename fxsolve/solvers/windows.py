@@ -23,12 +23,17 @@ Initial = tuple[tuple[Tensor, ...], ...]
 
 
 def solve_windows(
-    name: str, method: Method, equations: Equations, bounds: Sequence[int], computed: Unknowns | None = None
+    name: str,
+    method: Method,
+    equations: Equations,
+    bounds: Sequence[int],
+    computed: Unknowns | None = None,
+    sweeps: int = 0,
 ) -> Outputs:
     """Solve the windows between `bounds` = (0, b_1, ..., T) by `method`; each is frozen before the next.
 
-    `computed` are values of all steps that sweeps are to confirm. Returns the stacks (T, ...), the last values and the
-    final buffers. Raises `ScheduleError` if `bounds` do not increase from 0 to T.
+    `computed` are values of all steps that sweeps are to confirm, and `sweeps` those that made them. Returns the stacks
+    (T, ...), the last values and the final buffers. Raises `ScheduleError` if `bounds` do not increase from 0 to T.
     """
     given, frontier, solved = equations.given, equations.start, list[Solved]()
     _check_bounds(given.loop, bounds)
@@ -36,11 +41,16 @@ def solve_windows(
         window = open_window(given, frontier, end)
         solved.append(iterate(method, window))
         frontier = advance(window, unknowns(given.loop, solved[-1].outputs))
-    return conclude(name, equations, solved, frontier, computed)
+    return conclude(name, equations, solved, frontier, computed, sweeps)
 
 
 def conclude(
-    name: str, equations: Equations, solved: list[Solved], frontier: Frontier, computed: Unknowns | None = None
+    name: str,
+    equations: Equations,
+    solved: list[Solved],
+    frontier: Frontier,
+    computed: Unknowns | None = None,
+    sweeps: int = 0,
 ) -> Outputs:
     """Publish what came of the windows, and return what `solve_windows` does."""
     loop, pieces = equations.given.loop, [window.outputs for window in solved]
@@ -50,7 +60,8 @@ def conclude(
         return certify(solution, equations, {k: _join([outputs[k] for outputs in pieces]) for k in numbers})
 
     pairs = [(stack, _join([outputs[k] for outputs in pieces])) for k, stack in (computed or {}).items()]
-    publish(replace(_summarize(loop, name, solved), redrawn=_redrawn(pairs)), certificate)
+    found = _summarize(loop, name, solved)
+    publish(replace(found, sweeps=sweeps + found.sweeps, redrawn=_redrawn(pairs)), certificate)
     return _results(loop, pieces, frontier)
 
 

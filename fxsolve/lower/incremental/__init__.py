@@ -14,7 +14,10 @@ the way through it:
     tidy       views of views
     shorten    keys cut to those that the query of a step sees, where shapes may change with the step
 
-and `values` makes the values of a stage when they are asked for, at `places`, which are numbers of entries along some
+Steps are those of the program, or, in a `solvers.step_order`, runs of several of them, which compute all of a level, or
+those of a window that slides: then what may still change is computed again in each run.
+
+`values` makes the values of a stage when they are asked for, at `places`, which are numbers of entries along some
 dimensions, one row for each step. It takes them from what was kept, follows `moves` back to where entries come from,
 computes them by the `rules`, or, where no rule fits, computes the whole value and takes from that. `layout` has how
 values at places lie in memory.

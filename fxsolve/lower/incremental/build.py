@@ -38,7 +38,7 @@ def incremental_program(repeat: Repeat, structural: final.Structural, order: Ste
     placeholders = step.graph.find_nodes(op="placeholder")
     given = [placeholders[j] for j in read_order(repeat.reads)]
     with torch.no_grad():
-        first, works = _plan(repeat, step, len(order.runs), regions, facts)
+        first, works = _plan(repeat, step, order, regions, facts)
         seen = [look(work, facts) for work in works]
         taken = {node for values, _ in seen for node, _ in values.taken}
         kept = [node for node in regions if node in taken]
@@ -59,7 +59,7 @@ def _carried(repeat: Repeat, step: fx.GraphModule) -> dict[int, fx.Node]:
 
 
 def _plan(
-    repeat: Repeat, step: fx.GraphModule, runs: int, regions: dict[fx.Node, Region], facts: StepFacts
+    repeat: Repeat, step: fx.GraphModule, order: StepOrder, regions: dict[fx.Node, Region], facts: StepFacts
 ) -> tuple[Work, list[Work]]:
     """What the first step computes, and each other one; deadlines go from each node to those that it reads.
 
@@ -67,7 +67,7 @@ def _plan(
     """
     deadlines = {node: Deadlines(region) for node, region in regions.items()}
     outputs = tuple(_carried(repeat, step).values())
-    works: dict[fx.Node | None, Work] = {None: Work(tuple(range(1, runs)), {}, outputs)}
+    works: dict[fx.Node | None, Work] = {None: Work(tuple(order.later), {}, outputs)}
     read: dict[fx.Node | None, set[fx.Node]] = {None: _note(works[None], deadlines, facts)}
     _note(Work(FIRST, {}, outputs), deadlines, facts)
     begun: dict[fx.Node, Places] = {}
@@ -75,7 +75,7 @@ def _plan(
         found = deadlines[node].along_fewer(node.meta["val"].shape)
         before = deadlines[node].before_all(found.region)
         regions[node] = found.region
-        places, steps = found.schedule()
+        places, steps = found.schedule(order)
         if steps:
             work = works[node] = Work(steps, {node: places})
             read[node] = _note(work, deadlines, facts)

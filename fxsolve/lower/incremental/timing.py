@@ -14,6 +14,7 @@ from torch import fx
 from fxsolve.lower.incremental.places import Numbers, Places, nowhere_else
 from fxsolve.lower.incremental.regions import Region
 from fxsolve.lower.incremental.stage import Work
+from fxsolve.solvers.step_order import StepOrder
 
 LATER = np.iinfo(np.int64).max  # the deadline of what nothing reads
 
@@ -75,12 +76,12 @@ class Deadlines:
             return nowhere_else(1)
         return Places(self.region.dims, asked[None])
 
-    def schedule(self) -> tuple[Places, tuple[int, ...]]:
-        """The places to compute, one row for each of the steps that do; rows of fewer places repeat one of their own.
+    def schedule(self, order: StepOrder) -> tuple[Places, tuple[int, ...]]:
+        """The places to compute, one row for each of the runs that do; rows of fewer places repeat one of their own.
 
-        What is final before the first step is not among them.
+        What is final before the first run is not among them.
         """
-        rows = _together(self.region.ready, self.deadline)
+        rows = _again(_together(self.region.ready, self.deadline), order)
         most = max(map(len, rows.values()), default=1)
         filled = [row + row[-1:] * (most - len(row)) for row in rows.values()]
         return Places(self.region.dims, np.array(filled, np.int64).reshape(len(rows), most)), tuple(rows)
@@ -95,6 +96,15 @@ def _together(ready: Numbers, deadline: Numbers) -> dict[int, list[int]]:
             step = int(deadline[place])
         rows.setdefault(step, []).append(place)
     return {step: sorted(row) for step, row in rows.items()}
+
+
+def _again(rows: Mapping[int, list[int]], order: StepOrder) -> dict[int, list[int]]:
+    """What is computed in some runs is computed in those behind them, too, as long as it may change."""
+    if order.times == 1:
+        return dict(rows)
+    found = {run: [rows.get(one, []) for one in range(run - order.times + 1, run + 1)] for run in order.later}
+    joined = {run: sorted(place for row in some for place in row) for run, some in found.items()}
+    return {run: row for run, row in joined.items() if row}
 
 
 def in_stages(works: Mapping[fx.Node | None, Work], read: Mapping[fx.Node | None, set[fx.Node]]) -> list[Work]:

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from fxsolve.ir.calls import aten
 from fxsolve.lower.incremental.boxes import box_of
 from fxsolve.lower.incremental.layout import along, form_at, places_first, unfolded, unnarrowed, unwidened, with_ones
 from fxsolve.lower.incremental.moves import MovedFrom, call_of, moves, source_of
 from fxsolve.lower.incremental.places import NOWHERE, Numbers, Places, comes_first, narrow, nowhere_else, project, widen
 from fxsolve.lower.incremental.regions import Region
+from fxsolve.ops.access import Reshaped
 from fxsolve.ops.call import Call
+from fxsolve.ops.facts import access_of
 
 
 class Supply(ABC):
@@ -160,7 +161,7 @@ class StepValues:
 
     def _run(self, node: fx.Node) -> Any:
         """The result of an op on all entries of its arguments, which may lie in memory in another order."""
-        if node.target is aten.view.default:
+        if access_of(node.target) == Reshaped():
             return self.whole(node.all_input_nodes[0]).reshape(node.meta["val"].shape)
         args, kwargs = fx.map_arg(node.args, self.whole), fx.map_arg(node.kwargs, self.whole)
         target: Any = node.target

@@ -26,6 +26,8 @@ from fxsolve.plan.trial import Priced, Situation, Trial, Weighed, ruled_out
 from fxsolve.plan.windows import strictest
 from fxsolve.solvers.fuse import FusedChunk
 from fxsolve.solvers.incremental import StepProgram, incremental
+from fxsolve.solvers.lookahead import lookahead
+from fxsolve.solvers.step_order import ByLevel, Lookahead
 from fxsolve.solvers.stop import Stop
 
 PLANNED_SECONDS = 20e-3  # loops shorter than this are not worth the seconds that planning takes
@@ -42,13 +44,16 @@ class Incremental(Iterative, WholeMethod, Priced):
     `stop`, most often one; with a `window`, of the next so many steps at a time. With `unroll=1` the stages of a step
     are compiled by inductor.
 
-    Steps between which there is no chain are computed at once, in so many `levels`; one by one if these are T.
+    Steps between which there is no chain are computed at once, in so many `levels`; one by one if these are T. With a
+    `lookahead`, the next so many steps are, from guesses of one another, again and again: each time what they may
+    change is, and no more, and the next begins behind the steps that have settled.
     """
 
     name: ClassVar[str] = "incremental"
     requires: ClassVar[tuple[Requirement, ...]] = (CAUSAL, BATCHED)
     options: ClassVar[tuple[Option, ...]] = (
         Option("levels", lambda reader: reader.count("level")),
+        Option("lookahead", lambda reader: reader.count("step")),
         Option("window", lambda reader: reader.count("step")),
         Option("unroll", lambda reader: reader.count("step")),
     )
@@ -57,6 +62,7 @@ class Incremental(Iterative, WholeMethod, Priced):
     child: Steps
     stop: Stop | None = None
     levels: int | None = None
+    lookahead: int | None = None
     window: int | None = None
     unroll: int | None = None
     program: StepProgram | None = field(default=None, compare=False, repr=False)
@@ -67,7 +73,7 @@ class Incremental(Iterative, WholeMethod, Priced):
             return ""
         whole = f"; in every step whole: {', '.join(self.program.whole)}" if self.program.whole else ""
         order = self.program.order
-        levels = f"; {len(order.runs)} levels of up to {order.together} steps" if order.together else ""
+        levels = f"; {len(order.runs)} levels of up to {order.together} steps" if isinstance(order, ByLevel) else ""
         return f"{levels}; keeps {self.program.memory / 2**20:.3g} MiB{whole}"
 
     def check(self, repeat: Repeat) -> None:
@@ -75,15 +81,25 @@ class Incremental(Iterative, WholeMethod, Priced):
             raise ScheduleError(f"{self} has {self.unroll} steps in a compiled call; it compiles one at a time")
         if self.window is not None and self.window < 1:
             raise ScheduleError(f"{self} has a window of {self.window} steps; it needs one or more")
+        if self.lookahead is not None and not 1 <= self.lookahead <= repeat.length:
+            raise ScheduleError(f"{self} looks ahead {self.lookahead} steps; {repeat.name} has {repeat.length}")
+        if self.levels is not None and self.lookahead is not None:
+            raise ScheduleError(f"{self} has levels and looks ahead; {repeat.name} takes one of the two")
         if self.levels is not None and not 1 <= self.levels <= repeat.length:
             raise ScheduleError(f"{self} has {self.levels} levels; {repeat.name} has {repeat.length} steps")
 
     def settle(self, proofs: Proofs) -> "Incremental":
         if not reads_buffer(proofs.repeat):
             raise PartitionError("its steps read no buffer that they write, of which entries could be kept")
-        order = step_order(proofs.repeat, proofs.causality.latest, self.levels)
+        latest = proofs.causality.latest
+        order = self._looking_ahead(proofs.repeat) or step_order(proofs.repeat, latest, self.levels)
         program = incremental_program(proofs.repeat, proofs.structural, order)
-        return replace(self, levels=self.levels if order.together is None else len(order.runs), program=program)
+        levels = len(order.runs) if isinstance(order, ByLevel) else self.levels
+        return replace(self, levels=levels, program=program)
+
+    def _looking_ahead(self, repeat: Repeat) -> Lookahead | None:
+        width = self.lookahead
+        return None if width is None else Lookahead(repeat.length, min(width, repeat.length))
 
     @classmethod
     def price(cls, situation: Situation, weighed: Weighed) -> list[Trial]:
@@ -103,13 +119,13 @@ class Incremental(Iterative, WholeMethod, Priced):
         return [trial, *(_compiled(situation, node, weighed, trial) if is_worth_it else [])]
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
-        program = self.program or incremental_program(repeat, {})
+        program = self.program or incremental_program(repeat, {}, self._looking_ahead(repeat))
         program = program.with_stages(shortened) if self.unroll is None else program.with_bodies(FusedChunk)
         length = self.window or repeat.length
         bounds = (*range(0, repeat.length, length), repeat.length)
         return LoopSolver(
             repeat,
-            incremental,
+            incremental if self.lookahead is None else lookahead,
             sweep_loop(repeat, bounds),
             (*strictest(repeat, parts, stop), bounds),
             (HeldModule("steps", program),),
