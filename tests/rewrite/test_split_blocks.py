@@ -4,13 +4,15 @@ import time
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 import fxsolve
 from fxsolve.ir.evaluate import evaluate
 from fxsolve.ir.spec import Block, System, inputs_of, outputs_of
 from fxsolve.ir.verify import verify_system
 from fxsolve.plan.auto import example_values
+from fxsolve.rewrite.blocks.mirrored import ForwardBlocks
+from fxsolve.structure.mirror import NOWHERE
 from fxsolve.structure.quotient import levels_of, skips_of
 from tests.goldens import check_golden, check_names
 from tests.straight import NETS, SMALL, Named, network
@@ -81,14 +83,35 @@ def test_so_do_those_of_both_passes(name: str) -> None:
     assert all(torch.equal(one, other) for one, other in zip(found, program.example.outputs, strict=True))
 
 
-@pytest.mark.parametrize("name", ["densenet", "unet"])
-def test_the_backward_pass_has_the_layers_of_the_forward_pass_the_other_way_round(name: str) -> None:
+def passes_of(name: str) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Which blocks each block reads in the forward and in the backward pass, without the names of the two."""
     _, system = systems_of(name, grad=True)
-    names = [one.name for one in system.equations]
-    forward = [name.partition(".")[2] for name in names if "backward" not in name]
-    backward = [name.partition(".")[2] for name in names if "backward" in name]
-    mirrored = [name for name in backward if not name.isdigit() and not name.startswith("classifier")]
-    assert mirrored == [name for name in reversed(forward) if name != "classifier"]
+    names, reads = [one.name for one in system.equations], reads_of(system)
+    found: tuple[dict[str, set[str]], dict[str, set[str]]] = {}, {}
+    for name, sources in zip(names, reads, strict=True):
+        beside = (names[source] for source in sources if ("_backward" in names[source]) == ("_backward" in name))
+        found["_backward" in name][name.partition(".")[2]] = {one.partition(".")[2] for one in beside}
+    return found
+
+
+@pytest.mark.parametrize("name", ["densenet", "listed", "unet", "branches", "fractal", "bare"])
+def test_the_backward_pass_is_the_transposed_system_of_the_forward_pass(name: str) -> None:
+    forward, backward = passes_of(name)
+    assert list(backward) == list(reversed(forward))
+    transposed = {(source, reader) for reader, sources in forward.items() for source in sources}
+    assert {(reader, source) for reader, sources in backward.items() for source in sources} == transposed
+
+
+def test_what_is_differentiated_without_a_call_is_no_block_of_the_backward_pass() -> None:
+    forward, backward = passes_of("cell")
+    last = list(forward)[-1]  # it joins its values: their gradients are parts of one tensor
+    assert list(backward) == [name for name in reversed(forward) if name != last]
+
+
+@pytest.mark.slow
+def test_blocks_beside_loops_have_the_layers_of_the_forward_pass_too() -> None:
+    forward, backward = passes_of("resnet50")
+    assert [name for name in backward if name] == [name for name in reversed(forward) if name]
 
 
 def test_a_norm_in_front_of_the_first_layer_does_not_name_it() -> None:
@@ -160,3 +183,23 @@ def test_a_program_of_ten_thousand_calls_takes_seconds() -> None:
     system = fxsolve.partition(program).system
     assert time.process_time() - start < 10
     assert len(system.equations) > 1700
+
+
+def numbered(name: str, *numbers: int) -> Block:
+    """A block of calls that autograd gave these numbers."""
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    for number in numbers:
+        x = graph.call_function(torch.tanh, (x,))
+        x.meta["number"] = number
+    graph.output((x,))
+    return Block(name, fx.GraphModule(nn.Module(), graph), (f"{name}_in",), (f"{name}_out",))
+
+
+def test_a_backward_call_is_behind_the_call_of_its_number_or_the_next_one() -> None:
+    forward = ForwardBlocks()
+    forward.add([numbered("block0.a", 3, 5), numbered("block0.b", 8)])
+    forward.add([numbered("block1.c", 20)])
+    calls = numbered("back", 8, 7, 5, 3, 1, 9, 20, 21).body.graph.find_nodes(op="call_function", target=torch.tanh)
+    assert forward.homes(calls) == [1, 1, 0, 0, NOWHERE, NOWHERE, 2, NOWHERE]
+    assert forward.names == ["a", "b", "c"]

@@ -1,7 +1,7 @@
 """Names of equation blocks, by the modules that they stand for."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import fx
 
@@ -24,6 +24,12 @@ def names_of(prefix: str, paths: Sequence[Path]) -> list[str]:
     beginnings = _beginnings(paths)
     taken: set[str] = set()
     return [_free(f"{prefix}.{own}", taken) for own in _own_names(paths, beginnings)]
+
+
+def names_after(prefix: str, names: Iterable[str]) -> list[str]:
+    """A name for each block behind a prefix: that of another one."""
+    taken: set[str] = set()
+    return [_free(f"{prefix}.{own}", taken) for own in names]
 
 
 def _beginnings(paths: Sequence[Path]) -> Mapping[Path, set[Path]]:

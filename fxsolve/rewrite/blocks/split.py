@@ -1,7 +1,7 @@
 """Straight-line code that is the main thing of a program, as one equation for each of its layers."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,8 +13,9 @@ from fxsolve.ir.spec import Block, Equation, System, outputs_of
 from fxsolve.ir.text import count_ops
 from fxsolve.rewrite.blocks.calls import BlockCalls, cost_of_body
 from fxsolve.rewrite.blocks.flatten import flatten_joins
-from fxsolve.rewrite.blocks.names import names_of
-from fxsolve.structure.grouping import Grouping, Path, group
+from fxsolve.rewrite.blocks.mirrored import ForwardBlocks, mirrored
+from fxsolve.rewrite.blocks.names import names_after, names_of
+from fxsolve.structure.grouping import Path, group
 
 
 def split_blocks(system: System, owners: Mapping[str, Path]) -> System:
@@ -27,9 +28,12 @@ def split_blocks(system: System, owners: Mapping[str, Path]) -> System:
         return system
     taken = {*system.inputs, *(name for equation in system.equations for name in outputs_of(equation))}
     equations: list[Equation] = []
-    known = dict(owners)
+    known, forward = dict(owners), ForwardBlocks()
     for equation in system.equations:
-        equations += _split(equation, known, taken) if isinstance(equation, Block) else [equation]
+        parts = _split(equation, known, taken, forward) if isinstance(equation, Block) else []
+        if len(parts) > 1:
+            forward.add(parts)
+        equations += parts or [equation]
     return replace(system, equations=tuple(equations))
 
 
@@ -42,7 +46,7 @@ def is_mostly_straight(system: System) -> bool:
     return sum(map(cost_of_body, blocks)) > sum(one.length * cost_of_body(one.body) for one in system.repeats)
 
 
-def _split(block: Block, owners: dict[str, Path], taken: set[str]) -> list[Block]:
+def _split(block: Block, owners: dict[str, Path], taken: set[str], forward: ForwardBlocks) -> list[Block]:
     """The equation blocks of one block; itself where it is one already. Adds to `owners` what is made of weights."""
     whole, block = block, flatten_joins(block)
     results = block.body.graph.output_node().args[0]
@@ -51,20 +55,32 @@ def _split(block: Block, owners: dict[str, Path], taken: set[str]) -> list[Block
         return [whole]
     named: Any = zip(block.outputs, results, strict=True)  # pyright: ignore[reportArgumentType]
     owners.update((name, calls.weights[node]) for name, node in named if node in calls.weights)
+    numbers, names = _mirrored_or_grouped(block, calls, forward)
+    return _Writer(block, calls, numbers, names, taken).blocks() if len(names) > 1 else [whole]
+
+
+def _mirrored_or_grouped(
+    block: Block, calls: BlockCalls, forward: ForwardBlocks
+) -> tuple[tuple[int, ...], Sequence[str]]:
+    """The number of the block of each call, and the names of the blocks."""
+    back = mirrored(calls, forward)
+    if back is not None and len(back[1]) > 1:
+        return back[0], names_after(block.name, back[1])
     found = group(calls.graph)
     # Several products with the weights of one module are steps of it, and not layers.
-    if len(found.paths) < 2 or (found.paths[0] and len(set(found.paths)) == 1):
-        return [whole]
-    return _Writer(block, calls, found, taken).blocks()
+    is_one = bool(found.paths[0]) and len(set(found.paths)) == 1
+    return found.block, [block.name] if is_one else names_of(block.name, found.paths)
 
 
 class _Writer:
     """Writes the calls of one block into several; what one of them reads of another gets a name."""
 
-    def __init__(self, block: Block, calls: BlockCalls, found: Grouping, taken: set[str]) -> None:
+    def __init__(
+        self, block: Block, calls: BlockCalls, numbers: Sequence[int], names: Iterable[str], taken: set[str]
+    ) -> None:
         self.block = block
-        self.number = {node: found.block[call] for node, call in calls.number.items()}
-        self.builders = [BlockBuilder(name) for name in names_of(block.name, found.paths)]
+        self.number = {node: numbers[call] for node, call in calls.number.items()}
+        self.builders = list(map(BlockBuilder, names))
         self.names: dict[fx.Node, list[str]] = defaultdict(list)
         for name, node in zip(block.outputs, block.body.graph.output_node().args[0], strict=True):  # pyright: ignore
             self.names[node].append(name)
