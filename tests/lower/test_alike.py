@@ -188,6 +188,36 @@ def test_channels_that_are_mixed_otherwise_are_swept_one_by_one_and_the_report_s
     assert fast.report().runs
 
 
+class Joined(nn.Module):
+    """Two layers read what one of before has joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.first = nn.ModuleList(nn.Linear(8, 4) for _ in range(3))
+        self.second = nn.ModuleList(nn.Linear(8, 3 + k) for k in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen, found = [x], []
+        for k, (before, first, second) in enumerate(zip(self.before, self.first, self.second, strict=True)):
+            joined = torch.cat([torch.tanh(before(seen[-1])), seen[k // 2]], 1)
+            found.append(torch.tanh(second(torch.relu(joined))))
+            seen.append(torch.sin(first(joined)))
+        return torch.cat([seen[-1], *found], 1)
+
+
+def test_layers_that_join_what_several_others_read_are_swept_one_by_one() -> None:
+    model, x = Joined(), torch.randn(4, 4)
+    fast = compiled(model)
+    with torch.no_grad():
+        fast(x)
+        assert fast.report().status == "emitted"
+        assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-12)
+    notes = fast.report().notes
+    assert any("before.1 to block0.before.2 are swept one by one: others read cat" in note for note in notes)
+    assert any("first.0 to block0.first.2, are swept at once" in note for note in notes)
+
+
 def test_layers_of_other_widths_are_swept_one_by_one() -> None:
     widths = (3, 5, 2, 4)
     layers = [nn.Linear(5 + sum(widths[:k]), widths[k]) for k in range(4)]

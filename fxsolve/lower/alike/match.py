@@ -81,13 +81,16 @@ def match(blocks: Sequence[Block], read: Collection[str], unknown: Set[str]) -> 
 
 
 def _wanted_places(blocks: Sequence[Block], read: Collection[str]) -> list[int]:
-    """Which of the calls in order make values that other blocks read."""
+    """Which of the calls in order make values that other blocks read; raises `PartitionError` where a join does."""
     found: set[int] = set()
     for block in blocks:
         calls = {node: place for place, node in enumerate(calls_in_order(block))}
         results: Any = block.body.graph.output_node().args[0]
-        named = zip(block.outputs, results, strict=True)
-        found.update(calls[node] for name, node in named if name in read and node in calls)
+        wanted = [node for name, node in zip(block.outputs, results, strict=True) if name in read]
+        joined = next((node for node in wanted if node not in calls), None)
+        if joined is not None:
+            raise PartitionError(f"others read {joined.name}, which not all of them need to join")
+        found.update(calls[node] for node in wanted)
     return sorted(found)
 
 
