@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fxsolve
 from fxsolve.ir.spec import Block
+from fxsolve.ir.tensor_spec import spec_of
+from fxsolve.lower.alike.find import find_alike
 from fxsolve.plan.auto import example_values
 from fxsolve.plan.lower_blocks import SweptBlocks, swept_blocks
 from fxsolve.solvers.blocks import sweep_once
@@ -216,6 +218,30 @@ def test_layers_that_join_what_several_others_read_are_swept_one_by_one() -> Non
     notes = fast.report().notes
     assert any("before.1 to block0.before.2 are swept one by one: others read cat" in note for note in notes)
     assert any("first.0 to block0.first.2, are swept at once" in note for note in notes)
+
+
+def looking(number: int, start: int) -> Block:
+    """Four columns of a product, from `start` on."""
+    graph = fx.Graph()
+    x, weight = graph.placeholder("x"), graph.placeholder("weight")
+    made = graph.call_function(torch.ops.aten.mm.default, (x, weight))
+    found = graph.call_function(torch.ops.aten.slice.Tensor, (made, 1, start, start + 4))
+    for node, shape in ((x, (2, 4)), (weight, (4, 12)), (made, (2, 12)), (found, (2, 4))):
+        node.meta["spec"] = spec_of(torch.zeros(shape))
+    graph.output((found,))
+    inputs = (f"x{number}", f"weight{number}")
+    return Block(f"block{number}", fx.GraphModule(nn.Module(), graph), inputs, (f"x{number + 1}",))
+
+
+@pytest.mark.parametrize(("starts", "together"), [((4, 4, 4), [(0, 1, 2)]), ((4, 0, 8), [])])
+def test_layers_that_look_at_other_places_are_not_alike(
+    starts: tuple[int, ...], together: list[tuple[int, ...]]
+) -> None:
+    rows = [[looking(number, start)] for number, start in enumerate(starts)]
+    names = ["x0", *(f"weight{k}" for k in range(3)), *(f"x{k + 1}" for k in range(3))]
+    found = find_alike(rows, {name: number for number, name in enumerate(names)}, (1, 2, 3))
+    assert [group for group, _ in found.together] == together
+    assert bool(together) or "takes other numbers in each" in found.notes[0]
 
 
 def test_layers_of_other_widths_are_swept_one_by_one() -> None:

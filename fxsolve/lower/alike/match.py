@@ -8,11 +8,13 @@ import torch
 from torch import fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.ir.calls import is_view, join_dim
+from fxsolve.ir.calls import join_dim
 from fxsolve.ir.spec import Block
 from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.lower.alike.kinds import Kind, kinds_of
 from fxsolve.lower.alike.norms import fold_norms
+from fxsolve.ops.access import Expanded, Reshaped
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.graphs import Graph
 from fxsolve.torch_compat.trees import pytree
 
@@ -49,6 +51,7 @@ def calls_in_order(block: Block) -> list[fx.Node]:
 
 
 _JOIN = aten.cat.default
+_SHAPED = (Reshaped(), Expanded())  # their numbers are the shape of what they give
 
 
 def match(blocks: Sequence[Block], read: Collection[str], unknown: Set[str]) -> Likeness:
@@ -158,7 +161,7 @@ class _Aligner:
                 self.align(leaves)
             elif any(isinstance(leaf, fx.Node) for leaf in leaves):
                 raise PartitionError(f"{nodes[self.widest].name} takes other arguments in each")
-            elif len(set(map(repr, leaves))) > 1 and not is_view(nodes[0]):
+            elif len(set(map(repr, leaves))) > 1 and access_of(nodes[0].target) not in _SHAPED:
                 raise PartitionError(f"{nodes[self.widest].name} takes other numbers in each")
 
     def _add_join(self, nodes: tuple[fx.Node, ...]) -> None:
