@@ -244,6 +244,25 @@ def test_layers_that_look_at_other_places_are_not_alike(
     assert bool(together) or "takes other numbers in each" in found.notes[0]
 
 
+class Centred(nn.Conv2d):
+    """A convolution of mean zero over all weights of an output, as those of standardised weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias, padding=1)
+
+
+def test_layers_that_take_the_mean_of_their_weights_are_swept_one_by_one() -> None:
+    """Zeros that stand in for weights of other layers would count in it."""
+    model, x = Stack(lambda width: nn.Sequential(nn.SiLU(), Centred(width, 3, 3)), ALL), torch.randn(2, 5, 6, 6)
+    fast = compiled(model)
+    with torch.no_grad():
+        fast(x)
+        assert fast.report().status == "emitted"
+        assert torch.allclose(fast(x), model(x), rtol=0, atol=1e-12)
+    assert any("mixes weights of other shapes in each" in note for note in fast.report().notes)
+
+
 def test_layers_of_other_widths_are_swept_one_by_one() -> None:
     widths = (3, 5, 2, 4)
     layers = [nn.Linear(5 + sum(widths[:k]), widths[k]) for k in range(4)]

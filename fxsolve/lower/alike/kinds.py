@@ -7,11 +7,13 @@ from torch import fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.ops.access import Convolution, Product, SameEntries, SamePlace
+from fxsolve.ops.access import Convolution, Expanded, Permuted, Product, Reshaped, SameEntries, SamePlace
 from fxsolve.ops.call import Call, bind
+from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.operators import OpOverload
 
 Kind = Literal["weight", "grown", "even"]
+_APART = (SamePlace(), SameEntries(), Permuted(), Reshaped(), Expanded())  # those that keep entries by themselves
 Aligned = Mapping[fx.Node, tuple[fx.Node, ...]]
 
 
@@ -26,12 +28,21 @@ def kinds_of(aligned: Aligned, given: Mapping[fx.Node, Kind], dim: int) -> dict[
     for node in aligned:
         if node not in kinds:
             kinds[node] = _kind(node, kinds, dim)
+        if kinds[node] == "weight":
+            _check_weight(node, aligned)
         if kinds[node] == "even" and _sizes_differ(aligned[node]):
             raise PartitionError(f"{_where(node)} makes tensors of other shapes in each")
     for node, kind in kinds.items():
         if kind == "even" and any(_of_other_sizes(source, kinds, aligned) for source in _plain_inputs(node, kinds)):
             raise PartitionError(f"{_where(node)} takes weights of other shapes in each")
     return kinds
+
+
+def _check_weight(node: fx.Node, aligned: Aligned) -> None:
+    """Raise `PartitionError` where weights are made of zeros too that stand in for what smaller ones do not have."""
+    padded = any(one in aligned and _sizes_differ(aligned[one]) for one in node.all_input_nodes)
+    if padded and access_of(node.target) not in _APART:
+        raise PartitionError(f"{_where(node)} mixes weights of other shapes in each")
 
 
 def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind], dim: int) -> Kind:
