@@ -137,6 +137,10 @@ class Alike(nn.Module):
         count = len(wiring.levels) - progress.first
         return list(self.after(count, *progress.totals, *stacks, *progress.prepared[behind:]))
 
+    def parts(self, stack: Tensor, first: int) -> list[Tensor]:
+        """The results of the blocks from number `first` on, as each of them has it."""
+        return list(stack.unbind())
+
     def _sums(self, values: Sequence[Tensor], level: int, progress: Progress) -> list[Tensor]:
         wiring, start = self.wiring, progress.columns
         joined = torch.cat([values[number].movedim(wiring.dim, 0) for number in self._pieces_from(start)])

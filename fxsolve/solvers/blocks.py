@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from fxsolve.solvers.added import AddedProgress, AlikeAdded
 from fxsolve.solvers.alike import Alike, Progress
 from fxsolve.solvers.bound import amplification, disturb, largest_gap
 from fxsolve.solvers.certificate import Certificate
@@ -20,6 +21,8 @@ from fxsolve.solvers.stop import Stop, tighten
 _ROUNDINGS = 4
 _OUTWEIGHS = 100
 Unknown = tuple[tuple[int, ...], torch.dtype]
+Together = Alike | AlikeAdded
+Kept = Progress | AddedProgress
 
 
 class Blocks(nn.Module):
@@ -42,7 +45,7 @@ class Blocks(nn.Module):
         levels: tuple[int, ...],
         unknowns: tuple[tuple[Unknown, ...], ...],
         results: tuple[int, ...],
-        together: Sequence[tuple[tuple[int, ...], Alike]] = (),
+        together: Sequence[tuple[tuple[int, ...], Together]] = (),
         incomplete: tuple[int, ...] = (),
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -65,7 +68,7 @@ class Blocks(nn.Module):
         zeros = (torch.zeros(shape, dtype=dtype, device=device) for one in self.unknowns for shape, dtype in one)
         return [*given, *zeros]
 
-    def progress(self, values: list[Tensor]) -> list[Progress]:
+    def progress(self, values: list[Tensor]) -> list[Kept]:
         """What is kept between sweeps of the groups, before the first one."""
         return [module.start(values) for module in self.together]  # pyright: ignore[reportCallIssue]
 
@@ -144,7 +147,7 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 
 def sweep_once(
-    blocks: Blocks, values: list[Tensor], level: int, progress: Sequence[Progress]
+    blocks: Blocks, values: list[Tensor], level: int, progress: Sequence[Kept]
 ) -> tuple[list[Tensor], Pairs] | None:
     """One sweep, and what it changed, (new, old) stacks of steps.
 
@@ -164,19 +167,19 @@ def sweep_once(
 
 
 def _sweep_together(
-    module: Alike, values: Sequence[Tensor], fresh: list[Tensor], level: int, kept: Progress
+    module: Together, values: Sequence[Tensor], fresh: list[Tensor], level: int, kept: Kept
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Enter into `fresh` what blocks that are alike give, those of lower levels aside; yields what it changed."""
     wiring = module.wiring
     if max(wiring.levels) < level:
         return
-    made = module.sweep(values, level, kept)
+    made = module.sweep(values, level, kept)  # pyright: ignore[reportArgumentType]
     before = kept.results or [torch.zeros_like(one) for one in made]
     kept.results = made
     yield from zip(kept.totals, kept.totals, strict=True)  # NaN in them, 0 * inf, need not reach the results
     for stack, old, numbers in zip(made, before, wiring.results, strict=True):
         yield stack, old
-        for number, value in zip(numbers[kept.first :], stack.unbind(), strict=True):
+        for number, value in zip(numbers[kept.first :], module.parts(stack, kept.first), strict=True):
             if number >= 0:
                 fresh[number] = value
 

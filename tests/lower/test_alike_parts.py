@@ -13,10 +13,10 @@ from fxsolve.ir.spec import Block
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.lower.alike.build import build_alike
 from fxsolve.lower.alike.find import find_alike
+from fxsolve.lower.alike.fold import fold
 from fxsolve.lower.alike.kinds import call_of, contracted, kinds_of
 from fxsolve.lower.alike.layouts import SumOver, beside
 from fxsolve.lower.alike.match import calls_in_order, match
-from fxsolve.lower.alike.norms import fold_norms
 from fxsolve.lower.alike.traced import traced, traced_for_any
 from fxsolve.solvers.alike import ChannelSum, PatchSum, Progress
 
@@ -101,7 +101,7 @@ def test_a_norm_by_fixed_statistics_is_a_scale_and_a_shift() -> None:
         nn.init.uniform_(one, 0.5, 2.0)  # pyright: ignore[reportArgumentType]
     x = torch.randn(2, 3, 4, 4)
     (block,) = blocks_of(norm, x)
-    folded = fold_norms(block.body.graph)
+    folded = fold(block.body.graph)
     assert aten.addcmul.default in {node.target for node in folded.nodes}
     assert not any("batch_norm" in str(node.target) for node in folded.nodes)
     known = {**dict(norm.named_parameters()), **dict(norm.named_buffers())}

@@ -104,7 +104,7 @@ class _Parts:
         """(weights, places, valid) -> operands of `before`, weight and bias of each sum, operands of `after`."""
         wanted = self._prepared()
         nodes = list(dict.fromkeys(one.node for one in wanted))
-        body = _module(self.leaves, self._made_of_weights(nodes), nodes)
+        body = graph_module(self.leaves, self._made_of_weights(nodes), nodes)
 
         def prepare(*tensors: Tensor) -> tuple[Tensor, ...]:
             *weights, places, valid = tensors
@@ -137,26 +137,26 @@ class _Parts:
     def before(self) -> fx.GraphModule:
         """(joined (1, W, ...), operands) -> features (L or 1, W, ...) of each sum."""
         joined = [] if self.like.join is None else [self.like.join]
-        return readable(_module([*joined, *self.operands], self.grown, self.features))
+        return readable(graph_module([*joined, *self.operands], self.grown, self.features))
 
     def after(self) -> fx.GraphModule:
         """(their number, sums, stacks, weights) -> the results of blocks."""
         inputs = [*(one.node for one in self.sums), *self.stacks, *self.plain]
-        body = _module(inputs, self.behind, self.like.outputs)
+        body = graph_module(inputs, self.behind, self.like.outputs)
         decompose(body.graph)
         body.recompile()
-        alone = [_contiguous(node.meta["spec"]) for node in inputs]
+        alone = [contiguous(node.meta["spec"]) for node in inputs]
         with torch.no_grad(), FakeTensorMode():
             check_rules(body, list(map(fake, alone)), [False] * len(alone))
 
         def specs_of(count: int) -> list[TensorSpec]:
             sums = [one.spec_of_all(count) for one in self.sums]
-            return [*sums, *(_contiguous(spec, count) for spec in alone[len(sums) :])]
+            return [*sums, *(contiguous(spec, count) for spec in alone[len(sums) :])]
 
         return traced_for_any(torch.vmap(body), specs_of)
 
 
-def _module(inputs: Sequence[fx.Node], calls: Iterable[fx.Node], outputs: Iterable[fx.Node]) -> fx.GraphModule:
+def graph_module(inputs: Sequence[fx.Node], calls: Iterable[fx.Node], outputs: Iterable[fx.Node]) -> fx.GraphModule:
     """Some calls of a graph as a module."""
     graph, copied = Graph(), {}
     for node in inputs:
@@ -168,7 +168,7 @@ def _module(inputs: Sequence[fx.Node], calls: Iterable[fx.Node], outputs: Iterab
     return fx.GraphModule({}, graph)
 
 
-def _contiguous(spec: TensorSpec, *count: int) -> TensorSpec:
+def contiguous(spec: TensorSpec, *count: int) -> TensorSpec:
     """The spec of a tensor, or of a stack of so many, that is laid out in order."""
     return spec_of(torch.empty((*count, *spec.shape), dtype=spec.dtype, device="meta"), spec.device)
 

@@ -29,20 +29,20 @@ def kinds_of(aligned: Aligned, given: Mapping[fx.Node, Kind], dim: int) -> dict[
         if node not in kinds:
             kinds[node] = _kind(node, kinds, dim)
         if kinds[node] == "weight":
-            _check_weight(node, aligned)
-        if kinds[node] == "even" and _sizes_differ(aligned[node]):
-            raise PartitionError(f"{_where(node)} makes tensors of other shapes in each")
+            check_weight(node, aligned)
+        if kinds[node] == "even" and sizes_differ(aligned[node]):
+            raise PartitionError(f"{place_of(node)} makes tensors of other shapes in each")
     for node, kind in kinds.items():
         if kind == "even" and any(_of_other_sizes(source, kinds, aligned) for source in _plain_inputs(node, kinds)):
-            raise PartitionError(f"{_where(node)} takes weights of other shapes in each")
+            raise PartitionError(f"{place_of(node)} takes weights of other shapes in each")
     return kinds
 
 
-def _check_weight(node: fx.Node, aligned: Aligned) -> None:
+def check_weight(node: fx.Node, aligned: Aligned) -> None:
     """Raise `PartitionError` where weights are made of zeros too that stand in for what smaller ones do not have."""
-    padded = any(one in aligned and _sizes_differ(aligned[one]) for one in node.all_input_nodes)
+    padded = any(one in aligned and sizes_differ(aligned[one]) for one in node.all_input_nodes)
     if padded and access_of(node.target) not in _APART:
-        raise PartitionError(f"{_where(node)} mixes weights of other shapes in each")
+        raise PartitionError(f"{place_of(node)} mixes weights of other shapes in each")
 
 
 def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind], dim: int) -> Kind:
@@ -57,12 +57,12 @@ def _kind_of_grown(node: fx.Node, kinds: Mapping[fx.Node, Kind], dim: int) -> Ki
     grown = [source for source in node.all_input_nodes if kinds[source] == "grown"]
     is_apart = call is not None and call.fact.access in (SamePlace(), SameEntries())
     is_apart = is_apart and not any(kinds[source] == "even" for source in node.all_input_nodes)
-    if is_apart and _shape(node) == _shape(grown[0]):
+    if is_apart and shape_of(node) == shape_of(grown[0]):
         return "grown"
     parts = contracted(call, dim) if call is not None else None
     if parts is not None and grown == [parts[0]] and all(one is None or kinds[one] == "weight" for one in parts[1:]):
         return "even"
-    raise PartitionError(f"{_where(node)} mixes what is joined, other than by weights")
+    raise PartitionError(f"{place_of(node)} mixes what is joined, other than by weights")
 
 
 def contracted(call: Call, dim: int) -> tuple[Any, Any, Any] | None:
@@ -74,8 +74,8 @@ def contracted(call: Call, dim: int) -> tuple[Any, Any, Any] | None:
         case Product(left, right, added):
             bias = call[added] if added else None
             is_plain = call["alpha"] in (None, 1) and call["beta"] in (None, 1)
-            is_matrix = len(_shape(call[left])) == 2 == len(_shape(call[right])) and dim == 1
-            is_vector = bias is None or len(_shape(bias)) == 1
+            is_matrix = len(shape_of(call[left])) == 2 == len(shape_of(call[right])) and dim == 1
+            is_vector = bias is None or len(shape_of(bias)) == 1
             return (call[left], call[right], bias) if is_plain and is_matrix and is_vector else None
     return None
 
@@ -95,25 +95,25 @@ def _plain_inputs(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> Iterator[fx.N
 
 
 def _of_other_sizes(node: fx.Node, kinds: Mapping[fx.Node, Kind], aligned: Aligned) -> bool:
-    return kinds[node] == "weight" and _sizes_differ(aligned[node])
+    return kinds[node] == "weight" and sizes_differ(aligned[node])
 
 
-def _sizes_differ(nodes: tuple[fx.Node, ...]) -> bool:
-    return len({_shape(node) for node in nodes}) > 1
+def sizes_differ(nodes: tuple[fx.Node, ...]) -> bool:
+    return len({shape_of(node) for node in nodes}) > 1
 
 
-def _shape(node: fx.Node) -> tuple[int, ...]:
+def shape_of(node: fx.Node) -> tuple[int, ...]:
     spec = node.meta.get("spec")
     return spec.shape if isinstance(spec, TensorSpec) else ()
 
 
 def grown_dims(nodes: tuple[fx.Node, ...]) -> tuple[int, ...]:
     """The dimensions along which tensors differ in size."""
-    shapes = [_shape(node) for node in nodes]
+    shapes = [shape_of(node) for node in nodes]
     if len({len(shape) for shape in shapes}) > 1:
-        raise PartitionError(f"{_where(nodes[-1])} has other dimensions in each")
+        raise PartitionError(f"{place_of(nodes[-1])} has other dimensions in each")
     return tuple(dim for dim, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1)
 
 
-def _where(node: fx.Node) -> str:
+def place_of(node: fx.Node) -> str:
     return str(node.meta.get("source") or node.name)

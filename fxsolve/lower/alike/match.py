@@ -1,8 +1,9 @@
 """Which calls of several blocks are the same one, but for the sizes of what they join and of their weights."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -11,8 +12,10 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.calls import join_dim
 from fxsolve.ir.spec import Block
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.lower.alike.fold import fold
 from fxsolve.lower.alike.kinds import Kind, kinds_of
-from fxsolve.lower.alike.norms import fold_norms
+from fxsolve.lower.alike.parts import sum_of_parts
+from fxsolve.lower.alike.spread import kinds_behind_sum
 from fxsolve.ops.access import Expanded, Reshaped
 from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.graphs import Graph
@@ -22,13 +25,21 @@ aten = torch.ops.aten
 Results = tuple[tuple[str | None, ...], ...]
 
 
+class Summand(NamedTuple):
+    """The entries of a value from `start` to `stop`."""
+
+    name: str
+    start: int
+    stop: int
+
+
 @dataclass(frozen=True)
 class Likeness:
     """Blocks, and the calls of the widest of them, each of which stands for one of every block.
 
     `aligned` has these, in order, `names` what a placeholder stands for in each block. `join` is the call that joins a
     list, `pieces` are the names in it, by block. `outputs` are calls whose values are wanted, `results` their names in
-    each block.
+    each block. In the place of a list, blocks may read `added`, a sum of the parts `terms` of values along a dimension.
     """
 
     aligned: dict[fx.Node, tuple[fx.Node, ...]]
@@ -38,19 +49,29 @@ class Likeness:
     kinds: dict[fx.Node, Kind]
     outputs: tuple[fx.Node, ...]
     results: Results
+    added: fx.Node | None = None
+    terms: tuple[tuple[Summand, ...], ...] = ()
 
     @property
     def dim(self) -> int:
-        """The dimension along which the list is joined."""
+        """The dimension along which the list is joined, or of the parts that are added."""
+        if self.added is not None:
+            return _added_dim(self.added)
         return join_dim(self.join) if self.join is not None else 0
 
 
+def _added_dim(added: fx.Node) -> int:
+    dim: Any = added.args[2]
+    return dim
+
+
 def calls_in_order(block: Block) -> list[fx.Node]:
-    """The calls of a block, joins left out, which the first block of many does not need."""
-    return [node for node in block.body.graph.nodes if node.op == "call_function" and node.target is not _JOIN]
+    """The calls of a block without joins, which the first block of many does not need, and sums of parts."""
+    return [node for node in block.body.graph.nodes if node.op == "call_function" and node.target not in _LISTS]
 
 
 _JOIN = aten.cat.default
+_LISTS = (_JOIN, sum_of_parts)
 _SHAPED = (Reshaped(), Expanded())  # their numbers are the shape of what they give
 
 
@@ -62,25 +83,38 @@ def match(blocks: Sequence[Block], read: Collection[str], unknown: Set[str]) -> 
     places = _wanted_places(blocks, read)
     if not places:
         raise PartitionError("no block reads a call of theirs that all of them make")
-    graphs = [fold_norms(_only(block, places)) for block in blocks]
-    widest = max(range(len(blocks)), key=lambda number: (len(blocks[number].inputs), number))
+    graphs = [fold(_only(block, places)) for block in blocks]
+    wanted: Any = [graph.output_node().args[0] for graph in graphs]
+    widest = max(range(len(blocks)), key=lambda number: (_size(wanted[number]), len(blocks[number].inputs), number))
     aligner = _Aligner(graphs, [block.inputs for block in blocks], widest)
-    wanted = [graph.output_node().args[0] for graph in graphs]
-    for nodes in zip(*wanted, strict=True):  # pyright: ignore[reportArgumentType]
+    for nodes in zip(*wanted, strict=True):
         aligner.align(nodes)
-    order = [node for node in graphs[widest].nodes if node in aligner.aligned]
-    aligned = {node: aligner.aligned[node] for node in order}
+    aligned = {node: aligner.aligned[node] for node in graphs[widest].nodes if node in aligner.aligned}
     given: dict[fx.Node, Kind] = {
         node: "weight" if unknown.isdisjoint(names) else "even" for node, names in aligner.names.items()
     }
-    join = aligner.join
+    kinds = _kinds(aligned, given, aligner)
+    outputs, results = tuple(wanted[widest]), _results(blocks, places)
+    return Likeness(aligned, aligner.names, aligner.join, aligner.pieces, kinds, outputs, results, *aligner.sum)
+
+
+def _size(nodes: Iterable[fx.Node]) -> int:
+    specs = (node.meta.get("spec") for node in nodes)
+    return sum(math.prod(spec.shape) for spec in specs if isinstance(spec, TensorSpec))
+
+
+def _kinds(
+    aligned: dict[fx.Node, tuple[fx.Node, ...]], given: dict[fx.Node, Kind], found: "_Aligner"
+) -> dict[fx.Node, Kind]:
+    """Those of all calls; raises `PartitionError` unless they sum over a list, or spread a sum."""
+    join, (added, _) = found.join, found.sum
+    if added is not None:
+        if join is not None:
+            raise PartitionError("they join a list and add up parts of others")
+        return kinds_behind_sum(aligned, {**given, added: "even"}, _added_dim(added))
     if join is not None:
-        given[join] = "grown"
-    kinds = kinds_of(aligned, given, join_dim(join) if join is not None else 0)
-    outputs = tuple(wanted[widest])  # pyright: ignore[reportArgumentType]
-    if any(kinds[node] != "even" for node in outputs):
-        raise PartitionError("what others read of them is no result of a sum over what they join")
-    return Likeness(aligned, aligner.names, join, aligner.pieces, kinds, outputs, _results(blocks, places))
+        return kinds_of(aligned, {**given, join: "grown"}, join_dim(join))
+    return kinds_of(aligned, given, 0)
 
 
 def _wanted_places(blocks: Sequence[Block], read: Collection[str]) -> list[int]:
@@ -130,6 +164,7 @@ class _Aligner:
         self.names: dict[fx.Node, tuple[str, ...]] = {}
         self.join: fx.Node | None = None
         self.pieces: tuple[tuple[str, ...], ...] = ()
+        self.sum: tuple[fx.Node | None, tuple[tuple[Summand, ...], ...]] = (None, ())
         self._named = {
             node: name
             for graph, names in zip(graphs, inputs, strict=True)
@@ -145,6 +180,8 @@ class _Aligner:
         self.aligned[key] = nodes
         if any(node.target is _JOIN for node in nodes) and _differ(nodes):
             self._add_join(nodes)
+        elif any(node.target is sum_of_parts for node in nodes) and len({repr(node.args[1:]) for node in nodes}) > 1:
+            self._add_sum(nodes)
         elif all(node in self._named for node in nodes):
             self.names[key] = tuple(self._named[node] for node in nodes)
         else:
@@ -176,6 +213,17 @@ class _Aligner:
         self.pieces = tuple(tuple(self._named[piece] for piece in row) for row in pieces)
         if any(len(set(row)) < len(row) for row in self.pieces):
             raise PartitionError("they join one value twice")
+
+    def _add_sum(self, nodes: tuple[fx.Node, ...]) -> None:
+        if self.sum[0] is not None:
+            raise PartitionError("they add up parts of more than one list")
+        if any(node.target is not sum_of_parts for node in nodes) or len({repr(node.args[2]) for node in nodes}) > 1:
+            raise PartitionError("they add up parts of values otherwise")
+        pairs = [zip(*node.args[:2], strict=True) for node in nodes]  # pyright: ignore
+        self.sum = (
+            nodes[self.widest],
+            tuple(tuple(Summand(self._named[value], *span) for value, span in row) for row in pairs),
+        )
 
 
 def _differ(nodes: Iterable[fx.Node]) -> bool:
