@@ -49,12 +49,10 @@ class AddedWiring:
 class AddedProgress:
     """What is kept between sweeps, of the blocks from number `first` on: the others are final, `final` is their sum.
 
-    `prepared` are weights, `missing` says which entries of the stack a block does not have; `results` are those of the
-    last sweep, `totals` the sums that it read.
+    `prepared` are weights, `results` those of the last sweep, `totals` the sums that it read.
     """
 
     prepared: list[Tensor]
-    missing: Tensor
     results: list[Tensor]
     final: Tensor
     totals: list[Tensor] = field(default_factory=list)
@@ -66,16 +64,20 @@ class AddedProgress:
         if count:
             self.final = self.final + self.results[0][:count].sum(0)
             self.prepared, self.results = ([one[count:] for one in stacks] for stacks in (self.prepared, self.results))
-            self.missing = self.missing[count:]
         self.first = first
 
 
 class AlikeAdded(nn.Module):
-    """One body for L blocks: `prepare` (weights) -> `body` (their number, sums, weights), for any number of blocks."""
+    """One body for L blocks: `prepare` (weights) -> `body` (their number, sums, weights), for any number of blocks.
 
-    def __init__(self, prepare: nn.Module, body: nn.Module, wiring: AddedWiring) -> None:
+    Results are zero where a block has none of the entries of the widest; `constants` may tell `prepare` where that is.
+    """
+
+    def __init__(
+        self, prepare: nn.Module, body: nn.Module, wiring: AddedWiring, constants: tuple[Tensor, ...] = ()
+    ) -> None:
         super().__init__()
-        self.prepare, self.body, self.wiring = prepare, body, wiring
+        self.prepare, self.body, self.wiring, self.constants = prepare, body, wiring, constants
 
     def extra_repr(self) -> str:
         return f"{len(self.wiring.levels)} blocks at once"
@@ -86,15 +88,12 @@ class AlikeAdded(nn.Module):
         shape = list(like.shape)
         shape[wiring.dim] = wiring.own.size
         zeros = like.new_zeros(shape)
-        prepared = self.prepare(*(values[number] for number in wiring.weights))
-        missing = torch.ones(len(wiring.places), wiring.own.size, dtype=torch.bool, device=like.device)
-        for row, place in zip(missing, wiring.places, strict=True):
-            place.of(row, 0).fill_(False)
-        beside = [-1, *(wiring.own.size if dim == wiring.dim else 1 for dim in range(like.dim()))]
-        return AddedProgress(list(prepared), missing.view(beside), [zeros.expand(len(missing), *shape)], zeros)
+        weights = (values[number] for number in wiring.weights)
+        prepared = self.prepare(*weights, *(constant.to(like.device) for constant in self.constants))
+        return AddedProgress(list(prepared), [zeros.expand(len(wiring.places), *shape)], zeros)
 
     def sweep(self, values: Sequence[Tensor], level: int, progress: AddedProgress) -> list[Tensor]:
-        """The results of all blocks of `level` or above, (L', ...), with zeros beside what each of them has."""
+        """The results of all blocks of `level` or above, (L', ...); values below `level` are final."""
         wiring = self.wiring
         progress.drop_before(sum(one < level for one in wiring.levels))
         total = self._zeros(progress.final)
@@ -103,8 +102,7 @@ class AlikeAdded(nn.Module):
             place.of(total, wiring.dim).add_(values[number])
         progress.totals = [total]
         sums = torch.stack([part.of(total, wiring.dim) for part in wiring.parts[progress.first :]])
-        (made,) = self.body(len(sums), sums, *progress.prepared)
-        return [made.masked_fill(progress.missing, 0)]
+        return list(self.body(len(sums), sums, *progress.prepared))
 
     def _zeros(self, like: Tensor) -> Tensor:
         shape = list(like.shape)

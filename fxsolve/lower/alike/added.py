@@ -1,16 +1,19 @@
 """The module that sweeps over blocks that spread a sum of parts: where each value lies, and the calls on all sums."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, fx
 from torch.nn.functional import pad
 
 from fxsolve.errors import PartitionError
-from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.ir.tensor_spec import TensorSpec, spec_of
 from fxsolve.lower.alike.build import contiguous, graph_module
+from fxsolve.lower.alike.gradients import mix_channels
 from fxsolve.lower.alike.kinds import grown_dims
 from fxsolve.lower.alike.match import Likeness, Summand
+from fxsolve.lower.alike.spread import keeps_zeros
 from fxsolve.lower.alike.traced import fake, traced, traced_for_any
 from fxsolve.lower.decompose import decompose
 from fxsolve.lower.trace import check_rules
@@ -43,7 +46,7 @@ def build_added(
         levels=tuple(levels),
     )
     parts = _SpreadCalls(like, leaves, placed, own)
-    return AlikeAdded(parts.prepare(), parts.body(), wiring)
+    return AlikeAdded(parts.prepare(), parts.body(), wiring, parts.missing)
 
 
 def _own_values(like: Likeness) -> list[str]:
@@ -104,17 +107,28 @@ class _SpreadCalls:
         read = dict.fromkeys(source for node in self.behind for source in node.all_input_nodes)
         self.wanted = [node for node in read if kinds[node] == "weight"]
         self.early = [node for node in calls if kinds[node] == "weight"]
+        self.missing = () if keeps_zeros(self.behind, kinds) else (self._missing(like.outputs[0]),)
+
+    def _missing(self, output: fx.Node) -> Tensor:
+        """Which entries of the widest each block does not have, beside what a block gives."""
+        missing = torch.ones(self.count, self.lies[0][2], dtype=torch.bool)
+        for row, (start, size, _) in zip(missing, self.lies, strict=True):
+            row[start : start + size] = False
+        rank = len(output.meta["spec"].shape)
+        return missing.view([-1, *(self.lies[0][2] if dim == self.like.dim else 1 for dim in range(rank))])
 
     def prepare(self) -> fx.GraphModule:
         """(weights) -> what calls behind the sum read of them, (L, *shape of the widest) each."""
         module = graph_module(self.leaves, self.early, self.wanted)
 
-        def prepare(*weights: Tensor) -> tuple[Tensor, ...]:
+        def prepare(*given: Tensor) -> tuple[Tensor, ...]:
+            weights, missing = given[: len(specs)], given[len(specs) :]
             rows = [weights[k : k + self.count] for k in range(0, len(weights), self.count)]
             stacked = [self._stack(row, leaf) for row, leaf in zip(rows, self.leaves, strict=True)]
-            return torch.vmap(module)(*stacked)
+            return *torch.vmap(module)(*stacked), *missing
 
-        return traced(prepare, [node.meta["spec"] for leaf in self.leaves for node in self.like.aligned[leaf]])
+        specs = [node.meta["spec"] for leaf in self.leaves for node in self.like.aligned[leaf]]
+        return traced(prepare, [*specs, *(spec_of(one, specs[0].device) for one in self.missing)])
 
     def _stack(self, row: Sequence[Tensor], leaf: fx.Node) -> Tensor:
         """The weights of all blocks, with zeros where a block has none."""
@@ -137,13 +151,21 @@ class _SpreadCalls:
         assert self.like.added is not None
         inputs = [self.like.added, *self.wanted]
         module = graph_module(inputs, self.behind, self.like.outputs)
+        mix_channels(module.graph)
         decompose(module.graph)
         module.recompile()
         alone = [contiguous(node.meta["spec"]) for node in inputs]
         with torch.no_grad(), FakeTensorMode():
             check_rules(module, list(map(fake, alone)), [False] * len(alone))
 
-        def specs_of(count: int) -> list[TensorSpec]:
-            return [contiguous(spec, count) for spec in alone]
+        def body(*given: Tensor) -> tuple[Tensor, ...]:
+            (made,) = torch.vmap(module)(*given[: len(inputs)])
+            return (reduce(lambda left, missing: left.masked_fill(missing, 0), given[len(inputs) :], made),)
 
-        return traced_for_any(torch.vmap(module), specs_of)
+        def specs_of(count: int) -> list[TensorSpec]:
+            missing = (
+                spec_of(one[:1].expand(count, *one.shape[1:]).contiguous(), alone[0].device) for one in self.missing
+            )
+            return [*(contiguous(spec, count) for spec in alone), *missing]
+
+        return traced_for_any(body, specs_of)

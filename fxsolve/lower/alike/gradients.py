@@ -1,11 +1,11 @@
 """Gradients with respect to what layers read, as calls that can be made for many layers at once."""
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from fxsolve.ir.builder import stand_in
 from fxsolve.lower.alike.norms import beside_channels, same_type, scale_of
-from fxsolve.ops.call import Call
+from fxsolve.ops.call import Call, bind
 
 aten = torch.ops.aten
 
@@ -35,3 +35,18 @@ def convolved_back(graph: fx.Graph, call: Call, first: fx.Node) -> fx.Node | Non
     more = [size - (out - 1) * step + 2 * pad - wide * (window - 1) - 1 for size, out, window, step, pad, wide in over]
     numbers = (call["stride"], call["padding"], call["dilation"], True, more, call["groups"])
     return stand_in(graph, first, aten.convolution.default, (call["grad_output"], call["weight"], None, *numbers))
+
+
+def mix_channels(graph: fx.Graph) -> None:
+    """Let products make the convolutions that look at one place."""
+    for node in graph.find_nodes(op="call_function", target=aten.convolution.default):
+        call = bind(aten.convolution.default, node.args, node.kwargs, node.meta.get("spec"))
+        window = call["weight"].meta["spec"].shape[2:]
+        is_plain = all(size == 1 for size in (*window, *call["stride"])) and not any(call["padding"])
+        if is_plain and call["transposed"] and call["groups"] == 1 and call["bias"] is None:
+            node.target, node.args = channels_of, (call["input"], call["weight"])
+
+
+def channels_of(grad: Tensor, weight: Tensor) -> Tensor:
+    """sum_o weight[o, c] grad[:, o, ...] for each c: (B, O, ...) and (O, C, 1, ...) give (B, C, ...)."""
+    return (weight.flatten(1).t() @ grad.flatten(2)).unflatten(2, grad.shape[2:])

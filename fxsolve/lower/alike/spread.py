@@ -1,6 +1,6 @@
 """What the values of a body are made of that spreads a sum over entries, of which blocks have more and less."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import fx
 
@@ -34,6 +34,21 @@ def kinds_behind_sum(aligned: Aligned, given: Mapping[fx.Node, Kind], dim: int) 
         if kinds[node] == "grown" and grown_dims(aligned[node]) != (dim,):
             raise PartitionError(f"{place_of(node)} grows along another dimension than what is added")
     return kinds
+
+
+def keeps_zeros(calls: Iterable[fx.Node], kinds: Mapping[fx.Node, Kind]) -> bool:
+    """Whether a zero that calls of a body spread stays one, as weights of zero make it: they are linear in it."""
+    return all(_is_linear(node, kinds) for node in calls if kinds[node] == "grown")
+
+
+def _is_linear(node: fx.Node, kinds: Mapping[fx.Node, Kind]) -> bool:
+    """Whether a call that grows is a product with what grows before it, or a gradient of that alone."""
+    grown = [source for source in node.all_input_nodes if kinds[source] == "grown"]
+    call = call_of(node)
+    if call is None or not grown:
+        return call is not None  # sums with weights, to which nothing is added
+    is_gradient = call.name.endswith("_backward") and next(iter(call.arguments)).startswith("grad")
+    return len(grown) == 1 and (call.name == "mul" or (is_gradient and call.first is grown[0]))
 
 
 def _kind(node: fx.Node, kinds: Mapping[fx.Node, Kind], aligned: Aligned, dim: int) -> Kind:
