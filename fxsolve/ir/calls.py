@@ -7,6 +7,7 @@ from torch import fx
 
 from fxsolve.ops.access import Joined
 from fxsolve.ops.facts import access_of
+from fxsolve.torch_compat.graphs import find_calls
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -44,7 +45,7 @@ def dead_views(graph: fx.Graph) -> set[fx.Node]:
     Unused computations do not count: an iteration whose last result nobody reads must still look like the others.
     """
     dead: set[fx.Node] = set()
-    for node in reversed(graph.nodes):
-        if is_view(node) and all(user in dead for user in node.users):
+    for node in reversed(find_calls(graph, lambda target: isinstance(target, OpOverload) and target.is_view)):
+        if all(user in dead for user in node.users):
             dead.add(node)
     return dead

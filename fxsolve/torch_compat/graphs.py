@@ -12,7 +12,7 @@ with relied_on():
     # Generates its code at the first call.
     from torch.fx._lazy_graph_module import _LazyGraphModule as LazyGraphModule
 
-__all__ = ["Graph", "LazyGraphModule", "lazy_module"]
+__all__ = ["Graph", "LazyGraphModule", "find_calls", "lazy_module"]
 
 # Gives a node arguments that hold no symbolic numbers, and does not search for any.
 update_arguments: Callable[[fx.Node, tuple[Any, ...], dict[str, Any]], None] = lookup(fx.Node, "_update_args_kwargs")
@@ -148,6 +148,13 @@ class Graph(fx.Graph):
                 self.erase_node(node)
                 dead = True
         return dead
+
+
+def find_calls(graph: fx.Graph, is_wanted: Callable[[Any], bool]) -> list[fx.Node]:
+    """The calls of the functions that are wanted, in order; each function is asked about once, and no other call."""
+    kinds = [(target, nodes) for (op, target), nodes in _calls_of(graph).table.items() if op == "call_function"]
+    found = [node for target, nodes in kinds if nodes and is_wanted(target) for node in nodes]
+    return sorted(found)
 
 
 def lazy_module(graph: fx.Graph, name: str) -> fx.GraphModule:

@@ -6,7 +6,7 @@ import operator
 import torch
 from torch import fx
 
-from fxsolve.torch_compat.graphs import Graph, LazyGraphModule, update_arguments
+from fxsolve.torch_compat.graphs import Graph, LazyGraphModule, find_calls, update_arguments
 
 aten = torch.ops.aten
 
@@ -84,3 +84,26 @@ def test_a_copy_has_the_names_and_the_places_that_every_graph_gives_it() -> None
     ][:-1]
     assert len(ours.find_nodes(op="call_function", target=aten.add.Tensor)) == 7
     ours.lint()
+
+
+def test_calls_are_found_in_order_and_each_function_is_asked_about_once() -> None:
+    made = Graph()
+    x = made.placeholder("x")
+    first = made.call_function(aten.mul.Tensor, (x, x))
+    added = made.call_function(aten.add.Tensor, (x, first))
+    last = made.call_function(aten.mul.Tensor, (first, added))
+    with made.inserting_before(first):
+        early = made.call_function(aten.add.Tensor, (x, x))
+    erased = made.call_function(aten.sub.Tensor, (x, x))
+    made.erase_node(erased)
+    made.output(last)
+    asked: list[object] = []
+
+    def is_wanted(target: object) -> bool:
+        asked.append(target)
+        return target is not operator.getitem
+
+    assert find_calls(made, is_wanted) == [early, first, added, last]
+    assert sorted(map(str, asked)) == ["aten.add.Tensor", "aten.mul.Tensor"]
+    assert find_calls(made, lambda target: target is aten.sub.Tensor) == []
+    assert find_calls(made, lambda target: target is aten.add.Tensor) == [early, added]

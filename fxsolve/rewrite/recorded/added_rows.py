@@ -16,7 +16,8 @@ aten = torch.ops.aten
 
 def add_rows(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` with `select_backward` in the place of such writes; the graph itself if there are none."""
-    written = [node for node in graph.nodes if _is_into_zeros(node)]
+    writes = graph.find_nodes(op="call_function", target=aten.select_scatter.default)
+    written = [node for node in writes if _is_into_zeros(node)]
     dead = dead_views(graph) if written else set()
     found = [node for node in written if _is_only_added(node, dead)]
     if not found:
@@ -35,8 +36,8 @@ def add_rows(graph: fx.Graph) -> fx.Graph:
 
 
 def _is_into_zeros(node: fx.Node) -> bool:
-    """Whether a call writes a row of numbers of the same type into zeros."""
-    if node.target is not aten.select_scatter.default or any(isinstance(one, fx.Node) for one in node.args[2:]):
+    """Whether a write puts a row of numbers of the same type into zeros."""
+    if any(isinstance(one, fx.Node) for one in node.args[2:]):
         return False
     base, value = node.all_input_nodes[0], node.all_input_nodes[-1]
     is_alike = value.meta["spec"].dtype == base.meta["spec"].dtype

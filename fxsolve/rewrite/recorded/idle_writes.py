@@ -7,25 +7,27 @@ from torch import fx
 
 from fxsolve.ops.access import Cut, Placed
 from fxsolve.ops.facts import access_of, name_of
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, find_calls
 
 
 def drop_idle_writes(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` without them; the graph itself if there are none."""
-    if not any(map(_is_idle, graph.nodes)):
+    if not any(map(_is_idle, _writes(graph))):
         return graph
     copied = Graph.copy_of(graph)
-    for node in copied.nodes:
+    for node in _writes(copied):
         if _is_idle(node):
             node.replace_all_uses_with(node.all_input_nodes[0])
             copied.erase_node(node)
     return copied
 
 
+def _writes(graph: fx.Graph) -> list[fx.Node]:
+    return find_calls(graph, lambda target: access_of(target) == Placed())
+
+
 def _is_idle(node: fx.Node) -> bool:
-    """Whether a call is scatter(x, x[i], i)."""
-    if access_of(node.target) != Placed():
-        return False
+    """Whether a write is scatter(x, x[i], i)."""
     base, part, *place = node.args
     if not isinstance(part, fx.Node) or access_of(part.target) != Cut():
         return False

@@ -17,7 +17,7 @@ from fxsolve.lower.trace import trace
 from fxsolve.ops.access import AttentionLayer
 from fxsolve.ops.call import bind
 from fxsolve.ops.facts import access_of
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, find_calls
 from fxsolve.torch_compat.operators import OpOverload
 
 
@@ -35,10 +35,10 @@ def open_layers(graph: fx.Graph) -> fx.Graph:
 def _growing(graph: fx.Graph) -> list[fx.Node]:
     """The calls of layers by their weights, of those that are called with several sizes."""
     calls: dict[tuple[object, ...], list[fx.Node]] = defaultdict(list)
-    for node in graph.nodes:
-        if access_of(node.target) == AttentionLayer():
-            call = bind(node.target, node.args, node.kwargs, None)
-            calls[node.target, *(call[name] for name in call.arguments if "weight" in name)].append(node)
+    for node in find_calls(graph, lambda target: access_of(target) == AttentionLayer()):
+        assert isinstance(node.target, OpOverload)
+        call = bind(node.target, node.args, node.kwargs, None)
+        calls[node.target, *(call[name] for name in call.arguments if "weight" in name)].append(node)
     sizes = {key: {node.all_input_nodes[0].meta["spec"].shape for node in nodes} for key, nodes in calls.items()}
     return [node for key, nodes in calls.items() if len(sizes[key]) > 1 for node in nodes]
 

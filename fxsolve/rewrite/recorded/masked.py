@@ -20,23 +20,25 @@ aten = torch.ops.aten
 
 def choose_masked(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` with choices in their place; the graph itself if there are none."""
-    if not any(map(_is_choice, graph.nodes)):
+    if not any(map(_is_choice, _writes(graph))):
         return graph
     copied = Graph.copy_of(graph)
-    for node in copied.nodes:
+    for node in _writes(copied):
         if _is_choice(node):
             node.replace_all_uses_with(_choice(copied, node))
             copied.erase_node(node)
     return copied
 
 
+def _writes(graph: fx.Graph) -> list[fx.Node]:
+    return graph.find_nodes(op="call_function", target=aten.index_put.default)
+
+
 def _is_choice(node: fx.Node) -> bool:
-    """Whether a call writes one value where a mask is true, and it does not matter how the result lies in memory.
+    """Whether a write puts one value where a mask is true, and it does not matter how the result lies in memory.
 
     What is put into an entry of another tensor is copied.
     """
-    if node.target is not aten.index_put.default:
-        return False
     base, indices, value, adds = arguments(node, None, None, None, False)
     if adds or len(indices) != 1 or indices[0] is None:
         return False

@@ -16,7 +16,7 @@ from fxsolve.ir.tensor_spec import TensorSpec
 from fxsolve.ops.access import Expanded, Permuted, Reshaped, SameEntries
 from fxsolve.ops.facts import access_of
 from fxsolve.rewrite.recorded.strided import index_strided
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, find_calls
 
 aten = torch.ops.aten
 _READERS = frozenset({aten.as_strided.default, aten.as_strided_copy.default, aten.as_strided_scatter.default})
@@ -34,7 +34,7 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
     What is computed for all steps at once, or handed over by a solver, has the entries that were recorded, but not
     their strides; and a cotangent may begin anywhere in its memory. Raises `PartitionError` where no copy will do.
     """
-    if not any(node.target in _READERS for node in graph.nodes):
+    if not find_calls(graph, _READERS.__contains__):
         return graph
     copied = Graph.copy_of(graph)
     shared = _shared_with_inputs(copied)
@@ -54,7 +54,7 @@ def pin_layouts(graph: fx.Graph, roles: Mapping[str, Role]) -> fx.Graph:
 
 def has_flags(graph: fx.Graph) -> bool:
     """Whether some values may be conjugated or negated by a flag, which solvers do not hand on."""
-    return any(node.target in _FLAGGING for node in graph.nodes)
+    return bool(find_calls(graph, _FLAGGING.__contains__))
 
 
 def resolve_flags(graph: fx.Graph) -> fx.Graph:

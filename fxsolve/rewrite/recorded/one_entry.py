@@ -21,7 +21,7 @@ from fxsolve.ops.call import Call, bind
 from fxsolve.ops.facts import access_of
 from fxsolve.ops.origins import origins
 from fxsolve.rewrite.recorded.constants import Constants
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, find_calls
 from fxsolve.torch_compat.operators import OpOverload
 from fxsolve.torch_compat.trees import pytree
 
@@ -69,8 +69,11 @@ class _Numbered:
 
 def write_entries(graph: fx.Graph, program: Program) -> EntriesWritten:
     """A copy of `graph` with `select_scatter` in the place of such calls; the graph itself if there are none."""
+    moving = find_calls(graph, lambda target: isinstance(access_of(target), (Chosen, Copied, Scattered, Put)))
+    if not moving:
+        return EntriesWritten(graph)
     constants = Constants(graph, program)
-    moves = [(node, call) for node in graph.nodes if (call := _move_of(node, constants)) is not None]
+    moves = [(node, call) for node in moving if (call := _move_of(node, constants)) is not None]
     constants.find(one for _, call in moves for one in _others(call))
     found = [write for group in _alike(moves).values() for write in _writes_of(group, constants)]
     if not found:
@@ -83,8 +86,8 @@ def write_entries(graph: fx.Graph, program: Program) -> EntriesWritten:
 
 
 def _move_of(node: fx.Node, constants: Constants) -> Call | None:
-    """The call, if it only moves entries of tensors of one type, to places that are constant."""
-    if node in constants or not isinstance(access_of(node.target), (Chosen, Copied, Scattered, Put)):
+    """A call that moves entries, if they are those of tensors of one type, and go to places that are constant."""
+    if node in constants:
         return None
     assert isinstance(node.target, OpOverload)
     call = bind(node.target, node.args, node.kwargs, node.meta["spec"])

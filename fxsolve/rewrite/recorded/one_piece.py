@@ -17,12 +17,12 @@ import torch
 from torch import fx
 
 from fxsolve.ir.builder import add_call
-from fxsolve.ir.calls import arguments, is_join, join_dim
+from fxsolve.ir.calls import arguments, join_dim
 from fxsolve.ir.tensor_spec import TensorSpec
-from fxsolve.ops.access import ConstantFill, Made
+from fxsolve.ops.access import ConstantFill, Joined, Made
 from fxsolve.ops.call import bind
 from fxsolve.ops.facts import access_of
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, find_calls
 from fxsolve.torch_compat.operators import OpOverload
 
 aten = torch.ops.aten
@@ -91,8 +91,8 @@ def _put(graph: fx.Graph, node: fx.Node, base: fx.Node, source: fx.Node, write: 
 def _find(graph: fx.Graph) -> list[_PieceWrite]:
     """The writes, of joins of one form all but the first: steps of a loop are left alike, or all written anew."""
     forms: dict[Hashable, list[fx.Node]] = defaultdict(list)
-    for node in graph.nodes:
-        if is_join(node) and not any(isinstance(one, fx.Node) for one in node.args[1:]) and _is_alike(node):
+    for node in find_calls(graph, lambda target: access_of(target) == Joined()):
+        if not any(isinstance(one, fx.Node) for one in node.args[1:]) and _is_alike(node):
             forms[_key(node)].append(node)
     found: list[_PieceWrite] = []
     for joins in forms.values():

@@ -10,17 +10,17 @@ from torch import fx
 
 from fxsolve.ir.builder import add_call
 from fxsolve.ir.calls import arguments, is_view, join_dim
-from fxsolve.torch_compat.graphs import Graph
+from fxsolve.torch_compat.graphs import Graph, find_calls
 
 aten = torch.ops.aten
 
 
 def join_overwritten(graph: fx.Graph) -> fx.Graph:
     """A copy of `graph` with joins in the place of such writes; the graph itself if there are none."""
-    if not any(_kept(node) for node in graph.nodes):
+    if not any(map(_kept, _writes(graph))):
         return graph
     copied = Graph.copy_of(graph)
-    for node in copied.nodes:
+    for node in _writes(copied):
         if kept := _kept(node):
             made = _join(copied, node, kept)
             if made.meta["spec"] == node.meta["spec"]:
@@ -29,6 +29,10 @@ def join_overwritten(graph: fx.Graph) -> fx.Graph:
             else:
                 copied.erase_node(made)
     return copied
+
+
+def _writes(graph: fx.Graph) -> list[fx.Node]:
+    return find_calls(graph, lambda target: target in (aten.select_scatter.default, aten.slice_scatter.default))
 
 
 def _erase(graph: fx.Graph, nodes: list[fx.Node]) -> None:
@@ -58,9 +62,7 @@ def _kept(node: fx.Node) -> list[fx.Node]:
 
 
 def _written_place(node: fx.Node) -> tuple[int, int] | None:
-    """The dimension and the entry along it that a call replaces by a tensor of the same type, if it is one entry."""
-    if node.target not in (aten.select_scatter.default, aten.slice_scatter.default):
-        return None
+    """The dimension and the entry along it that a write replaces by a tensor of the same type, if it is one entry."""
     base, value, dim, start, stop, step = arguments(node, None, None, 0, None, None, 1)
     form = base.meta["spec"]
     if value.meta["spec"].dtype != form.dtype or any(isinstance(one, fx.Node) for one in node.args[2:]):
