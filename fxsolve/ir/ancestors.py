@@ -15,6 +15,17 @@ def dependents(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     return _closure(nodes, lambda node: node.users)
 
 
+def dependents_alone(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The nodes and all that depends on them and on nothing else."""
+    found: set[fx.Node] = set()
+    pending = [*nodes]
+    while pending:
+        found.add(node := pending.pop())
+        # One that depends on several of them is looked at again when the last of these is found.
+        pending += [user for user in node.users if user not in found and found.issuperset(user.all_input_nodes)]
+    return found
+
+
 def _closure(nodes: Iterable[fx.Node], following: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
     seen: set[fx.Node] = set()
     pending = [*nodes]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import fx
 
-from fxsolve.ir.ancestors import ancestors, dependents
+from fxsolve.ir.ancestors import ancestors, dependents, dependents_alone
 
 
 @st.composite
@@ -36,3 +36,13 @@ def test_a_node_is_among_the_ancestors_where_a_path_leads_to_one_of_them(
 def test_what_depends_on_a_node_is_what_has_it_as_an_ancestor(nodes: list[fx.Node]) -> None:
     for one, other in product(nodes, nodes):
         assert (other in dependents([one])) == (one in ancestors([other]))
+
+
+@given(graphs(), st.data())
+def test_what_depends_on_nodes_alone_reads_nothing_else(nodes: list[fx.Node], data: st.DataObject) -> None:
+    some = data.draw(st.lists(st.sampled_from(nodes)))
+
+    def is_alone(node: fx.Node) -> bool:
+        return node in some or (bool(node.all_input_nodes) and all(map(is_alone, node.all_input_nodes)))
+
+    assert dependents_alone(some) == {node for node in nodes if is_alone(node)}

@@ -16,6 +16,7 @@ from torch import Tensor, fx
 
 from fxsolve.capture.bits import same_bits
 from fxsolve.capture.program import Program, attribute_of
+from fxsolve.ir.ancestors import dependents_alone
 from fxsolve.ops.call import bind
 from fxsolve.ops.facts import FACTS, fact_of
 from fxsolve.rewrite.recorded.drawn import DrawnValues, Fixed, is_open, moved_arguments
@@ -37,8 +38,10 @@ class Settled:
 def settle_writes(graph: fx.Graph, program: Program) -> Settled:
     """A copy of `graph` without calls that write what is there already; the graph itself if it has none."""
     numbering = _Numbering(program)
-    for node in graph.nodes:
-        numbering.add(node)
+    fixed = dependents_alone(graph.find_nodes(op="get_attr"))
+    for node in graph.nodes if fixed else ():
+        if node in fixed and node.op != "output":
+            numbering.add(node)
     if not numbering.repeated:
         return Settled(graph)
     lines = dict.fromkeys(node.meta["source"] for node in numbering.repeated)
@@ -65,12 +68,9 @@ class _Numbering:
         self._tries: Counter[Hashable] = Counter()
 
     def add(self, node: fx.Node) -> None:
-        """Number the value of a node, if it depends on attributes alone."""
-        inputs = node.all_input_nodes
-        if node.op == "get_attr":
-            self.fixed[node] = self._attribute(node)
-        elif node.op == "call_function" and inputs and all(one in self.fixed for one in inputs):
-            self.fixed[node] = self._call(node, [self.fixed[one] for one in inputs])
+        """Number the value of a node, which depends on attributes alone."""
+        inputs = [self.fixed[one] for one in node.all_input_nodes]
+        self.fixed[node] = self._attribute(node) if node.op == "get_attr" else self._call(node, inputs)
 
     def _attribute(self, node: fx.Node) -> Fixed:
         target = str(node.target)
