@@ -22,7 +22,7 @@ def table_tensor(read: Table, device: torch.device) -> Tensor:
 
 def as_range(numbers: Sequence[int | float]) -> range | None:
     """The range of these numbers, at least one; None if they are not evenly spaced integers, or all the same."""
-    if not all(isinstance(number, int) for number in numbers):
+    if not all(issubclass(kind, int) for kind in {*map(type, numbers)}):
         return None
     start, distance = int(numbers[0]), int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
     counted = range(start, start + distance * len(numbers), distance) if distance else range(0)
