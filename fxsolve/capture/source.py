@@ -29,9 +29,12 @@ def _place(path: str, line: int) -> str:
     return f"{path}:{line}"
 
 
-def user_line() -> str:
-    """The innermost "file:line" on the stack outside of Python, torch and fxsolve, or "" where there is none."""
-    frame: FrameType | None = sys._getframe(1)
+def user_line(ours: int = 0) -> str:
+    """The innermost "file:line" on the stack outside of Python, torch and fxsolve, or "" where there is none.
+
+    The caller and so many around it are fxsolve's own: a frame that is looked at is made into an object.
+    """
+    frame: FrameType | None = sys._getframe(1 + ours)
     while frame is not None:
         path = frame.f_code.co_filename
         if is_user_code(path):

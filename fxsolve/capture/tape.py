@@ -2,6 +2,7 @@
 
 import operator
 import weakref
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ class Tape:
         self.graph = Graph()
         self.backward = False  # whether the calls are those of the backward pass
         self._known: dict[int, tuple[weakref.ref[Tensor], fx.Node]] = {}
-        self._specs: dict[TensorSpec, TensorSpec] = {}
+        self._specs: dict[Hashable, TensorSpec] = {}
         self._last_placeholder: fx.Node | None = None
         self._last_attribute: fx.Node | None = None
 
@@ -108,8 +109,11 @@ class Tape:
 
     def _spec_of(self, tensor: Tensor, device: torch.device | None) -> TensorSpec:
         """As `spec_of`, one object for all equal ones: a sixth of the memory of a long graph."""
-        spec = spec_of(tensor, device)
-        return self._specs.setdefault(spec, spec)
+        form = (tensor.shape, tensor.stride(), tensor.dtype, device or tensor.device)
+        spec = self._specs.get(form)
+        if spec is None:
+            spec = self._specs[form] = spec_of(tensor, device)
+        return spec
 
     def as_nodes(self, value: Any) -> Any:
         """`value`, an argument of an ATen call, with every tensor replaced by its node."""

@@ -131,7 +131,7 @@ class Recorder(LightMode, Tape):
             node = current_node()
             number = number_of(node) if node is not None else None
             return self._lines.get(number, ""), number
-        line = user_line()
+        line = user_line(ours=2)
         if not torch.is_grad_enabled():
             return line, None
         # Autograd has made its node for this call just before; a call without one follows that of another.
