@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import fxsolve
+from fxsolve.ir.spec import Lag
 from fxsolve.lower.batch import batch
 from fxsolve.stages import capture, partition
 from tests.texts import HIDES, TEXTS, gpt, prompt, repetition, top_k
@@ -44,17 +45,23 @@ def test_words_are_those_of_the_program_and_the_generator_is_where_it_leaves_it(
     assert {one.sweeps for one in runs} == (set() if name in IN_ORDER else {1})
 
 
-@pytest.mark.parametrize("name", ["padding", *(f"padding, {name}" for name in HIDES)])
+GROWN = ("cat", "pad", "full", "counted", "counted, added")
+
+
+@pytest.mark.parametrize("name", ["padding", *(f"padding, {name}" for name in (*GROWN, *HIDES))])
 @torch.no_grad()
 def test_masks_of_keys_beside_the_triangle_are_the_same_in_every_step(name: str, doubles: None) -> None:
     """What is hidden above the diagonal is not masked again, and one sweep runs the model once."""
     program, inputs = TEXTS[name]()
     system = partition(capture(program, *inputs)).system
     (repeat,) = (one for one in system.repeats if one.length > 4)
+    assert not any(isinstance(read, Lag) for read in repeat.reads)
     calls = [node for node in batch(repeat, repeat.length).graph.nodes if node.op == "call_function"]
     attended = [node for node in calls if "softmax" in str(node.target) or "attention" in str(node.target)]
     assert attended
     assert all(len(node.all_input_nodes[0].meta["val"]) == len(inputs[0]) for node in attended)
+    looked_up = [node for node in calls if "embedding" in str(node.target)]
+    assert all(len(node.meta["val"]) == len(inputs[0]) for node in looked_up)
 
 
 @pytest.mark.parametrize("samples", [1, 8])

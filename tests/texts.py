@@ -256,6 +256,37 @@ class Added(Padded):
         return self.head(x)
 
 
+class Unlike(Padded):
+    """Words do not see those that are like them, but for themselves."""
+
+    def forward(self, text: Tensor, mask: Tensor) -> Tensor:
+        b, n = text.shape
+        places = torch.arange(n)
+        x = self.words(text) + self.places(places)
+        q, k, v = (y.view(b, n, 2, -1).transpose(1, 2) for y in self.qkv(x).chunk(3, -1))
+        alike = (text[:, :, None] == text[:, None, :]) & (places != places[:, None]) & (mask[:, None] == 1)
+        scores = (q @ k.transpose(-1, -2)).masked_fill(torch.ones(n, n).triu(1) == 1, -torch.inf)
+        x = x + (scores.masked_fill(alike[:, None], -torch.inf).softmax(-1) @ v).transpose(1, 2).reshape(b, n, -1)
+        return self.head(x)
+
+
+class Counted(Padded):
+    """Places are counted behind the padding, as HuggingFace does it; there are as many as are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Embedding(3 + STEPS, 8)
+
+    def forward(self, text: Tensor, mask: Tensor) -> Tensor:
+        b, n = text.shape
+        places = (mask.cumsum(-1) - 1).masked_fill(mask == 0, 1)
+        x = self.words(text) + self.places(places)
+        q, k, v = (y.view(b, n, 2, -1).transpose(1, 2) for y in self.qkv(x).chunk(3, -1))
+        seen = torch.tril(torch.ones(n, n, dtype=torch.bool)) & mask[:, None, None, :].bool()
+        x = x + F.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).reshape(b, n, -1)
+        return self.head(x)
+
+
 class Hiding(Padded):
     """Two layers with the mask of the triangle and that of keys joined in one way or another."""
 
@@ -278,6 +309,8 @@ HIDES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "not both": lambda s, causal, keys: s.masked_fill(~(causal & keys), -torch.inf),
     "either not": lambda s, causal, keys: s.masked_fill(~causal | ~keys, -torch.inf),
     "both are 0": lambda s, causal, keys: s.masked_fill((keys & causal) == 0, -torch.inf),
+    "one behind the other": lambda s, causal, keys: s.masked_fill(~causal, -torch.inf).masked_fill(~keys, -torch.inf),
+    "like scores": lambda s, causal, keys: (s + torch.full_like(s, -torch.inf).triu(1)).masked_fill(~keys, -torch.inf),
     "a choice": lambda s, causal, keys: torch.where(causal.logical_and(keys), s, -torch.inf),
     "added": lambda s, causal, keys: s + torch.zeros_like(s[:, :1]).masked_fill(~(causal & keys), -torch.inf),
 }
@@ -386,6 +419,14 @@ def ones_behind(mask: Tensor, word: Tensor) -> Tensor:
     return torch.cat([mask, mask.new_ones((len(mask), 1))], 1)
 
 
+def full_behind(mask: Tensor, word: Tensor) -> Tensor:
+    return torch.cat((mask, torch.full((len(word), 1), 1)), dim=-1)
+
+
+def added_behind(mask: Tensor, word: Tensor) -> Tensor:
+    return torch.cat([mask, torch.ones_like(word)[:, -1:].to(mask.dtype)], dim=1)
+
+
 def padded_behind(mask: Tensor, word: Tensor) -> Tensor:
     return F.pad(mask, (0, 1), value=1)
 
@@ -419,7 +460,11 @@ TEXTS: dict[str, Callable[[], Sampler]] = {
     "padding": lambda: padded(Padded, ones_alike),
     "padding, cat": lambda: padded(Padded, ones_behind),
     "padding, pad": lambda: padded(Padded, padded_behind),
-    "padding, added": lambda: padded(Added, ones_behind),
+    "padding, least": lambda: padded(Added, ones_behind),
+    "padding, counted": lambda: padded(Counted, padded_behind),
+    "padding, full": lambda: padded(Padded, full_behind),
+    "padding, counted, added": lambda: padded(Counted, added_behind),
+    "padding, unlike words": lambda: padded(Unlike, ones_behind),
     "padding, from text": padded_from_text,
     **{f"padding, {name}": partial(hidden_by, hide) for name, hide in HIDES.items()},
     "gru": lambda: read_again(nn.GRU),

@@ -7,12 +7,12 @@ from torch import fx
 
 def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     """The nodes and all that they depend on."""
-    return _closure(nodes, lambda node: node.all_input_nodes)
+    return closure(nodes, lambda node: node.all_input_nodes)
 
 
 def dependents(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     """The nodes and all that depends on them."""
-    return _closure(nodes, lambda node: node.users)
+    return closure(nodes, lambda node: node.users)
 
 
 def dependents_alone(nodes: Iterable[fx.Node]) -> set[fx.Node]:
@@ -26,7 +26,8 @@ def dependents_alone(nodes: Iterable[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def _closure(nodes: Iterable[fx.Node], following: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
+def closure(nodes: Iterable[fx.Node], following: Callable[[fx.Node], Iterable[fx.Node]]) -> set[fx.Node]:
+    """The nodes and all that are reached from them, by which a node is followed."""
     seen: set[fx.Node] = set()
     pending = [*nodes]
     while pending:

@@ -54,10 +54,13 @@ def _is_hidden(p: Padder, call: Call) -> bool:
     """
     hidden = call.name == "masked_fill"
     fill, mask = (call["value"], call["mask"]) if hidden else (call["other"], call["condition"])
-    number = _number(p, fill)
+    number, kept = _number(p, fill), call["self"]
     if number is None or not is_low(number):
         return False
-    return hides_above(p, mask, hidden) or (number == -inf and p.value(mask).above == float(hidden))
+    if hides_above(p, mask, hidden) or (number == -inf and p.value(mask).above == float(hidden)):
+        return True
+    is_hidden = isinstance(kept, fx.Node) and p.value(kept).above == -inf
+    return is_hidden and number == -inf and _is_same_in_rows(p.value(mask))
 
 
 def _number(p: Padder, number: object) -> float | None:

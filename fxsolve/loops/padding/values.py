@@ -78,6 +78,7 @@ def growing_factor(dim: Dim) -> AffineSize | None:
 class Padder:
     """Writes the calls of a growing loop anew, for buffers; `limits` is the size N for each slope.
 
+    Of `settled` values all steps up to the `last` one have the same entries, as far as they are valid.
     `call` is the call that is written anew, at step `step` and at `position` of its body. Calls that read what is
     filled of a canvas read it in the `copies`.
     """
@@ -92,6 +93,8 @@ class Padder:
     values: dict[fx.Node, tuple[int, PaddedValue]] = field(default_factory=dict)
     copies: dict[fx.Node, fx.Node] = field(default_factory=dict)
     count: int = 0
+    last: int = 0
+    settled: frozenset[fx.Node] = frozenset()
     attributes: Attributes = field(default_factory=Attributes)
     known: KnownValues = field(init=False)
     hiding: dict[tuple[int, bool], bool] = field(default_factory=dict)

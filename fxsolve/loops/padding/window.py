@@ -3,21 +3,23 @@
 Where n_t entries of a dimension are valid at step t, the buffer has N >= n_t for all t. Every call of the loop has a
 rule by which the valid entries of its result depend on valid entries alone: pointwise calls and products of rows do, a
 softmax gets -inf where entries are not valid, a sum or a contracted dimension gets 0, and a join writes behind the
-valid entries. Sums over N instead of n_t entries may add up in another order: values agree to rounding, not bit for
-bit.
+valid entries, where its numbers are not there from the beginning. Sums over N instead of n_t entries may add up in
+another order: values agree to rounding, not bit for bit.
 """
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import fx
 
 from fxsolve.loops.growing.sizes import AffineSize, Growing
 from fxsolve.loops.padding.canvases import Copies, copy_canvas, find_canvases
+from fxsolve.loops.padding.filled import Appended, find_filled
 from fxsolve.loops.padding.known import Attributes
 from fxsolve.loops.padding.rules import pad_call
+from fxsolve.loops.padding.settled import find_settled
 from fxsolve.loops.padding.values import Dims, NoRuleError, PaddedValue, Padder, as_dim
 from fxsolve.loops.padding.widened import widened
 from fxsolve.loops.rolling.signature import Calls
@@ -33,14 +35,17 @@ class _Window:
     calls: Calls
     growing: Growing
     padder: Padder
+    filled: Appended
     entered: dict[tuple[fx.Node, Dims], fx.Node]
     old: dict[fx.Node, fx.Node | None]
 
 
 def pad_window(graph: fx.Graph, calls: Calls, growing: Growing, attributes: Attributes | None = None) -> str | None:
     """Rewrite one growing loop of `graph` for buffers; if that cannot be, the reason, and the graph is as it was."""
-    limits = _limits(growing)
-    window = _Window(calls, growing, Padder(graph, limits, attributes=attributes or Attributes()), {}, {})
+    padder = Padder(graph, _limits(growing), attributes=attributes or Attributes(), last=growing.window.trips - 1)
+    filled = find_filled(calls, growing, padder.known)
+    padder.settled = find_settled(calls, growing, filled)
+    window = _Window(calls, growing, padder, filled, {}, {})
     try:
         _write_anew(window)
         _hand_on(window)
@@ -99,17 +104,17 @@ def _enter(window: _Window, call: int, slots: tuple[tuple[AffineSize, ...], ...]
         if (node, dims) not in window.entered:
             # in front of what the first step has made, which is as long then as every other
             first = next(iter(padder.made), window.calls.nodes[window.growing.window.start])
-            window.entered[node, dims] = _widened(padder, node, dims, first)
+            window.entered[node, dims] = _widened(padder, node, dims, first, window.filled.numbers.get(node))
         # zeros or valid places, and what steps wrote: sweeps that leave what is not finite are not used
         padder.values[node] = padder.step, PaddedValue(window.entered[node, dims], dims, harmless=True)
         found.add(node)
     return found
 
 
-def _widened(padder: Padder, node: fx.Node, dims: Dims, first: fx.Node) -> fx.Node:
-    """The value with other entries behind its own, in front of the call `first`."""
+def _widened(padder: Padder, node: fx.Node, dims: Dims, first: fx.Node, number: float | None) -> fx.Node:
+    """The value with other entries behind its own, all of them that `number`, in front of the call `first`."""
     with padder.graph.inserting_before(first):
-        made = widened(padder.graph, node, tuple(map(padder.width, dims)), padder.call)
+        made = widened(padder.graph, node, tuple(map(padder.width, dims)), padder.call, number)
     made.meta["buffer"] = True
     padder.made.append(made)
     return made
@@ -128,6 +133,10 @@ def _grows(window: _Window, call: int) -> bool:
 
 def _write_call(window: _Window, node: fx.Node) -> None:
     padder = window.padder
+    if node in window.filled.joins:
+        before = padder.value(node.all_input_nodes[0])
+        _keep(window, node, replace(before, dims=padder.result_dims(), above=None))
+        return
     result = pad_call(padder, node)
     if isinstance(result, PaddedValue):
         _keep(window, node, result)
