@@ -42,12 +42,14 @@ from fxsolve.rewrite.recorded.undone_views import undo_views
 class Partition:
     """The system of a program, and a note for every run of equal calls that could not be rolled.
 
-    `rested` are the attributes whose values the system rests on.
+    `rested` are the attributes whose values the system rests on, and `bound` those of them that may not say the same of
+    the program at another length.
     """
 
     system: System
     notes: tuple[str, ...]
     rested: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
 
 
 # In this order: those of the graph before its loops are looked for, and those of the system. Every one of them leaves
@@ -92,8 +94,10 @@ def _partition(program: Program, passes: Passes) -> Partition:
     rolled = reduce(lambda made, step: step(made), passes, joined.system) if joined.rested else rolled
     system = split_blocks(rolled, owners_of(program.module.graph))
     verify_system(system)
+    places = [one for one in (*settled.rested, *written.rested, *joined.rested) if one not in program.stream.literals]
     rested = (*settled.rested, *written.rested, *joined.rested, *sorted(attributes.rested))
-    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), rested)
+    bound = (*places, *sorted(attributes.bound))
+    return Partition(system, (*settled.notes, *found.rolling.notes, *nests.notes), rested, bound)
 
 
 def find_inside(graph: fx.Graph) -> tuple[fx.Graph, Calls, tuple[Rolled, ...], tuple[str, ...]]:

@@ -102,11 +102,11 @@ class Compilation:
             self.parts = parts = self.maker.partition()
             asked = self._asked(parts)
         decision, emitted = self._chosen(parts) if asked.schedule == "auto" else self._named(parts, asked)
-        # At another length, nobody would ask what the system rests on.
+        # At another length, nobody would ask again what the system rests on.
         repeats = list(every_repeat(parts.system))
-        is_alone = self.maker.known is not None or parts.rested or not repeats or any(one.until for one in repeats)
+        is_alone = self.maker.known is not None or parts.bound or not repeats or any(one.until for one in repeats)
         leaves = pytree.tree_leaves((self.original.args, self.original.kwargs))
-        kept = None if is_alone else member(captured, parts.system, leaves)
+        kept = None if is_alone else member(captured, parts, leaves)
         ready = make_ready(captured, decision, emitted, parts.rested)
         entry = Entry(self.maker.report, ready, decision, kept, prospect=self._prospect(), is_close=self.is_close)
         stops = folded(captured) if any(one.until is not None for one in repeats) else None

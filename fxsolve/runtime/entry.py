@@ -173,7 +173,7 @@ def _grow(
         f"not recorded: recordings at the lengths {lengths.first} and {lengths.second} tell its equations; checked "
         f"against one run of the program, which took {time_text(seconds)}"
     )
-    return captured, Partition(system, (note,))
+    return captured, Partition(system, (note,), tuple(one.watched))
 
 
 def _timed(entry: Entry, clock: Clock) -> Entry:

@@ -1,7 +1,7 @@
 """Programs of one family: recorded at two lengths, they are known at every length."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,10 @@ from fxsolve.ir.spec import System
 from fxsolve.ir.verify import verify_system
 from fxsolve.loops.generalize.blend import Blend, Series, numbered_name
 from fxsolve.loops.generalize.counting import Lengths
+from fxsolve.loops.generalize.literals import check_literals
 from fxsolve.loops.generalize.numbers import read_numbers
+from fxsolve.loops.partition import Partition
+from fxsolve.runtime.ready import WatchedTensor, watch
 from fxsolve.runtime.visit import Seen, Visit, see
 from fxsolve.state.random_state import read_random_state
 from fxsolve.state.stores import Stores
@@ -28,19 +31,24 @@ from fxsolve.torch_compat.graphs import Graph
 class Member:
     """A program at one length: its system, and of the program itself what holds no intermediate values.
 
-    `sizes` are those of its tensor arguments, and its integer arguments.
+    `sizes` are those of its tensor arguments, and its integer arguments. The system rests on the values of attributes,
+    those that are `watched` and `literals`, which every run makes anew.
     """
 
     program: Program
     system: System
     sizes: tuple[int, ...]
+    watched: Mapping[str, WatchedTensor] = field(default_factory=dict)
+    literals: tuple[str, ...] = ()
 
 
-def member(program: Program, system: System, leaves: Iterable[Any]) -> Member:
+def member(program: Program, parts: Partition, leaves: Iterable[Any]) -> Member:
     """Keep what the other lengths of `program` are derived from."""
     noise = tuple(tensor.new_empty(0) for tensor in program.example.noise)  # tells the devices, and so the generators
     light = replace(program, module=_leaves_of(program, len(program.draws)), example=Example((), noise, ()))
-    return Member(light, system, sizes_of(leaves))
+    literals = tuple(name for name in parts.rested if name in program.stream.literals)
+    watched = {name: watch(attribute_of(program, name)) for name in parts.rested if name not in literals}
+    return Member(light, parts.system, sizes_of(leaves), watched, literals)
 
 
 def sizes_of(leaves: Iterable[Any]) -> tuple[int, ...]:
@@ -76,6 +84,8 @@ def grow(
     module against the outputs in `example`.
     """
     _check_members(one.program, two.program)
+    if any(watched.has_changed() for watched in (*one.watched.values(), *two.watched.values())):
+        raise PartitionError("constants that the equations rest on have been written to")
     seen = see(visit, one.program)
     try:
         return _grow(one, two, lengths, seen, rewind)
@@ -86,6 +96,8 @@ def grow(
 
 def _grow(one: Member, two: Member, lengths: Lengths, seen: Seen, rewind: Callable[[], None]) -> tuple[Program, System]:
     after = read_random_state()
+    if one.literals or two.literals:
+        check_literals(_literals_of(one.program), _literals_of(two.program), seen.literals)
     blend = _blend(one.program, two.program, seen, lengths)
     system = blend.system(one.system, two.system)
     verify_system(system)
@@ -134,6 +146,11 @@ def _check_members(one: Program, two: Program) -> None:
         raise PartitionError("the results have another structure at the other length")
     if len(_owned(one)) != len(_owned(two)) or any(a is not b for a, b in zip(_owned(one), _owned(two), strict=True)):
         raise PartitionError("the program uses other tensors at the other length")
+
+
+def _literals_of(program: Program) -> tuple[Tensor, ...]:
+    """The constants that a program made of numbers."""
+    return tuple(attribute_of(program, name) for name in program.stream.literals)
 
 
 def _owned(program: Program) -> list[Tensor]:

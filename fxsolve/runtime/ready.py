@@ -39,6 +39,11 @@ class WatchedTensor:
         return write_count_of(self.tensor) != self.version or self.tensor.data_ptr() != self.memory.data_ptr()
 
 
+def watch(tensor: Tensor) -> WatchedTensor:
+    """The tensor as it is now."""
+    return WatchedTensor(tensor, write_count_of(tensor), tensor.detach())
+
+
 @dataclass(frozen=True)
 class Ready:
     """An emitted module, the draws that it wants, how to rebuild the result, its guards, and what it rests on."""
@@ -144,7 +149,7 @@ def make_ready(
     """
     tensors = [*_proof_tensors(program, decision), *(attribute_of(program, target) for target in rested)]
     distinct = {id(tensor): tensor for tensor in tensors}.values()
-    watched = tuple(WatchedTensor(tensor, write_count_of(tensor), tensor.detach()) for tensor in distinct)
+    watched = tuple(map(watch, distinct))
     used, effects = generators_of(program), effects_of(program)
     return Ready(emitted, program.draws, program.output, program.guards, used, watched, effects)
 

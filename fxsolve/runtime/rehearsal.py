@@ -163,7 +163,7 @@ class Rehearsal:
         torch.clear_autocast_cache()
         program = rehearse(self._program, args, kwargs)
         with plain_torch():
-            return member(program, partition(program).system, pytree.tree_leaves((args, kwargs)))
+            return member(program, partition(program), pytree.tree_leaves((args, kwargs)))
 
 
 def _count(member: Member) -> int:

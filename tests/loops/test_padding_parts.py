@@ -53,6 +53,53 @@ def test_what_is_made_of_constants_is_known_and_rests_on_them() -> None:
     assert attributes.rested == {"mask"}
 
 
+def is_triangle(value: Tensor) -> bool:
+    return torch.equal(value, torch.ones_like(value).triu(1))
+
+
+@pytest.mark.parametrize(("wide", "bound"), [(torch.ones(N, N).triu(1), set()), (torch.ones(N, N), {"mask"})])
+def test_what_holds_of_a_part_holds_of_others_where_it_does_so_of_the_whole(wide: Tensor, bound: set[str]) -> None:
+    graph, mask = Graph(), wide.clone()
+    mask[:3, :3] = torch.ones(3, 3).triu(1)
+    known = attribute(graph, "mask", mask[None])
+    rows = add_call(graph, aten.slice.Tensor, (known, 1, 0, 3))
+    part = add_call(graph, aten.mul.Tensor, (add_call(graph, aten.slice.Tensor, (rows, 2, None, 3)), 1.0))
+    attributes = Attributes({"mask": mask[None]})
+    values = KnownValues(graph, attributes)
+    assert values.holds(part, lambda value: is_triangle(value[0]))
+    assert (attributes.rested, attributes.bound) == ({"mask"}, bound)
+    assert not values.holds(part, lambda value: bool(value.all()))
+
+
+def test_a_value_that_is_cut_is_bound_to_its_size_and_one_that_is_not_is_none() -> None:
+    graph, numbers = Graph(), torch.arange(N)
+    known = attribute(graph, "numbers", numbers)
+    attributes = Attributes({"numbers": numbers})
+    values = KnownValues(graph, attributes)
+    values.of(add_call(graph, aten.neg.default, (known,)))
+    assert attributes.bound == set()
+    for start, stop in ((0, 3), (1, N)):
+        attributes.bound.clear()
+        part = add_call(graph, aten.slice.Tensor, (known, 0, start, stop))
+        values.note(part)
+        values.of(part)
+        assert attributes.bound == {"numbers"}
+
+
+@pytest.mark.parametrize("call", [(aten.ones_like.default, ()), (aten.full_like.default, (2.0,))])
+def test_a_constant_in_the_form_of_a_value_is_known_where_that_is_not(call: tuple[Any, tuple[float, ...]]) -> None:
+    graph = Graph()
+    x = placeholder(graph, "x", torch.zeros(N, N))
+    made = add_call(graph, call[0], (x, *call[1]))
+    row = add_call(graph, aten.new_full.default, (x, [2], 3.0))
+    same = add_call(graph, aten.fill.Tensor, (x, add_call(graph, aten.sum.default, (x,))))
+    values = KnownValues(graph, Attributes())
+    assert torch.equal(values.of(made), torch.full((N, N), *call[1] or (1.0,)))  # pyright: ignore[reportArgumentType]
+    assert torch.equal(values.of(row), torch.tensor([3.0, 3.0]))  # pyright: ignore[reportArgumentType]
+    assert x not in values
+    assert same not in values
+
+
 def test_equal_calls_of_what_is_known_are_computed_once() -> None:
     graph, mask = Graph(), torch.ones(N)
     known = attribute(graph, "mask", mask)

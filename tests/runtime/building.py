@@ -51,4 +51,4 @@ def differentiable(program: Callable[..., Any], *inputs: Any) -> tuple[Different
 def member_of(program: Callable[..., Any], *inputs: Any) -> Member:
     """A recording as it is kept to derive other lengths from."""
     captured = recorded(program, *inputs)
-    return member(captured, partition(captured).system, inputs)
+    return member(captured, partition(captured), inputs)

@@ -34,7 +34,7 @@ def makes_harmless(p: Padder, call: Call, above: float | None = None) -> bool:
     if above is not None and getattr(call.example, "dtype", None) == torch.bool:
         return True
     if above == -inf:
-        return all(value.harmless for value in values if _is_number(value) and p.known.of(value.node) is None)
+        return all(value.harmless for value in values if _is_number(value) and value.node not in p.known)
     if isinstance(call.fact.access, access.Attention) and call["attn_mask"] is not None:
         # where a mask hides all there is, the result is NaN
         values = [p.value(call[name]) for name in ("query", "key", "value")]

@@ -101,8 +101,7 @@ def _is_triangle(p: Padder, mask: fx.Node, hidden: bool) -> bool:
     value = p.value(mask)
     if not _is_boolean(mask.meta["spec"]) or not hides_above(p, mask, hidden):
         return _is_boolean(mask.meta["spec"]) and value.above == float(hidden)
-    known = p.known.of(value.node)
-    return known is not None and not (known == hidden).tril().any()
+    return p.known.holds(value.node, lambda known: not bool((known == hidden).tril().any()))
 
 
 def _is_same_in_rows(value: PaddedValue) -> bool:
@@ -130,13 +129,16 @@ def hides_above(p: Padder, mask: fx.Node, hidden: bool = True) -> bool:
     A mask of numbers hides by those that are low, and has no others that are not finite.
     """
     value = p.value(mask)
-    known = p.known.of(value.node) if is_square(value.dims) else None
-    if known is None:
+    if not is_square(value.dims):
         return False
-    key = (id(known), hidden)  # that of a value that is kept
-    if key not in p.hiding:
-        p.hiding[key] = _hides_above(known, hidden)
-    return p.hiding[key]
+
+    def hides(known: Tensor) -> bool:
+        key = (id(known), hidden)  # that of a value that is kept
+        if key not in p.hiding:
+            p.hiding[key] = _hides_above(known, hidden)
+        return p.hiding[key]
+
+    return p.known.holds(value.node, hides)
 
 
 def _hides_above(known: Tensor, hidden: bool) -> bool:
