@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from fxsolve.solvers.equations import batches_between
-from fxsolve.solvers.iterate import Method, Sampled, State, Verdict, evaluate, judge, watch_floor
+from fxsolve.solvers.iterate import Method, Sampled, State, Verdict, evaluate, judge
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.ranges import profiled
+from fxsolve.solvers.rounding import watch_floor
 from fxsolve.solvers.samples import SampleLoops, changed_samples
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess

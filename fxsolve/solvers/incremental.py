@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from fxsolve.solvers.equations import batches_between
-from fxsolve.solvers.iterate import Method, State, Verdict, changed_by_rounding
+from fxsolve.solvers.iterate import Method, State, Verdict, evaluate
 from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.ranges import profiled
+from fxsolve.solvers.rounding import changed_by_rounding, steps_but_for_rounding
 from fxsolve.solvers.step_order import InTurn, StepOrder
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window
@@ -117,8 +118,9 @@ def incremental(
 ) -> Outputs:
     """Compute each entry once, in order, and sweep from there until the test is met: most often once.
 
-    The first sweep tells whether F(S) = S, bit for bit or within the tolerance; where it is not, further ones follow as
-    in `jacobi`, whose `bounds` these are.
+    The first sweep tells whether F(S) = S, bit for bit or within the tolerance. Where it is not, as where rounding made
+    another draw, the steps behind the first that changed are computed in order once more, from its new value; and where
+    that is needed more than `_REPAIRS` times, sweeps follow as in `jacobi`, whose `bounds` these are.
     """
     stop = Stop(atol, rtol, max_sweeps)
     equations = receive(loop, initial, buffers, per_step, shared, stop, batches_between(bounds))
@@ -127,31 +129,55 @@ def incremental(
     def guess(window: Window) -> Unknowns:
         return {number: stack[window.start : window.stop] for number, stack in values.items()}
 
-    return solve_windows("incremental", CheckedOnce(JacobiSolver(stop, guess)), equations, bounds, values)
+    def repair(state: State) -> Unknowns:
+        return compute_once(program, state.window, Known(state.values, 1 + steps_but_for_rounding(state)))
+
+    method = CheckedOnce(JacobiSolver(stop, guess), repair if len(bounds) == 2 else None)
+    return solve_windows("incremental", method, equations, bounds, values)
+
+
+_REPAIRS = 4
 
 
 @dataclass(frozen=True)
 class CheckedOnce(Method):
-    """Sweeps behind values that were computed in order: a first one that changes no more than rounding ends them.
+    """Sweeps behind values that were computed in order: one that changes no more than rounding ends them.
 
     Any two ways to run a program in order differ by as much; where bitwise equality is asked for, that is no end.
+    Another one is of the values that `repair` makes of its own, computed in order too, a few times.
     """
 
     sweeps: JacobiSolver
+    repair: Callable[[State], Unknowns] | None = None
 
     def init(self, window: Window) -> State:
         return self.sweeps.init(window)
 
     def step(self, state: State) -> State:
-        return self.sweeps.step(state)
+        if self.repair is None or len(state.sizes) > _REPAIRS:
+            return self.sweeps.step(state)
+        return evaluate(state.window, self.repair(state), self.sweeps.stop, state.sizes, None)
 
     def terminate(self, state: State) -> Verdict | None:
         verdict = self.sweeps.terminate(state)
-        return "converged" if verdict is None and changed_by_rounding(state, self.sweeps.stop) else verdict
+        in_order = len(state.sizes) <= (1 if self.repair is None else 1 + _REPAIRS)
+        is_rounding = verdict is None and in_order and changed_by_rounding(state, self.sweeps.stop)
+        return "converged" if is_rounding else verdict
 
 
-def compute_once(program: StepProgram, window: Window) -> Unknowns:
-    """The outputs of all steps of a loop that steps read from one another, (T, ...), by number."""
+@dataclass(frozen=True)
+class Known:
+    """Values of all steps, (T, ...), by number, of which the first `steps` are known to be right."""
+
+    values: Unknowns
+    steps: int
+
+
+def compute_once(program: StepProgram, window: Window, known: Known | None = None) -> Unknowns:
+    """The outputs of all steps of a loop that steps read from one another, (T, ...), by number.
+
+    Steps that are `known` hand on what is known of them; what a step keeps besides is computed from it.
+    """
     loop, order = window.loop, program.order
     assert isinstance(order, InTurn)
     states = [deque(head.unbind(0), maxlen=len(head)) for head in window.frontier.heads]
@@ -161,7 +187,8 @@ def compute_once(program: StepProgram, window: Window) -> Unknowns:
     start = StageRun(program.start, 1)
     kept: list[Tensor] = []
     rows: list[tuple[Tensor, ...]] = []
-    for t in range(len(order.runs)):
+    told = {number: order.arriving(stack) for number, stack in known.values.items()} if known else {}
+    for t, steps in enumerate(order.runs):
         given = (*(state[0] for state in states), *buffers, *(item[t] for item in arriving), *window.given.shared)
         if t == 0:
             made = start(t, kept, given)
@@ -169,6 +196,8 @@ def compute_once(program: StepProgram, window: Window) -> Unknowns:
             kept = list(made[len(program.outputs) :])
         else:
             rows.append(next(made for made in [run(t, kept, given) for run in runs][::-1] if made))
+        if known and steps.start < known.steps:  # steps of one run read none of one another: all are known then
+            rows[-1] = tuple(told[number][t] for number in program.outputs)
         found = dict(zip(program.outputs, rows[-1], strict=True))
         for buffer, spec in zip(buffers, loop.buffer_specs, strict=True):
             order.write(buffer, spec, t, found[spec.output])

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fxsolve.solvers.bitwise import changed_steps, unchanged_steps
 from fxsolve.solvers.in_order import run_in_order
-from fxsolve.solvers.norms import Change, has_size, measure, steps_within
+from fxsolve.solvers.norms import Change, measure
 from fxsolve.solvers.solution import Status
 from fxsolve.solvers.stop import Stop, tighten
 from fxsolve.solvers.trace import TraceRows, open_trace
@@ -132,18 +132,18 @@ def _exact_prefix(state: State) -> int:
     in_buffers = (state.point[buffer.output] for buffer in state.window.loop.buffer_specs)
     if not all(bool(values.isfinite().all()) for values in in_buffers):
         return 0
-    return unchanged_steps(_pairs(state.values, state.point), state.window.length)
+    return unchanged_steps(pairs_of(state.values, state.point), state.window.length)
 
 
 def _note(seen: TraceRows | None, state: State) -> None:
     if seen is not None:
-        seen.add(state.window.start, state.window.stop, _pairs(state.values, state.point))
+        seen.add(state.window.start, state.window.stop, pairs_of(state.values, state.point))
 
 
 def evaluate(window: Window, point: Unknowns, stop: Stop, sizes: tuple[float, ...], origin: Unknowns | None) -> State:
     """Sweep the window at `point` and measure the change: F(point) - point, and point - origin where one is given."""
     outputs = sweep(window, point)
-    pairs = [*_pairs(unknowns(window.loop, outputs), point), *(_pairs(point, origin) if origin else ())]
+    pairs = [*pairs_of(unknowns(window.loop, outputs), point), *(pairs_of(point, origin) if origin else ())]
     change = measure(_by_steps(pairs, window.loop.chunk), tighten(stop, sizes))
     return State(window, point, outputs, change, (*sizes, change.size))
 
@@ -163,57 +163,10 @@ def judge(state: State, stop: Stop) -> Verdict | None:
     return "unsolved" if not finite or count >= allowed else None
 
 
-_ROUNDING = 64  # eps
-
-
-def watch_floor(state: State, anchor: Unknowns | None, stop: Stop, stride: int = 4) -> State:
-    """Find out, every `stride` sweeps that shrank no change, whether they are rounding; `anchor` is the last but these.
-
-    Rounding goes to and fro: over several sweeps it adds up to no more than one or two of its changes, where a slow
-    convergence adds up to all of them.
-    """
-    if len(state.sizes) % stride:
-        return replace(state, anchor=anchor)
-    found = replace(state, anchor=state.values)
-    recent = state.sizes[-stride:]
-    is_stalled = anchor is not None and recent[-1] > recent[0] / 2
-    if anchor is None or not is_stalled or not (stop.atol or stop.rtol) or max(recent) > _rounding(state.values):
-        return found
-    drift = measure(_pairs(state.values, anchor), Stop()).size
-    is_floor = drift <= 2 * max(recent) and _settled(state.values, anchor)
-    return replace(found, floor=_measure_all(state, stop)) if is_floor else found
-
-
-def _settled(values: Unknowns, anchor: Unknowns) -> bool:
-    """Whether every step was known to half its size: where the front passes a small step, that changes as a whole."""
-    pairs = [(new, anchor[number]) for number, new in values.items() if new.numel() > 0]
-    return all(bool(steps_within(*pair, Stop(rtol=0.5)).all()) for pair in pairs)
-
-
-def changed_by_rounding(state: State, stop: Stop) -> bool:
-    """Whether the one sweep so far changed no more than rounding may, and little enough for a test with tolerances."""
-    if len(state.sizes) > 1 or not state.change.finite or state.change.size > _rounding(state.values):
-        return False
-    return _measure_all(state, stop).converged
-
-
-def _measure_all(state: State, stop: Stop) -> Change:
-    """Half the last change, by the size of all steps together: rounding to and fro changes by twice what it errs."""
-    twice = replace(stop, atol=2 * stop.atol, rtol=2 * stop.rtol)
-    return measure(((new[None], old[None]) for new, old in _pairs(state.values, state.point)), twice)
-
-
-def _rounding(values: Unknowns) -> float:
-    """A change that rounding alone may make of the largest entry; 0 where any value is discrete."""
-    if not all(map(has_size, values.values())):
-        return 0.0
-    return max(_ROUNDING * torch.finfo(v.dtype).eps * float(v.abs().max()) for v in values.values() if v.numel())
-
-
 def final_steps(state: State) -> Tensor:
     """Which leading steps of F(point) are final, (length,): those that read only what the sweep left unchanged."""
     length, lag = state.window.length, shortest_lag(state.window)
-    rows = changed_steps(_pairs(state.values, state.point), length)
+    rows = changed_steps(pairs_of(state.values, state.point), length)
     if rows is None:
         return torch.ones(length, dtype=torch.bool)
     unchanged = rows.cumsum(0) == 0
@@ -246,5 +199,6 @@ def _by_steps(pairs: Iterable[tuple[Tensor, Tensor]], chunk: int) -> Iterator[tu
     return ((new.flatten(0, 1), old.flatten(0, 1)) if chunk > 1 else (new, old) for new, old in pairs)
 
 
-def _pairs(new: Unknowns, old: Unknowns) -> Iterator[tuple[Tensor, Tensor]]:
+def pairs_of(new: Unknowns, old: Unknowns) -> Iterator[tuple[Tensor, Tensor]]:
+    """The values of each unknown in two iterates."""
     return ((values, old[number]) for number, values in new.items())

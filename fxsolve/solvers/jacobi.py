@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from fxsolve.solvers.equations import batches_between
-from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, judge, watch_floor
+from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, judge
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.ranges import profiled
+from fxsolve.solvers.rounding import watch_floor
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess
 from fxsolve.solvers.windows import Initial, receive, solve_windows

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from fxsolve.errors import ScheduleError
 from fxsolve.solvers.affine_scan import affine_scan
 from fxsolve.solvers.equations import batches_between
-from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge, watch_floor
+from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
 from fxsolve.solvers.layout import Layout, pack, unpack
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.ranges import profiled
+from fxsolve.solvers.rounding import watch_floor
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Unknowns, Window, first_guess, reads
 from fxsolve.solvers.windows import Initial, receive, solve_windows

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from fxsolve.solvers.equations import batches_between
-from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge, watch_floor
+from fxsolve.solvers.iterate import Method, State, Verdict, evaluate, final_steps, judge
 from fxsolve.solvers.loop import Loop
 from fxsolve.solvers.norms import has_size
 from fxsolve.solvers.ranges import profiled
+from fxsolve.solvers.rounding import watch_floor
 from fxsolve.solvers.stop import Stop
 from fxsolve.solvers.window import Outputs, Window, first_guess
 from fxsolve.solvers.windows import Initial, receive, solve_windows
