@@ -130,7 +130,7 @@ def incremental(
         return {number: stack[window.start : window.stop] for number, stack in values.items()}
 
     def repair(state: State) -> Unknowns:
-        return compute_once(program, state.window, Known(state.values, 1 + steps_but_for_rounding(state)))
+        return compute_once(program, state.window, Confirmed(state.values, 1 + steps_but_for_rounding(state)))
 
     method = CheckedOnce(JacobiSolver(stop, guess), repair if len(bounds) == 2 else None)
     return solve_windows("incremental", method, equations, bounds, values)
@@ -166,17 +166,17 @@ class CheckedOnce(Method):
 
 
 @dataclass(frozen=True)
-class Known:
-    """Values of all steps, (T, ...), by number, of which the first `steps` are known to be right."""
+class Confirmed:
+    """Values of all steps, (T, ...), by number, of which the first `steps` are right."""
 
     values: Unknowns
     steps: int
 
 
-def compute_once(program: StepProgram, window: Window, known: Known | None = None) -> Unknowns:
+def compute_once(program: StepProgram, window: Window, confirmed: Confirmed | None = None) -> Unknowns:
     """The outputs of all steps of a loop that steps read from one another, (T, ...), by number.
 
-    Steps that are `known` hand on what is known of them; what a step keeps besides is computed from it.
+    Steps that are `confirmed` hand on their values; what a step keeps besides is computed from these.
     """
     loop, order = window.loop, program.order
     assert isinstance(order, InTurn)
@@ -187,7 +187,7 @@ def compute_once(program: StepProgram, window: Window, known: Known | None = Non
     start = StageRun(program.start, 1)
     kept: list[Tensor] = []
     rows: list[tuple[Tensor, ...]] = []
-    told = {number: order.arriving(stack) for number, stack in known.values.items()} if known else {}
+    told = {number: order.arriving(stack) for number, stack in confirmed.values.items()} if confirmed else {}
     for t, steps in enumerate(order.runs):
         given = (*(state[0] for state in states), *buffers, *(item[t] for item in arriving), *window.given.shared)
         if t == 0:
@@ -196,7 +196,7 @@ def compute_once(program: StepProgram, window: Window, known: Known | None = Non
             kept = list(made[len(program.outputs) :])
         else:
             rows.append(next(made for made in [run(t, kept, given) for run in runs][::-1] if made))
-        if known and steps.start < known.steps:  # steps of one run read none of one another: all are known then
+        if confirmed and steps.start < confirmed.steps:  # steps of one run read none of one another
             rows[-1] = tuple(told[number][t] for number in program.outputs)
         found = dict(zip(program.outputs, rows[-1], strict=True))
         for buffer, spec in zip(buffers, loop.buffer_specs, strict=True):
