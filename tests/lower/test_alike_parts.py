@@ -74,6 +74,20 @@ def test_the_module_of_them_knows_the_width_and_the_level_of_each_piece() -> Non
     assert wiring.levels == (2, 3, 4)
 
 
+def test_layers_whose_values_depend_on_no_other_are_not_swept_at_once() -> None:
+    """They are made of weights alone: there is nothing to sweep."""
+    graph, (weight, x) = nodes(torch.zeros(4, 3), torch.zeros(2, 4))
+    made = add(graph, aten.tanh.default, add(graph, aten.mm.default, x, weight))
+    graph.output((made,))
+    body = fx.GraphModule(nn.Module(), graph)
+    rows = [[Block(f"block{k}", body, (f"w{k}", "x"), (f"y{k}",))] for k in range(2)]
+    rows.append([Block("last", body, ("y1", "y0"), ("z",))])
+    found = find_alike(rows, {"x": 0, "w0": 1, "w1": 2, "y0": 3, "y1": 4, "z": 5}, (1, 1, 2))
+    assert not found.together
+    with pytest.raises(PartitionError, match="is no result of a sum over what they join"):
+        match([row[0] for row in rows[:2]], {"y0", "y1"}, {"y0", "y1", "z"})
+
+
 def test_layers_that_differ_say_in_what() -> None:
     class Mixed(Dense):
         def forward(self, x: Tensor) -> Tensor:

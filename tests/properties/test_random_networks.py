@@ -80,3 +80,32 @@ def test_as_many_sweeps_as_they_are_deep_are_exact_from_any_start(net: RandomNet
         for _ in range(max(swept.blocks.levels)):
             values = swept.blocks.sweep(values)
         assert all(torch.equal(one, other) for one, other in zip(values, right, strict=True))
+
+
+@given(networks())
+@settings(max_examples=6, deadline=None)
+def test_the_backward_pass_is_the_forward_pass_the_other_way_round(net: RandomNetwork) -> None:
+    x = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    equations = fxsolve.partition(fxsolve.capture(net, x)).system.equations
+    assume(all(isinstance(one, Block) for one in equations))
+    passes: list[list[str]] = [[], []]
+    for one in equations:
+        passes["_backward" in one.name].append(one.name.partition(".")[2])
+    forward, backward = passes
+    assert backward == [name for name in reversed(forward) if name in backward]
+    assert {name for name in forward if name.startswith("layers")}.issubset(backward)
+
+
+@given(networks())
+@settings(max_examples=6, deadline=None)
+def test_gradients_within_a_tolerance_are_those_of_the_network(net: RandomNetwork) -> None:
+    """Layers that are alike are swept at once, in both passes."""
+    x = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    fast = fxsolve.compile(net, backend="eager", schedule="jacobi", tolerance=1e-13)
+    fast(x)
+    wanted = [x, *net.parameters()]
+    found = torch.autograd.grad(fast(x).square().sum(), wanted, allow_unused=True)
+    expected = torch.autograd.grad(net(x).square().sum(), wanted, allow_unused=True)
+    for one, right in zip(found, expected, strict=True):
+        assert (one is None and right is None) or torch.allclose(one, right, rtol=1e-10, atol=1e-10)
+    assert fast.report().status == "emitted"

@@ -95,6 +95,8 @@ def match(blocks: Sequence[Block], read: Collection[str], unknown: Set[str]) -> 
     }
     kinds = _kinds(aligned, given, aligner)
     outputs, results = tuple(wanted[widest]), _results(blocks, places)
+    if any(kinds[node] == "weight" or (kinds[node] == "grown" and aligner.sum[0] is None) for node in outputs):
+        raise PartitionError("what others read of them is no result of a sum over what they join")
     return Likeness(aligned, aligner.names, aligner.join, aligner.pieces, kinds, outputs, results, *aligner.sum)
 
 
