@@ -2,16 +2,27 @@
 
 import re
 from collections.abc import Collection, Sequence
-from itertools import groupby
 
 _FEWEST = 3
 
 
 def name_runs(names: Sequence[str]) -> list[str]:
-    """The names, with `a..b` for three or more in a row that count up at their end; only inside of a block's parts."""
-    keys = [(stem, number - place) if "." in stem else place for place, (stem, number) in enumerate(map(_parts, names))]
-    runs = ([name for _, name in run] for _, run in groupby(zip(keys, names, strict=True), lambda pair: pair[0]))
+    """The names, with `a..b` for three or more in a row that count up or down at their end, if parts of a block do."""
+    runs: list[list[str]] = []
+    for name in names:
+        if runs and _goes_on(runs[-1], name):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
     return [text for run in runs for text in ([f"{run[0]}..{run[-1]}"] if len(run) >= _FEWEST else run)]
+
+
+def _goes_on(run: Sequence[str], name: str) -> bool:
+    """Whether a name is that of the last one of a run with the next number, the way that the run goes."""
+    (stem, number), (before, last) = _parts(name), _parts(run[-1])
+    step = number - last
+    is_next = "." in stem and stem == before and abs(step) == 1
+    return is_next and (len(run) == 1 or _parts(run[-2])[1] == last - step)
 
 
 def _parts(name: str) -> tuple[str, int]:
@@ -21,9 +32,10 @@ def _parts(name: str) -> tuple[str, int]:
 
 
 def names_between(first: str, last: str) -> list[str]:
-    """What `first..last` stands for; nothing where the two do not count up from one to the other."""
+    """What `first..last` stands for; nothing where the two do not count up or down from one to the other."""
     (stem, start), (other, stop) = _parts(first), _parts(last)
-    return [f"{stem}{number}" for number in range(start, stop + 1)] if stem and stem == other else []
+    step = 1 if start <= stop else -1
+    return [f"{stem}{number}" for number in range(start, stop + step, step)] if stem and stem == other else []
 
 
 def full_name(short: str, names: Collection[str]) -> str:

@@ -116,7 +116,7 @@ class _ScheduleParser:
         first, _, last = ends.text.partition("..")
         found = names_between(*(self.equation(ends._replace(text=end)).name for end in (first, last)))
         if not found:
-            self.reader.fail(ends, f"{first} does not count up to {last} by the number at its end")
+            self.reader.fail(ends, f"{first} does not count up or down to {last} by the number at its end")
         for name in found:
             if not isinstance(self.equation(ends._replace(text=name)), Block):
                 self.reader.fail(ends, f"{name} is no block")

@@ -22,8 +22,8 @@ step in the same way: `layers[0:64](jacobi(inputs[0:100]), cell[0:100])`. `while
 stops on a value, which has no other schedule; with `ahead=4`, four of them in each compiled call.
 
 `jacobi` and `levels` of blocks are over the layers that straight-line code is written as: `jacobi(a, gs(b, c))` sweeps
-two equations, the second of them two blocks in order. `layer1..layer6` are six blocks that count up at their end;
-`layer1` is `block0.stage2.layer1` where no other name of the forward pass ends so.
+two equations, the second of them two blocks in order. `layer1..layer6` are six blocks that count up at their end, or
+down the other way round; `layer1` is `block0.stage2.layer1` where no other name of the forward pass ends so.
 """
 
 from collections.abc import Collection

@@ -32,17 +32,17 @@ MISS = object()
 class Attempts:
     """Answers calls by the versions in a cache; `latest` is the one that answered last, and `runs` how it did.
 
-    `verify` is the option of that name.
+    None of them are known where the original answered. `verify` is the option of that name.
     """
 
     def __init__(self, program: Callable[..., Any], cache: Cache, verify: str | int) -> None:
         self.latest: Variant | None = None
-        self.runs: tuple[SolveReport, ...] = ()
+        self.runs: tuple[SolveReport, ...] | None = None
         self._program = program
         self._cache = cache
         self._verify = verify
 
-    def show(self, variant: Variant, runs: tuple[SolveReport, ...] = ()) -> None:
+    def show(self, variant: Variant, runs: tuple[SolveReport, ...] | None = None) -> None:
         """`variant` answered the latest call."""
         self.latest, self.runs = variant, runs
 

@@ -98,9 +98,11 @@ class Runtime:
         if self.latest is None:
             return Report(name_of(self.program), "left alone", UNSEEN)
         runs = self._attempts.runs
-        ready = self.latest.entry.ready if runs else None
+        ready = self.latest.entry.ready if runs is not None else None
         late = ready.backward_solutions if ready is not None else ()
-        return replace(self.latest.report, runs=(*runs, *map(run_of, late)), plan=planned(self._cache.variants()))
+        return replace(
+            self.latest.report, runs=(*(runs or ()), *map(run_of, late)), plan=planned(self._cache.variants())
+        )
 
     def entries(self) -> tuple[EntryInfo, ...]:
         """Every compiled version that is kept, the least recently used first."""

@@ -118,6 +118,53 @@ def test_gradients_are_those_of_the_network(text: str) -> None:
     assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(found, expected, strict=True))
 
 
+BACKWARD = {
+    "jacobi": "gs(jacobi(back.l4..back.l0))",
+    "gs of jacobi": "gs(jacobi(back.l4..back.l2), jacobi(back.l1, back.l0))",
+    "jacobi of gs": "jacobi(gs(back.l4, back.l3), back.l2, gs(back.l1, back.l0))",
+    "levels": "levels(back.l4..back.l0)",
+    "both passes": "gs(jacobi(l0..l4), levels(gs(back.l4, back.l3), back.l2), jacobi(back.l1, back.l0))",
+}
+
+
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("text", BACKWARD.values(), ids=BACKWARD)
+def test_the_backward_pass_has_the_same_schedules(text: str) -> None:
+    model, x = dense()
+    x.requires_grad_()
+    text = text.replace("back.", "block0_backward.")
+    fast = fxsolve.compile(model, backend="eager", schedule=text)
+    fast(x)
+    found = torch.autograd.grad(fast(x).square().sum(), [x, *model.parameters()])
+    expected = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()])
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(found, expected, strict=True))
+    report = fast.report()
+    assert report.status == "emitted"
+    assert text.rpartition("(")[2].rstrip(")") in report.schedule
+    swept = [run for run in report.runs if "_backward" in run.loop]
+    assert len(swept) == text.replace("jacobi(l0", "").count("jacobi(")
+    assert all(run.sweeps <= run.length and run.status != "finished sequentially" for run in swept)
+    system = fxsolve.partition(fxsolve.capture(model, x)).system
+    schedule = parse_schedule(report.schedule, system)
+    verify_schedule(schedule, system)
+    assert str(schedule) == report.schedule
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_by_itself_nothing_is_swept_and_the_report_says_why(name: str, grad: bool) -> None:
+    """On one unit, sweeps do the work of a network more than once: there is nothing to measure."""
+    model, x = network(name)
+    fast = fxsolve.compile(model, backend="eager")
+    with torch.set_grad_enabled(grad):
+        fast(x)
+        assert torch.equal(fast(x), model(x))
+    report = fast.report()
+    assert report.status == "left alone"
+    assert report.reason.startswith("sequential is best here")
+    assert not report.runs
+
+
 def test_by_name_both_passes_are_swept() -> None:
     model, x = dense()
     fast = fxsolve.compile(model, backend="eager", schedule="jacobi")
@@ -234,7 +281,8 @@ def test_a_number_that_is_not_finite_on_the_way_does_no_harm() -> None:
     ("text", "message"),
     [
         ("jacobi(l0..l9)", "no equation"),
-        ("jacobi(l3..l1)", "does not count up"),
+        ("jacobi(l3..block1)", "no equation|does not count up or down"),
+        ("jacobi(l3..l1)", "has not solved before it"),
         ("jacobi(l0, l2, l1, l3, l4)", "has not solved before it"),
         ("gs(jacobi(l0..l2), jacobi(l2..l4))", "solved twice"),
         ("jacobi(l0, jacobi(l1, l2))", "expected blocks"),
@@ -294,6 +342,12 @@ def test_the_text_of_a_schedule_reads_as_itself(five_blocks, data: st.DataObject
     schedule = data.draw(schedules())
     assert parse_schedule(str(schedule), five_blocks) == schedule
     verify_schedule(schedule, five_blocks)
+
+
+def test_names_that_count_down_are_short_too() -> None:
+    assert name_runs(["a.3", "a.2", "a.1", "b.1"]) == ["a.3..a.1", "b.1"]
+    assert name_runs(["a.1", "a.2", "a.1", "a.0"]) == ["a.1", "a.2", "a.1", "a.0"]
+    assert names_between("a.3", "a.1") == ["a.3", "a.2", "a.1"]
 
 
 @given(st.lists(st.sampled_from(["a.1", "a.2", "a.3", "a.4", "a.01", "b", "a.10", "c3", "c4", "c5"]), max_size=12))
