@@ -97,12 +97,10 @@ class Runtime:
         """What was found, chosen and measured for the latest call."""
         if self.latest is None:
             return Report(name_of(self.program), "left alone", UNSEEN)
-        runs = self._attempts.runs
-        ready = self.latest.entry.ready if runs is not None else None
-        late = ready.backward_solutions if ready is not None else ()
-        return replace(
-            self.latest.report, runs=(*(runs or ()), *map(run_of, late)), plan=planned(self._cache.variants())
-        )
+        ready = self.latest.entry.ready if self._attempts.runs is not None else None
+        late = map(run_of, ready.backward_solutions if ready is not None else ())
+        runs = (*(self._attempts.runs or ()), *late)
+        return replace(self.latest.report, runs=runs, plan=planned(self._cache.variants()))
 
     def entries(self) -> tuple[EntryInfo, ...]:
         """Every compiled version that is kept, the least recently used first."""

@@ -13,10 +13,11 @@ from fxsolve.errors import PartitionError
 from fxsolve.ir.spec import Block
 from fxsolve.ir.tensor_spec import spec_of
 from fxsolve.lower.alike.added import build_added
+from fxsolve.lower.alike.align import Summand
 from fxsolve.lower.alike.fold import fold
 from fxsolve.lower.alike.gradients import scaled_back
 from fxsolve.lower.alike.kinds import call_of
-from fxsolve.lower.alike.match import Likeness, Summand
+from fxsolve.lower.alike.match import Likeness
 from fxsolve.lower.alike.norms import scale_of
 from fxsolve.lower.alike.parts import join_parts, sum_of_parts
 from fxsolve.lower.alike.spread import kinds_behind_sum

@@ -9,10 +9,11 @@ from torch.nn.functional import pad
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.tensor_spec import TensorSpec, spec_of
+from fxsolve.lower.alike.align import Summand
 from fxsolve.lower.alike.build import contiguous, graph_module
 from fxsolve.lower.alike.gradients import mix_channels
 from fxsolve.lower.alike.kinds import grown_dims
-from fxsolve.lower.alike.match import Likeness, Summand
+from fxsolve.lower.alike.match import Likeness
 from fxsolve.lower.alike.spread import keeps_zeros
 from fxsolve.lower.alike.traced import fake, traced, traced_for_any
 from fxsolve.lower.decompose import decompose

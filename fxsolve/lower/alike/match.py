@@ -3,34 +3,22 @@
 import math
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import fx
 
 from fxsolve.errors import PartitionError
 from fxsolve.ir.calls import join_dim
 from fxsolve.ir.spec import Block
 from fxsolve.ir.tensor_spec import TensorSpec
+from fxsolve.lower.alike.align import JOIN, Aligner, Summand
 from fxsolve.lower.alike.fold import fold
 from fxsolve.lower.alike.kinds import Kind, kinds_of
 from fxsolve.lower.alike.parts import sum_of_parts
 from fxsolve.lower.alike.spread import kinds_behind_sum
-from fxsolve.ops.access import Expanded, Reshaped
-from fxsolve.ops.facts import access_of
 from fxsolve.torch_compat.graphs import Graph
-from fxsolve.torch_compat.trees import pytree
 
-aten = torch.ops.aten
 Results = tuple[tuple[str | None, ...], ...]
-
-
-class Summand(NamedTuple):
-    """The entries of a value from `start` to `stop`."""
-
-    name: str
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -70,9 +58,7 @@ def calls_in_order(block: Block) -> list[fx.Node]:
     return [node for node in block.body.graph.nodes if node.op == "call_function" and node.target not in _LISTS]
 
 
-_JOIN = aten.cat.default
-_LISTS = (_JOIN, sum_of_parts)
-_SHAPED = (Reshaped(), Expanded())  # their numbers are the shape of what they give
+_LISTS = (JOIN, sum_of_parts)
 
 
 def match(blocks: Sequence[Block], read: Collection[str], unknown: Set[str]) -> Likeness:
@@ -86,7 +72,7 @@ def match(blocks: Sequence[Block], read: Collection[str], unknown: Set[str]) -> 
     graphs = [fold(_only(block, places)) for block in blocks]
     wanted: Any = [graph.output_node().args[0] for graph in graphs]
     widest = max(range(len(blocks)), key=lambda number: (_size(wanted[number]), len(blocks[number].inputs), number))
-    aligner = _Aligner(graphs, [block.inputs for block in blocks], widest)
+    aligner = Aligner(graphs, [block.inputs for block in blocks], widest)
     for nodes in zip(*wanted, strict=True):
         aligner.align(nodes)
     aligned = {node: aligner.aligned[node] for node in graphs[widest].nodes if node in aligner.aligned}
@@ -106,7 +92,7 @@ def _size(nodes: Iterable[fx.Node]) -> int:
 
 
 def _kinds(
-    aligned: dict[fx.Node, tuple[fx.Node, ...]], given: dict[fx.Node, Kind], found: "_Aligner"
+    aligned: dict[fx.Node, tuple[fx.Node, ...]], given: dict[fx.Node, Kind], found: Aligner
 ) -> dict[fx.Node, Kind]:
     """Those of all calls; raises `PartitionError` unless they sum over a list, or spread a sum."""
     join, (added, _) = found.join, found.sum
@@ -155,79 +141,3 @@ def _names_of_calls(block: Block) -> dict[int, str]:
     results: Any = block.body.graph.output_node().args[0]
     named = {node: name for name, node in zip(block.outputs, results, strict=True)}
     return {place: named[node] for place, node in enumerate(calls_in_order(block)) if node in named}
-
-
-class _Aligner:
-    """Goes back from results to leaves, in all blocks at once."""
-
-    def __init__(self, graphs: Sequence[fx.Graph], inputs: Sequence[tuple[str, ...]], widest: int) -> None:
-        self.widest = widest
-        self.aligned: dict[fx.Node, tuple[fx.Node, ...]] = {}
-        self.names: dict[fx.Node, tuple[str, ...]] = {}
-        self.join: fx.Node | None = None
-        self.pieces: tuple[tuple[str, ...], ...] = ()
-        self.sum: tuple[fx.Node | None, tuple[tuple[Summand, ...], ...]] = (None, ())
-        self._named = {
-            node: name
-            for graph, names in zip(graphs, inputs, strict=True)
-            for node, name in zip(graph.find_nodes(op="placeholder"), names, strict=True)
-        }
-
-    def align(self, nodes: tuple[fx.Node, ...]) -> None:
-        key = nodes[self.widest]
-        if key in self.aligned:
-            if self.aligned[key] != nodes:
-                raise PartitionError(f"{key.name} is read in other places in each")
-            return
-        self.aligned[key] = nodes
-        if any(node.target is _JOIN for node in nodes) and _differ(nodes):
-            self._add_join(nodes)
-        elif any(node.target is sum_of_parts for node in nodes) and len({repr(node.args[1:]) for node in nodes}) > 1:
-            self._add_sum(nodes)
-        elif all(node in self._named for node in nodes):
-            self.names[key] = tuple(self._named[node] for node in nodes)
-        else:
-            self._align_calls(nodes)
-
-    def _align_calls(self, nodes: tuple[fx.Node, ...]) -> None:
-        if len({node.target for node in nodes}) > 1 or any(node in self._named for node in nodes):
-            raise PartitionError(f"{nodes[self.widest].name} is another call in each")
-        flat = [pytree.tree_leaves((node.args, node.kwargs), is_leaf=lambda leaf: leaf is None) for node in nodes]
-        if len({len(leaves) for leaves in flat}) > 1:
-            raise PartitionError(f"{nodes[self.widest].name} takes other arguments in each")
-        for leaves in zip(*flat, strict=True):
-            if all(isinstance(leaf, fx.Node) for leaf in leaves):
-                self.align(leaves)
-            elif any(isinstance(leaf, fx.Node) for leaf in leaves):
-                raise PartitionError(f"{nodes[self.widest].name} takes other arguments in each")
-            elif len(set(map(repr, leaves))) > 1 and access_of(nodes[0].target) not in _SHAPED:
-                raise PartitionError(f"{nodes[self.widest].name} takes other numbers in each")
-
-    def _add_join(self, nodes: tuple[fx.Node, ...]) -> None:
-        key = nodes[self.widest]
-        if self.join is not None:
-            raise PartitionError("they join more than one list")
-        dims = {join_dim(node) for node in nodes if node.target is _JOIN}
-        pieces = [list(node.args[0]) if node.target is _JOIN else [node] for node in nodes]  # pyright: ignore
-        if len(dims) > 1 or any(piece not in self._named for row in pieces for piece in row):
-            raise PartitionError("they join what they make themselves")
-        self.join = key
-        self.pieces = tuple(tuple(self._named[piece] for piece in row) for row in pieces)
-        if any(len(set(row)) < len(row) for row in self.pieces):
-            raise PartitionError("they join one value twice")
-
-    def _add_sum(self, nodes: tuple[fx.Node, ...]) -> None:
-        if self.sum[0] is not None:
-            raise PartitionError("they add up parts of more than one list")
-        if any(node.target is not sum_of_parts for node in nodes) or len({repr(node.args[2]) for node in nodes}) > 1:
-            raise PartitionError("they add up parts of values otherwise")
-        pairs = [zip(*node.args[:2], strict=True) for node in nodes]  # pyright: ignore
-        self.sum = (
-            nodes[self.widest],
-            tuple(tuple(Summand(self._named[value], *span) for value, span in row) for row in pairs),
-        )
-
-
-def _differ(nodes: Iterable[fx.Node]) -> bool:
-    specs = [node.meta.get("spec") for node in nodes]
-    return len({spec.shape if isinstance(spec, TensorSpec) else None for spec in specs}) > 1
