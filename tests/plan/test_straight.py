@@ -118,6 +118,29 @@ def test_gradients_are_those_of_the_network(text: str) -> None:
     assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-12) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("text", ["jacobi", "levels"])
+@pytest.mark.parametrize("name", [*SMALL, pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_by_name_a_method_gives_the_gradients_of_every_network(name: str, text: str) -> None:
+    """In both passes; as many sweeps as blocks are deep are enough."""
+    model, x = network(name)
+    x.requires_grad_()
+    fast = fxsolve.compile(model, backend="eager", schedule=text)
+    fast(x)
+    wanted = [x, *model.parameters()]
+    found = torch.autograd.grad(fast(x).square().sum(), wanted)
+    expected = torch.autograd.grad(model(x).square().sum(), wanted)
+    for one, right in zip(found, expected, strict=True):
+        assert torch.allclose(one, right, rtol=1e-10, atol=1e-10 * float(right.abs().max()))
+    report = fast.report()
+    assert report.status == "emitted"
+    assert f"{text}(block" in report.schedule
+    assert "_backward" in report.schedule.partition(f"{text}(block")[2]
+    backward = [run for run in report.runs if "_backward" in run.loop]
+    assert bool(backward) == (text == "jacobi")
+    assert all(run.sweeps <= run.length and run.status != "finished sequentially" for run in backward)
+
+
 BACKWARD = {
     "jacobi": "gs(jacobi(back.l4..back.l0))",
     "gs of jacobi": "gs(jacobi(back.l4..back.l2), jacobi(back.l1, back.l0))",
