@@ -126,6 +126,8 @@ FACTS: Facts = dict(
         # Pointwise. Those that torch tags so have a row only if there is more to say.
         *_rows("_to_copy clone alias detach contiguous lift_fresh_copy resolve_conj resolve_neg", Fact(SameEntries())),
         *_rows("hardtanh_backward _prelu_kernel dropout feature_dropout alpha_dropout", Fact(SamePlace())),
+        *_rows("elu_backward leaky_relu_backward softplus_backward mish_backward", Fact(SamePlace())),
+        *_rows("hardswish_backward hardsigmoid_backward", Fact(SamePlace())),
         *_rows("tanh sin cos", Fact(SamePlace(), range=(-1.0, 1.0), finite=True)),
         *_rows("sign", Fact(SamePlace(), range=(-1.0, 1.0), idempotent=True, exact=True, finite=True)),
         *_rows("sigmoid hardsigmoid", Fact(SamePlace(), range=(0.0, 1.0), finite=True)),

@@ -26,7 +26,7 @@ from fxsolve.plan.lower_blocks import SweptBlocks, swept_blocks
 from fxsolve.solvers.added import AddedWiring, AlikeAdded, Segment
 from fxsolve.solvers.blocks import sweep_once
 from fxsolve.solvers.stop import Stop
-from tests.lower.test_alike import ALL, HOLES, Launches, Stack, compiled, network
+from tests.lower.test_alike import ALL, HOLES, Launches, Stack, compiled, conv, network
 from tests.lower.test_alike_parts import add, nodes
 from tests.straight import DenseNet
 
@@ -66,6 +66,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "DenseNet": (lambda: network("DenseNet")[0], (2, 3, 16, 16)),
     "vectors": (lambda: Stack(vectors, ALL), (4, 5)),
     "convolutions": (lambda: Stack(normal, ALL), (2, 5, 6, 6)),
+    "ELU": (lambda: Stack(conv, ALL), (2, 5, 6, 6)),
     "inverses": (lambda: Stack(inverses, ALL), (2, 5, 6, 6)),
     "prepended": (lambda: Prepending(vectors, ALL), (4, 5)),
 }

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+aten = torch.ops.aten
+
 T = 5  # steps, and the sides of every matrix
 
 Op = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -91,6 +93,14 @@ OPS: dict[str, Op] = {
     "convolution with weights": lambda x, y, c: F.conv1d(x[:, None], y[None, :1, :3], padding=1)[:, 0],
     "derivative of softmax": lambda x, y, c: torch._softmax_backward_data(x, y, 1, x.dtype),
     "hard tanh": lambda x, y, c: torch.ops.aten.hardtanh_backward(x, y, -0.5, 0.5) + F.hardtanh(x),
+    "gradients of activations": lambda x, y, c: (
+        aten.elu_backward(x, 1.5, 2.0, 1.0, False, y)
+        + aten.leaky_relu_backward(x, y, 0.1, False)
+        + aten.softplus_backward(x, y, 1.0, 20.0)
+        + aten.mish_backward(x, y)
+        + aten.hardswish_backward(x, y)
+        + aten.hardsigmoid_backward(x, y)
+    ),
     "clamp": lambda x, y, c: x.clamp(-1, 1),
     "mantissa and exponent": lambda x, y, c: torch.frexp(x)[0] + torch.frexp(y)[1],
     "power": lambda x, y, c: x**2,
