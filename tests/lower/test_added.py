@@ -269,6 +269,12 @@ def test_blocks_that_give_several_gradients_are_refused() -> None:
         build_added(like, {}, {}, [1])
 
 
+def test_blocks_without_weights_are_refused() -> None:
+    like = Likeness({}, {}, None, (), {}, (), (("a", "b"),), None, ((Summand("c", 0, 2),), (Summand("c", 2, 4),)))
+    with pytest.raises(PartitionError, match="have no weights"):
+        build_added(like, {}, {"a": 4, "b": 4, "c": 4}, [1, 1])
+
+
 def test_values_lie_beside_each_other_with_zeros_between_them() -> None:
     """Of two blocks, the second reads one entry of what the first gives, and both read one of another value."""
 

@@ -29,12 +29,13 @@ def build_added(
 
     Raises `PartitionError` where parts lie otherwise in each value, or a call has no batching rule.
     """
-    own = _own_values(like)
-    placed = _Placed(like.terms, own, sizes)
-    kinds = like.kinds
+    own, kinds = _own_values(like), like.kinds
     leaves = [node for node in like.names if kinds[node] == "weight"]
+    if not leaves:
+        raise PartitionError("they have no weights")
     if any(kinds[node] == "even" for node in like.names):
         raise PartitionError("they read more of others than the parts that they add up")
+    placed = _Placed(like.terms, own, sizes)
     wiring = AddedWiring(
         weights=tuple(number[name] for leaf in leaves for name in like.names[leaf]),
         others=tuple((number[name], place) for name, place in placed.values.items() if name not in own),
