@@ -97,11 +97,38 @@ def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[...
         with relied_on():
             from torch._inductor.decomposition import select_decomp_table
         functional: Any = torch.func.functionalize(module, remove="mutations")
-        return _generated(*_traced(functional, inputs, select_decomp_table()), _GENERATED)
+        graph, mode = _traced(functional, inputs, select_decomp_table())
+        _write_early(graph.graph)
+        graph.recompile()  # inductor's cache on disk knows it by its code
+        return _generated(graph, mode, _GENERATED)
     with relied_on():
         from torch._inductor import standalone_compile
     given: Any = (module, inputs)
     return standalone_compile(*given, dynamic_shapes="from_example_inputs", donate_graph_module=True)
+
+
+def _write_early(graph: fx.Graph) -> None:
+    """Let what is written into a given tensor be written as soon as it is computed, and be read there.
+
+    All steps of a chain have the same kernels then, which are compiled once, and store what they write only once. At
+    the end of the graph, where tracing leaves them, writes become parts of the kernels of later steps.
+    """
+    for write in graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default):
+        place, copy = write.all_input_nodes
+        value = copy.args[1] if copy.target is torch.ops.aten.copy.default else None
+        others = {*place.users, *copy.users} - {copy, write}
+        if value is None or value.op != "call_function" or others:  # what is there before, or a copy, is read too
+            continue
+        value.append(copy)
+        copy.append(write)
+        if _form(value) == _form(place):
+            readers = {user for user in value.users if user.op != "output"} - {copy}
+            value.replace_all_uses_with(write, readers.__contains__)
+
+
+def _form(node: fx.Node) -> Hashable:
+    value = node.meta["val"]
+    return value.shape, value.stride(), value.dtype, value.device
 
 
 def _without_methods(module: fx.GraphModule) -> None:

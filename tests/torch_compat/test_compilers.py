@@ -95,6 +95,30 @@ def test_a_long_chain_of_elementwise_steps_is_one_kernel() -> None:
     assert code(torch.zeros(64), *places) == ()
 
 
+@torch.no_grad()
+def test_what_is_written_into_a_given_tensor_is_read_there_if_it_lies_there_as_it_was() -> None:
+    def steps(x: Tensor, w: Tensor, plain: Tensor, wide: Tensor, turned: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        before = kept * 2
+        for place in (plain, wide, turned, kept):
+            x = torch.tanh(x @ w)
+            place.copy_(x)
+        x = torch.tanh(x @ w)
+        plain.copy_(x)
+        wide.copy_(x.sum(0))
+        return x, before
+
+    x, w = torch.randn(3, 3), torch.randn(3, 3)
+    graph = fx.symbolic_trace(steps)
+    places = [torch.randn(3, 3), torch.randn(2, 3, 3), torch.randn(3, 3).t(), torch.randn(3, 3)]
+    code = compilers.compile_by_inductor(graph, [x, w, *places])
+    for _ in range(2):
+        ours, theirs = ([place.clone() for place in places] for _ in range(2))
+        found, expected = code(x, w, *ours), steps(x, w, *theirs)
+        for one, other in zip((*found, *ours), (*expected, *theirs), strict=True):
+            torch.testing.assert_close(one, other)
+        assert all(found[0].data_ptr() != place.data_ptr() for place in ours)  # it is the caller's own
+
+
 def test_complex_numbers_are_compiled_around_without_a_warning() -> None:
     def step(state: Tensor, place: Tensor) -> tuple[Tensor]:
         place.copy_(state * state.conj() + 1j)
