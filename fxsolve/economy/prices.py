@@ -7,14 +7,16 @@ from dataclasses import dataclass
 class Prices:
     """Seconds of compiling one op of an unrolled step, and one graph besides; and what a compiled op saves in each run.
 
-    The defaults were measured on one thread of a 2-core CPU with torch 2.13: means over eight graphs of 96 to 264 ops
-    (GRU, LSTM, Euler steps; inference and training), compiled by inductor without its cache, in CPU seconds of this
-    process and of compilers, three quarters of it theirs; and over seven loops with ops of 1.4 to 2.9 us, against the
-    steps in order as they are emitted without.
+    The first graph of a process takes `start_seconds` more, in which inductor is imported and tries which instructions
+    the processor has. The defaults were measured on one thread of a 2-core CPU with torch 2.13: over 14 graphs of 81 to
+    207 ops (GRU, LSTM, Euler steps; inference and training), compiled by inductor without its cache, in CPU seconds of
+    this process and of compilers, 1 to 3 each, since equal steps share their kernels; and over seven loops with ops of
+    1.4 to 2.9 us, against the steps in order as they are emitted without.
     """
 
-    op_seconds: float = 0.06
-    graph_seconds: float = 0.5
+    op_seconds: float = 5e-3
+    graph_seconds: float = 1.0
+    start_seconds: float = 2.5
     saved_op_seconds: float = 0.9e-6
 
     def compiling(self, ops: int) -> float:

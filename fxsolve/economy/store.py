@@ -6,7 +6,7 @@ from typing import Any
 from fxsolve.economy.files import machine, read_file, write_file
 from fxsolve.economy.prices import Prices
 
-FORMAT = "fxsolve-prices-1"
+FORMAT = "fxsolve-prices-2"
 _FILE = "prices.json"
 _MOST = 64  # compilations that a mean is made of: newer ones count for more
 # What no machine takes for an op; beyond that, the file is not one of ours.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 from fxsolve.plan.purse import GraphRequest, Offer, Purse
+from fxsolve.torch_compat.compilers import is_started
 
 # Loops this short, and compilations that so many runs win back, are worth it for a program that is called often.
 LEAST_SECONDS = 2e-4
@@ -27,7 +28,7 @@ class Rent(Purse):
         if asked.graph in self.graphs:
             return ""
         is_offered = any(one.graph == asked.graph for one in self.made)
-        price = self.prices.compiling(asked.ops)
+        price = self.prices.compiling(asked.ops) + (0.0 if self.made or is_started() else self.prices.start_seconds)
         self.made.append(Offer(asked.loop, asked.graph, asked.gain, 0.0 if is_offered else price))
         if not asked.gain:
             return f"compiled steps are predicted to take {1e3 * asked.compiled:.3g} ms, no less than without"

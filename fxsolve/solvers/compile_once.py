@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from fxsolve.economy.clock import processor_seconds
-from fxsolve.economy.store import learn_price
-from fxsolve.torch_compat.compilers import compile_around, compile_by_inductor, inductor_settings
+from fxsolve.economy.store import learn_price, read_prices
+from fxsolve.torch_compat.compilers import compile_around, compile_by_inductor, inductor_settings, is_started
 
 MOST_KEPT = 128
 
@@ -39,10 +39,10 @@ def _once(module: nn.Module, inputs: tuple[Tensor, ...], how: Hashable, compiler
     key = (str(module.code), how, *map(_layout, inputs), *_settings())
     with _lock:
         if key not in _kept:
-            began = processor_seconds()
+            began, first = processor_seconds(), 0.0 if is_started() else read_prices().start_seconds
             with torch.no_grad():
                 _kept[key] = compiler(copy.deepcopy(module), list(inputs))
-            learn_price(_count_ops(module), processor_seconds() - began)
+            learn_price(_count_ops(module), processor_seconds() - began - first)
         _kept.move_to_end(key)
         while len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)

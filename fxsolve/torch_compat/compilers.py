@@ -83,6 +83,11 @@ class _AtImport(MetaPathFinder, Loader):
         self._function()
 
 
+def is_started() -> bool:
+    """Whether inductor was imported: the first compilation of a process takes some seconds besides its own."""
+    return "torch._inductor.compile_fx" in sys.modules
+
+
 def compile_by_inductor(module: nn.Module, inputs: list[Tensor]) -> Callable[..., Any]:
     """Without the guards of `torch.compile`; inductor may rewrite what it is given.
 

@@ -1,16 +1,36 @@
 """Rent before you buy, and the seconds of equations."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import fx
 
 from fxsolve.economy.prices import Prices
 from fxsolve.ir.spec import AllSteps, Block, Lag, Repeat, Slices, System
+from fxsolve.plan import rent as rent_module
 from fxsolve.plan.purse import GraphRequest
 from fxsolve.plan.rent import Paid, Rent
 from fxsolve.plan.timing import time_equations
 
 ASKED = GraphRequest("cell", "graph", ops=10, total=0.02, best=0.01, compiled=0.004)
-PRICES = Prices(op_seconds=0.1, graph_seconds=2.0)
+PRICES = Prices(op_seconds=0.1, graph_seconds=2.0, start_seconds=4.0)
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether inductor was imported."""
+    state = [True]
+    monkeypatch.setattr(rent_module, "is_started", lambda: state[0])
+    return state
+
+
+def test_the_first_graph_of_a_process_costs_its_start_too(started: list[bool]) -> None:
+    started[0] = False
+    rent = Rent(PRICES)
+    rent.refuse(ASKED)
+    rent.refuse(replace(ASKED, graph="another"))
+    assert [offer.price for offer in rent.offers] == [7.0, 3.0]
 
 
 def test_what_costs_seconds_is_offered_and_not_bought() -> None:

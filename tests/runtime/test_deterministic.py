@@ -115,7 +115,7 @@ def test_steps_are_bought_at_the_same_call_by_a_clock_that_lies(
 ) -> None:
     pretend(monkeypatch)
     bought = []
-    prices = Prices(2e-3, graph_seconds=0.0, saved_op_seconds=1e-4)
+    prices = Prices(2e-3, graph_seconds=0.0, start_seconds=0.0, saved_op_seconds=1e-4)
     monkeypatch.setattr(calls, "Account", lambda options: Account(options, Ledger(prices)))
     for seed in range(2):
         lying.seed(seed)

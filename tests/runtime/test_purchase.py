@@ -52,7 +52,7 @@ class Counting(Chain):
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """The graphs that are compiled."""
-    prices = Prices(2e-3, graph_seconds=0.0, saved_op_seconds=1e-4)
+    prices = Prices(2e-3, graph_seconds=0.0, start_seconds=0.0, saved_op_seconds=1e-4)
     monkeypatch.setattr(calls, "Account", lambda options: Account(options, Ledger(prices)))
     return pretend(monkeypatch)
 
