@@ -113,3 +113,12 @@ def test_without_torch_function_tensor_classes_are_not_asked() -> None:
     assert torch.neg(asked) == "asked"
     with dispatch.WithoutTorchFunction():
         assert torch.neg(asked).tolist() == [-1.0, -1.0]
+
+
+def test_tensors_that_are_made_on_meta_have_no_memory_and_the_form_that_they_would_have() -> None:
+    with dispatch.OnMeta():
+        made = torch.arange(6, device="cpu").view(2, 3).to(torch.float64).to("cpu")
+        added = made + torch.ones(3)
+    assert (made.is_meta, added.is_meta) == (True, True)
+    assert (added.shape, added.dtype) == ((2, 3), torch.float64)
+    assert not torch.ones(1).is_meta

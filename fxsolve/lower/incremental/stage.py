@@ -16,6 +16,7 @@ from fxsolve.lower.readable import readable
 from fxsolve.lower.trace import trace
 from fxsolve.solvers.incremental import Input, Stage
 from fxsolve.torch_compat.batches import FakeTensorMode
+from fxsolve.torch_compat.dispatch import OnMeta
 
 FIRST = (0,)  # the steps of the stage that comes first
 
@@ -142,7 +143,7 @@ class _WhenAsked(dict[fx.Node, Tensor]):
 def look(work: Work, facts: StepFacts) -> tuple[StepValues, Asked]:
     """Find out which places and values a stage asks for."""
     store = Asked(facts)
-    with FakeTensorMode():
+    with OnMeta():
         values = StepValues(facts, work.steps, store, _WhenAsked())
         for node, places in work.nodes.items():
             values.compute(node, places)
