@@ -112,10 +112,30 @@ def test_what_is_filled_up_otherwise_is_computed_by_steps(name: str) -> None:
     found(sampler(OTHERS[name], wrapped))
 
 
+SETTLED: dict[str, Look] = {
+    "counted": counted,
+    "from a number on": lambda mask, t: (torch.arange(mask.shape[1]) + 0)[None],
+    "of every sample": lambda mask, t: torch.arange(1, mask.shape[1] + 1).sub(1).unsqueeze(0).expand(B, -1),
+    "of a longer one": lambda mask, t: (torch.arange(N + T - 1) * 1)[: mask.shape[1]].view(1, -1),
+    "of ones": lambda mask, t: torch.ones_like(mask).cumsum(-1) - 1,
+    "behind padding": lambda mask, t: (mask.cumsum(-1) - 1).masked_fill(mask == 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", SETTLED)
+def test_places_that_are_made_of_nothing_that_steps_make_are_looked_up_once(name: str) -> None:
+    system = found(sampler(APPENDED["new_ones"], SETTLED[name]))
+    assert len(carried(system)) == 1
+    assert of_places(system) == 0
+
+
 READS: dict[str, Look] = {
     "the step": lambda mask, t: (mask.cumsum(1) - 1).clamp(min=t % 2),
     "by turns": lambda mask, t: wrapped(mask if t % 2 else 1 - mask, t),
     "reversed": lambda mask, t: wrapped(mask.flip(1), t).flip(1),
+    "from the end": lambda mask, t: mask.shape[1] - 1 - torch.arange(mask.shape[1])[None],
+    "the last ones": lambda mask, t: torch.arange(N + T - 1)[None, -mask.shape[1] :],
+    "moved": lambda mask, t: (torch.arange(mask.shape[1]) + t)[None] % len(PLACES),
     "sums": lambda mask, t: mask.cumsum(1) * 0 + mask.sum(1, keepdim=True) - 1,
 }
 
@@ -123,6 +143,16 @@ READS: dict[str, Look] = {
 @pytest.mark.parametrize("name", READS)
 def test_what_changes_with_the_step_is_looked_up_by_steps(name: str) -> None:
     found(sampler(APPENDED["pad"], READS[name]))
+
+
+def test_texts_that_become_shorter_look_up_all_that_they_have() -> None:
+    def sample(text: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x = PLACES[: N + T - 1].sum(1)
+        for _ in range(T):
+            x = torch.tanh(x[:-1] + F.embedding(torch.arange(len(x) - 1) + 0, PLACES).sum(1))
+        return x, mask
+
+    found(sample)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.complex64, torch.uint8])

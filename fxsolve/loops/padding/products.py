@@ -49,19 +49,18 @@ def pad_look_up(p: Padder, call: Call) -> PaddedValue:
         raise NoRuleError("looks up in a table that grows")
     if not index.harmless:
         is_settled = call["indices"] in p.settled
-        index = _as_in_last_step(p, index) if is_settled else p.masked_everywhere(index, 0)
+        index = _as_in_longest_step(p, index) if is_settled else p.masked_everywhere(index, 0)
     return PaddedValue(p.again(call, {"indices": index.node}), (*index.dims, *weight.dims[1:]))
 
 
-def _as_in_last_step(p: Padder, value: PaddedValue) -> PaddedValue:
-    """What the last step has of a settled value, and behind it the last of its entries again."""
+def _as_in_longest_step(p: Padder, value: PaddedValue) -> PaddedValue:
+    """What the longest step has of a settled value, and behind it the last of its entries again."""
     for dim in range(len(value.dims)):
         size = growing_factor(value.dims[dim])
         if size is not None:
-            node, valid = value.node, size.at(p.last)
-            last = p.emit(aten.arange.default, p.width(value.dims[dim]), device=p.call_device(), pin_memory=False)
-            places = p.emit(aten.clamp.default, last, None, valid - 1)
-            value = PaddedValue(p.emit(aten.index_select.default, node, dim, places), value.dims)
+            every = p.emit(aten.arange.default, p.width(value.dims[dim]), device=p.call_device(), pin_memory=False)
+            places = p.emit(aten.clamp.default, every, None, max(size.at(0), size.at(p.last)) - 1)
+            value = PaddedValue(p.emit(aten.index_select.default, value.node, dim, places), value.dims)
     return value
 
 
