@@ -270,6 +270,36 @@ class Unlike(Padded):
         return self.head(x)
 
 
+class Shared(nn.Module):
+    """Four heads of a query share two of keys and values, as in Llama."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(TOKENS, width), nn.Embedding(LENGTH, width)
+        self.q, self.kv, self.head = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, TOKENS)
+
+    def forward(self, text: Tensor) -> Tensor:
+        b, n = text.shape
+        x = self.words(text) + self.places(torch.arange(n))
+        for _ in range(2):
+            q = self.q(x).view(b, n, 4, -1).transpose(1, 2)
+            k, v = (y.view(b, n, 2, -1).transpose(1, 2) for y in self.kv(x).chunk(2, -1))
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            x = x + y.transpose(1, 2).reshape(b, n, -1)
+        return self.head(x)
+
+
+def shared() -> Sampler:
+    net = Shared().eval()
+
+    def sample(text: Tensor) -> Tensor:
+        for _ in range(STEPS):
+            text = torch.cat([text, torch.multinomial(net(text)[:, -1].softmax(-1), 1)], 1)
+        return text
+
+    return sample, (prompt(),)
+
+
 class Counted(Padded):
     """Places are counted behind the padding, as HuggingFace does it; there are as many as are looked up."""
 
@@ -455,6 +485,7 @@ TEXTS: dict[str, Callable[[], Sampler]] = {
     "cross-attention": translated,
     "cross-attention, padding": lambda: translated(True),
     "cross-attention, padding, longer prompt": lambda: translated(True, 4),
+    "shared heads": shared,
     "guided": guided,
     "guided, two calls": guided_twice,
     "padding": lambda: padded(Padded, ones_alike),

@@ -100,6 +100,7 @@ def pad_attention(p: Padder, call: Call) -> tuple[fx.Node, list[Dims]]:
     if "attn_mask" not in call.arguments or len(call.example) != 2:
         raise NoRuleError("has no rule for a dimension that grows")
     q, k, v = (p.value(call[name]) for name in ("query", "key", "value"))
+    k, v = (_for_all_heads(p, q, one) for one in (k, v))
     if q.dims[:2] != k.dims[:2] or k.dims[:3] != v.dims[:3] or any(map(growing_factor, (*q.dims[:2], q.dims[3]))):
         raise NoRuleError("attends over batches that grow")
     k, v = (one if one.harmless else p.masked(one, 2, 0) for one in (k, v))
@@ -111,6 +112,17 @@ def pad_attention(p: Padder, call: Call) -> tuple[fx.Node, list[Dims]]:
         mask = None if call["attn_mask"] is None else p.value(call["attn_mask"])
         replaced["attn_mask"] = _key_mask(p, q, k.dims[2], mask)
     return p.again(call, replaced), [(*q.dims[:3], v.dims[3]), (*q.dims[:3],)]
+
+
+def _for_all_heads(p: Padder, query: PaddedValue, value: PaddedValue) -> PaddedValue:
+    """Keys or values (B, H, N, E) that several heads (B, G H, L, E) of a query share, once for each of these."""
+    heads, (samples, own, *rest) = query.node.meta["spec"].shape[1], value.node.meta["spec"].shape
+    if heads == own or growing_factor(value.dims[1]) is not None:
+        return value
+    spread = p.emit(aten.unsqueeze.default, value.node, 2)
+    spread = p.emit(aten.expand.default, spread, [samples, own, heads // own, *rest])
+    made = p.emit(aten.reshape.default, spread, [samples, heads, *rest])
+    return PaddedValue(made, (value.dims[0], query.dims[1], *value.dims[2:]), value.harmless)
 
 
 def _key_mask(p: Padder, q: PaddedValue, keys: Dim, mask: PaddedValue | None) -> fx.Node:
