@@ -93,6 +93,40 @@ def test_a_window_begins_behind_the_steps_that_settled(
     assert check(program, inputs, schedule, ahead) == [(expected, 20)]
 
 
+@torch.no_grad()
+def test_steps_that_write_what_stood_there_settle_no_others(doubles: None, ahead: list[Solved]) -> None:
+    """The first steps leave zeros; what the first sweep makes of those behind them has to be right all the same."""
+    size = 8
+    net = small_made(size)
+
+    def sample(factors: Tensor) -> Tensor:
+        x = torch.zeros(2, size)
+        for i in range(size):
+            x[:, i] = (torch.tanh(net(x)[:, i]) + 1) * factors[:, i]
+        return x
+
+    factors = torch.ones(2, size)
+    factors[:, :2] = 0
+    check(sample, (factors,), schedule_of(sample, (factors,), 4), ahead)
+
+
+@pytest.mark.parametrize("name", ["words, fused attention", "words in slices", "pixels, drawn as a whole"])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@torch.no_grad()
+def test_windows_slide_as_those_whose_sweeps_compute_everything(name: str, width: int, ahead: list[Solved]) -> None:
+    program, inputs = SAMPLERS[name]()
+    schedule = schedule_of(program, inputs, width)
+    whole = re.sub(r"incremental\((\w+\[0:\d+\]), lookahead=", r"jacobi(\1, window=", schedule)
+    kept, swept = (fxsolve.compile(program, inputs, schedule=text, backend="eager") for text in (schedule, whole))
+    for seed in range(4):
+        ahead.clear()
+        for fast in (kept, swept):
+            torch.manual_seed(seed)
+            fast(*inputs)
+        (sliding,) = (run for run in swept.report().runs if run.method == "sliding")
+        assert [one.sweeps for one in ahead] == [sliding.sweeps]
+
+
 @pytest.mark.parametrize("width", [2, 5])
 @torch.no_grad()
 def test_a_sweep_computes_the_entries_that_the_window_may_change_and_no_others(width: int) -> None:

@@ -82,20 +82,21 @@ class KeptSweeps(nn.Module):
         self.place = place
         self._start = StageRun(program.start, 1)
         self._runs = [StageRun(stage, len(program.order.runs)) for stage in program.stages]
-        self._kept: list[Tensor] | None = None
+        self._kept: list[Tensor] = []
+        self._begun = False
 
     def forward(self, *reads: Tensor) -> tuple[Tensor, ...]:
         given, steps = (*reads[: self.place], *reads[self.place + 1 :]), reads[self.place]
         if len(steps) != self.program.order.together:
             made = self.body(*given)
             return tuple(made[number] for number in self.program.outputs)
-        made = self._first(given) if self._kept is None else self._further(self._kept, int(steps[-1]), given)
-        return separate(made, self._kept or [])
+        return separate(self._swept(int(steps[-1]), given), self._kept)
 
-    def _first(self, given: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        made, count = self._start(0, [], given), len(self.program.outputs)
-        self._kept = list(made[count:])
-        return made[:count]
-
-    def _further(self, kept: list[Tensor], last: int, given: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        return next(made for made in [run(last, kept, given) for run in self._runs][::-1] if made)
+    def _swept(self, last: int, given: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        made: tuple[Tensor, ...] = ()
+        if not self._begun:
+            # It makes room for all that steps keep, and is right about the first step alone.
+            made, count = self._start(0, [], given), len(self.program.outputs)
+            made, self._kept, self._begun = made[:count], list(made[count:]), True
+        found = [run(last, self._kept, given) for run in self._runs]
+        return next((one for one in found[::-1] if one), made)
