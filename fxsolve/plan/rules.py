@@ -9,7 +9,8 @@
     x <- f(x) with nothing else   -> in order, stopping at the fixed point; fused, if most of its steps are needed
     only adds up                  -> all terms at once and one sum, unless bitwise equality is asked for
     a buffer that is read whole   -> in order | fused, unless it is proved that no step reads its own or later entries;
-                                     then each entry of a step once too (incremental), if all steps take long enough
+                                     then each entry of a step once too (incremental), if all steps take long enough,
+                                     also in a window that looks ahead, if sweeps settle several steps each
     a step affine in its carry    -> a scan too, if the Jacobian is diagonal or has blocks of at most 16 x 16
     any other state               -> Newton too, under the same condition
     otherwise                     -> the cheapest of: in order | in order, fused | Jacobi | Jacobi in windows; in

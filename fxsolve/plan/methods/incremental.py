@@ -17,7 +17,7 @@ from fxsolve.plan.decision import Candidate
 from fxsolve.plan.method import Iterative, Option, Part, Steps, WholeMethod, whole
 from fxsolve.plan.methods.jacobi import SWEEP_BYTES
 from fxsolve.plan.orders import step_order
-from fxsolve.plan.probe import run_parts
+from fxsolve.plan.probe import count_sweeps, first_window, run_parts
 from fxsolve.plan.proofs import BATCHED, CAUSAL, Proofs, Requirement
 from fxsolve.plan.purse import GraphRequest
 from fxsolve.plan.schedule import text_of
@@ -34,6 +34,9 @@ PLANNED_SECONDS = 20e-3  # loops shorter than this are not worth the seconds tha
 STEP_SECONDS = 150e-6  # the least that a step, or a level of steps, took of any sampler measured so far
 MOST_GAIN = 4  # compiled stages are faster by no more
 SMALLEST_WINDOW = 16
+AHEAD = (8, 32)  # steps of a window
+LEAST_SETTLED = 4  # steps that a sweep of all settles in the mean: a window settles fewer, and costs more than a step
+AHEAD_MARGIN = 1.2  # windows are faster by this, as other draws may settle fewer
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ class Incremental(Iterative, WholeMethod, Priced):
             return [ruled_out((node,), str(error))]
         trial = _measured(situation, node)
         is_worth_it = trial.seconds < weighed.best * MOST_GAIN
-        return [trial, *(_compiled(situation, node, weighed, trial) if is_worth_it else [])]
+        compiled = _compiled(situation, node, weighed, trial) if is_worth_it else []
+        best = min((one.seconds for one in compiled if one.sweeps is not None), default=trial.seconds)
+        return [trial, *compiled, *_ahead(situation, node, weighed, min(best, trial.seconds))]
 
     def lower(self, repeat: Repeat, parts: Sequence[Part], stop: Stop | None) -> Solver:
         program = self.program or incremental_program(repeat, {}, self._looking_ahead(repeat))
@@ -135,8 +140,35 @@ class Incremental(Iterative, WholeMethod, Priced):
 def _measured(situation: Situation, node: Incremental, backend: str = "eager") -> Trial:
     run_parts(situation.repeat, situation.values, (node,), situation.stop)
     run = run_parts(situation.repeat, situation.values, (node,), situation.stop)
-    reason = f"each entry once, and {run.sweeps} sweeps{node.remark}"
+    how = "each entry once, and" if node.lookahead is None else "each entry while it may change, in"
+    reason = f"{how} {run.sweeps} sweeps{node.remark}"
     return Trial(Candidate(text_of((node,)), backend, run.seconds, "measured", reason), (node,), run.sweeps)
+
+
+def _ahead(situation: Situation, node: Incremental, weighed: Weighed, best: float) -> list[Trial]:
+    """In a window that looks ahead, where whole sweeps settle several steps each, and those of the first window too."""
+    swept, length = [one.sweeps * len(one.parts) for one in weighed.trials if one.sweeps], situation.repeat.length
+    if node.levels is not None or weighed.sweep is None or length < LEAST_SETTLED * min(swept, default=length):
+        return []
+    most = length / min(swept)
+    promised = {width: _promised(situation, width, most, best, weighed.sweep) for width in AHEAD if 2 * width < length}
+    width = min(promised, key=promised.__getitem__, default=0)
+    if not width or promised[width] * AHEAD_MARGIN > best:
+        return []
+    node = replace(node, lookahead=width, program=None).settle(situation.proofs)
+    trial = _measured(situation, node)
+    # Without sweeps it is one that was measured and lost.
+    return [trial if trial.seconds * AHEAD_MARGIN < best else replace(trial, sweeps=None)]
+
+
+def _promised(situation: Situation, width: int, most: float, best: float, sweep: float) -> float:
+    """The seconds of windows that settle as many steps a sweep as the first one does, or as whole sweeps do at most.
+
+    A sweep of one costs a step, and its share of a whole sweep.
+    """
+    count = count_sweeps(first_window(situation.repeat, situation.values, width), situation.stop, width)
+    settled = min(most, width / count) if count else 1.0
+    return (best + width * sweep) / settled
 
 
 def _compiled(situation: Situation, node: Incremental, weighed: Weighed, trial: Trial) -> list[Trial]:
