@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def ahead(monkeypatch: pytest.MonkeyPatch) -> list[Solved]:
     return seen
 
 
-def schedule_of(program: Callable[..., Tensor], inputs: tuple[Tensor, ...], width: int) -> str:
+def schedule_of(program: Callable[..., Any], inputs: tuple[Tensor, ...], width: int) -> str:
     """The incremental schedule with a lookahead, of all steps where they are fewer."""
     plain = fxsolve.compile(program, inputs, schedule="incremental", backend="eager")
     plain(*inputs)
@@ -54,7 +55,7 @@ def schedule_of(program: Callable[..., Tensor], inputs: tuple[Tensor, ...], widt
 
 
 def check(
-    program: Callable[..., Tensor], inputs: tuple[Tensor, ...], schedule: str, ahead: list[Solved]
+    program: Callable[..., Any], inputs: tuple[Tensor, ...], schedule: str, ahead: list[Solved]
 ) -> list[tuple[int, int]]:
     """(sweeps, steps) of each loop that looked ahead, whose one sweep behind found nothing to mend."""
     fast = fxsolve.compile(program, inputs, schedule=schedule, backend="eager", tolerance=TOLERANCE)
@@ -69,6 +70,40 @@ def check(
     assert len(runs) == len(ahead) > 0
     assert [run.sweeps for run in runs] == [one.sweeps + 1 for one in ahead]
     return [(one.sweeps, len(one.outputs[0])) for one in ahead]
+
+
+def with_states(size: int = 12) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+    """Beside the canvas, a state of one step and one of the step before that."""
+    net = small_made(size)
+
+    def sample(noise: Tensor) -> tuple[Tensor, Tensor]:
+        x, h, g = torch.zeros_like(noise), torch.zeros(2), torch.ones(2)
+        for i in range(size):
+            y = torch.tanh(net(x)[:, i] + noise[:, i] + 0.3 * h)
+            x[:, i] = y
+            h, g = torch.tanh(0.5 * g + y), h
+        return x, h
+
+    return sample, (torch.randn(2, size),)
+
+
+@pytest.mark.parametrize("width", [1, 3, 12])
+@torch.no_grad()
+def test_states_of_steps_come_with_the_window(width: int, doubles: None, ahead: list[Solved]) -> None:
+    program, inputs = with_states()
+    check(program, inputs, schedule_of(program, inputs, width), ahead)
+
+
+@torch.no_grad()
+def test_compiled_stages_draw_the_same() -> None:
+    program, inputs = SAMPLERS["words, fused attention"]()
+    text = "incremental(loop0[0:9], lookahead=3, unroll=1)"
+    fast = fxsolve.compile(program, inputs, schedule=text, mode="max-autotune")
+    torch.manual_seed(1)
+    expected = program(*inputs)
+    torch.manual_seed(1)
+    assert torch.equal(fast(*inputs), expected)
+    assert text in str(fast.schedule)
 
 
 @pytest.mark.parametrize("width", [1, 3, 8])
