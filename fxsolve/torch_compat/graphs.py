@@ -144,10 +144,15 @@ class Graph(fx.Graph):
         # Whether a call may leave something behind is asked of those only whose results nobody reads.
         dead = False
         for node in reversed(self.nodes):
-            if not node.users and not (is_impure_node or fx.Node.is_impure)(node):
+            if not node.users and not (is_impure_node or _leaves_something)(node):
                 self.erase_node(node)
                 dead = True
         return dead
+
+
+def _leaves_something(node: fx.Node) -> bool:
+    """Whether a call does more than give a result. Draws are inputs of a graph: what may draw, as attention, does not."""
+    return node.is_impure(impure_random=False)
 
 
 def find_calls(graph: fx.Graph, is_wanted: Callable[[Any], bool]) -> list[fx.Node]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from fxsolve.capture.program import Program
 from fxsolve.ir.bodies import close_repeat, open_repeat
@@ -86,6 +87,23 @@ def test_what_every_step_shares_is_computed_once() -> None:
     assert any(isinstance(read, Invariant) and read.source in outputs for read in parts[""].reads)  # pyright: ignore
     values = given_values(recorded)
     assert torch.equal(evaluate(found, values)[0], evaluate(system, values)[0])
+
+
+def test_attention_that_every_step_shares_leaves_the_steps() -> None:
+    """Its op may draw, for dropout, and was not left out of a step for that."""
+    memory = numbers(2, 2, 5, 4)
+
+    def program(x: torch.Tensor) -> torch.Tensor:
+        for _ in range(T):
+            x = torch.tanh(x + functional.scaled_dot_product_attention(memory * 2, memory, memory).mean((1, 2)))
+        return x
+
+    recorded, system = rolled(program, numbers(2, 4))
+    parts = in_parts(system, split_repeat)
+    (loop,) = (repeat for repeat in parts.repeats if has_carry(repeat))
+    assert count_ops(loop.body) == 2
+    values = given_values(recorded)
+    assert torch.equal(evaluate(parts, values)[0], evaluate(system, values)[0])
 
 
 def test_an_output_that_nothing_reads_is_in_no_part() -> None:
