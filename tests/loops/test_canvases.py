@@ -119,7 +119,7 @@ def reads_only(first: Tensor) -> Tensor:
 FILLED: dict[str, Program] = {
     one.__name__: one for one in (columns, ranges, rows, left_off, prompted, numbers, tokens_and_numbers)
 }
-NOT_FILLED: dict[str, Program] = {one.__name__: one for one in (reads_ahead, writes_ahead, reads_only)}
+NOT_FILLED: dict[str, Program] = {one.__name__: one for one in (reads_ahead, writes_ahead)}
 
 
 def masks(system: System) -> int:
@@ -140,6 +140,17 @@ def test_what_is_filled_is_read_of_a_copy_without_masks(name: str) -> None:
 @torch.no_grad()
 def test_what_is_not_filled_by_the_steps_themselves_is_masked(name: str) -> None:
     assert masks(partition(capture(NOT_FILLED[name], FIRST)).system) > 0
+
+
+@torch.no_grad()
+def test_what_no_step_writes_is_there_from_the_first_step_on() -> None:
+    system = partition(capture(reads_only, FIRST)).system
+    assert masks(system) == 0
+    assert "loop0_shared" in [equation.name for equation in system.equations]
+    fast = fxsolve.compile(reads_only, (FIRST,), backend="eager", schedule="gs")
+    for first in (FIRST, torch.tensor([4, 0])):
+        assert torch.equal(fast(first), reads_only(first))
+    assert fast.report().status == "emitted"
 
 
 @pytest.mark.parametrize("text", ["gs", "incremental"])
