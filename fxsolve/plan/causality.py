@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from fxsolve.errors import PartitionError
-from fxsolve.ir.spec import AllSteps, LastStep, Prefix, Repeat
+from fxsolve.ir.ancestors import ancestors
+from fxsolve.ir.spec import AllSteps, Lag, LastStep, Prefix, Read, Repeat
 from fxsolve.lower.batch import batch
 from fxsolve.lower.fewer_samples import unknown_outputs
 from fxsolve.ops.access import SamePlace
@@ -93,21 +94,35 @@ def _highest(labels: Sequence[Any], outputs: Iterable[int], length: int) -> list
 
 def _handed_on(repeat: Repeat, structural: Known) -> list[int]:
     """The outputs of every step that are handed on, be they read by other steps or not, but for checks that hold."""
-    results: Any = repeat.body.graph.output_node().args[0]
     writes = [write for write in repeat.writes if isinstance(write, AllSteps)]
-    return [one.output for one in writes if not (one.name in structural and _is_check(results[one.output]))]
+    return [one.output for one in writes if not (one.name in structural and _is_check(repeat, structural, one.output))]
 
 
-def _is_check(result: fx.Node) -> bool:
+def _is_check(repeat: Repeat, structural: Known, output: int) -> bool:
     """Whether a step asks for something of all entries, one by one, as `one_hot` does.
 
-    Where that holds of the finished buffer, it holds of the entries so far. That it holds of what stood in the others
-    before is known of the recorded run alone.
+    Where that holds of the finished buffer, it holds of the entries so far. It held of what stood in the others before,
+    in the recorded run; so that has to be the same in every run, and with it all that is compared with the entries.
     """
+    results: Any = repeat.body.graph.output_node().args[0]
+    result = results[output]
     if result.target is not aten.clone.default:  # what the program reads is kept so
         return False
     (asked,) = result.all_input_nodes
-    return asked.target is aten.all.default and all(map(_is_entry_by_entry, asked.all_input_nodes))
+    if asked.target is not aten.all.default or not all(map(_is_entry_by_entry, asked.all_input_nodes)):
+        return False
+    reads = dict(zip(repeat.body.graph.find_nodes(op="placeholder"), repeat.reads, strict=True))
+    return all(_stays(reads[node], structural) for node in ancestors([asked]) if node in reads)
+
+
+def _stays(read: Read, structural: Known) -> bool:
+    """Whether what steps read is the same in every run; of a buffer, what stands in the entries that they write."""
+    if isinstance(read, Prefix):
+        before = structural.get(read.initial)
+        if isinstance(before, Entries):
+            return bool(before.zero.movedim(read.dim, 0)[list(read.index)].all())
+        return before is not None
+    return not isinstance(read, Lag) and all(isinstance(structural.get(name), Tensor) for name in read.names)
 
 
 def _is_entry_by_entry(node: fx.Node) -> bool:

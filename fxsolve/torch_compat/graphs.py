@@ -151,7 +151,7 @@ class Graph(fx.Graph):
 
 
 def _leaves_something(node: fx.Node) -> bool:
-    """Whether a call does more than give a result. Draws are inputs of a graph: what may draw, as attention, does not."""
+    """Whether a call does more than give a result; draws are inputs, so that what may draw, as attention, does not."""
     return node.is_impure(impure_random=False)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -236,6 +237,57 @@ def test_a_check_that_holds_may_see_the_finished_buffer() -> None:
 def test_a_check_that_does_not_hold_may_not() -> None:
     """An entry that is written late may fail it where those so far do not."""
     assert "may read what step" in found_of(of_ones(lambda x: bool((x > 2).all())))
+
+
+def canvas(make: Callable[[Tensor], Tensor], asks: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A sampler over what `make` makes of an input, which doubles what it reads where the answer for all is yes."""
+    model = MADE()
+
+    def program(noise: Tensor, given: Tensor) -> Tensor:
+        x = make(given)
+        for i in range(D):
+            seen = model(x)[:, i]
+            if bool(asks(x, given).all()):
+                seen = seen * 2
+            x[:, i] = torch.sigmoid(seen + noise[:, i])
+        return x
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("make", "asks", "proved"),
+    [
+        (torch.zeros_like, lambda x, given: x > -1, True),
+        (torch.zeros_like, lambda x, given: x > given, False),
+        (torch.clone, lambda x, given: x > -1, False),
+        (lambda given: torch.cat((torch.zeros(B, D - 1), given[:, -1:]), 1), lambda x, given: x > -1, False),
+    ],
+    ids=["zeros", "a limit that is given", "a canvas that is given", "its last entry"],
+)
+def test_what_a_check_sees_of_entries_not_yet_written_has_to_be_the_same_in_every_run(
+    make: Any, asks: Any, proved: bool
+) -> None:
+    program, noise, low = canvas(make, asks), torch.randn(B, D), torch.full((B, D), -0.5)
+    assert (found_of(program, noise, low) == "proved") == proved
+    fast = fxsolve.compile(program, (noise, low), schedule="jacobi", backend="eager")
+    with torch.no_grad():
+        for given in (low, low * 4, low * 0 + 0.2, low):
+            torch.testing.assert_close(fast(noise, given), program(noise, given))
+
+
+def test_a_prompt_in_front_of_zeros_may_be_checked_with_what_is_drawn_behind_it() -> None:
+    model = MADE()
+
+    def program(noise: Tensor, prompt: Tensor) -> Tensor:
+        x = torch.zeros(B, D)
+        x[:, :2] = prompt
+        for i in range(2, D):
+            assert bool((x > -5).all())
+            x[:, i] = torch.tanh(model(x)[:, i] + noise[:, i])
+        return x
+
+    assert found_of(program, torch.randn(B, D), torch.rand(B, 2)) == "proved"
 
 
 def test_what_is_asked_for_and_handed_on_may_not() -> None:
