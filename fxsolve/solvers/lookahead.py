@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from fxsolve.solvers.equations import batches_between
 from fxsolve.solvers.gauss_seidel import separate
-from fxsolve.solvers.incremental import CheckedOnce, StageRun, StepProgram
+from fxsolve.solvers.incremental import CheckedOnce, StageRun, StepProgram, starting_at
 from fxsolve.solvers.iterate import Solved, iterate
 from fxsolve.solvers.jacobi import JacobiSolver
 from fxsolve.solvers.loop import Buffer, Loop, LoopLag
 from fxsolve.solvers.ranges import profiled
 from fxsolve.solvers.sliding import Sliding
 from fxsolve.solvers.stop import Stop
-from fxsolve.solvers.window import Given, Outputs, Unknowns, Window, open_window
+from fxsolve.solvers.window import Given, Outputs, Window, open_window
 from fxsolve.solvers.windows import Initial, receive, solve_windows
 
 
@@ -44,11 +44,7 @@ def lookahead(
     equations = receive(loop, initial, buffers, per_step, shared, stop, batches_between(bounds))
     ahead = look_ahead(program, equations.window, replace(stop, max_sweeps=None))
     values = dict(zip(program.outputs, ahead.outputs, strict=True))
-
-    def guess(window: Window) -> Unknowns:
-        return {number: stack[window.start : window.stop] for number, stack in values.items()}
-
-    method = CheckedOnce(JacobiSolver(stop, guess))
+    method = CheckedOnce(JacobiSolver(stop, starting_at(values)))
     return solve_windows("lookahead", method, equations, bounds, values, ahead.sweeps)
 
 

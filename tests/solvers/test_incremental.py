@@ -110,6 +110,27 @@ def test_what_rounding_drew_otherwise_is_repaired_in_order(
 
 
 @torch.no_grad()
+def test_where_only_rounding_is_left_nothing_is_computed_in_order_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bitwise test lets no rounding pass, and only sweeps end it."""
+    program, inputs = wave()
+    fast = fxsolve.compile(program, inputs, schedule="incremental(loop0, atol=0, rtol=0)", backend="eager")
+    computed, compute_once = [], incremental.compute_once
+
+    def near(*given: Any) -> Mapping[int, torch.Tensor]:
+        computed.append(len(given))
+        return {k: stack * (1 + 2e-7) for k, stack in compute_once(*given).items()}
+
+    monkeypatch.setattr(incremental, "compute_once", near)
+    torch.manual_seed(3)
+    expected = program(*inputs)
+    torch.manual_seed(3)
+    torch.testing.assert_close(fast(*inputs), expected)
+    (run,) = (run for run in fast.report().runs if run.method == "incremental")
+    assert run.sweeps > 1
+    assert computed == [2]
+
+
+@torch.no_grad()
 def test_where_every_step_is_drawn_otherwise_sweeps_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     program, inputs = words(Fused)
     fast = fxsolve.compile(program, inputs, schedule="incremental", backend="eager")
